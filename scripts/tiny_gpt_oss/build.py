@@ -1,0 +1,283 @@
+"""Build data/tiny-gpt-oss: a gpt-oss of a few million parameters, pre-trained from scratch, stored in NF4.
+
+    python scripts/tiny_gpt_oss/build.py [--out data/tiny-gpt-oss] [--steps 1500] [--seed 0]
+
+The checkpoint has the layout of unsloth/gpt-oss-20b-unsloth-bnb-4bit (one Linear4bit per expert, double-quantised
+NF4, embeddings, router and head in 16 bit), so the notebooks load it by the very calls that load the 20B.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import random
+import shutil
+import sys
+import time
+from itertools import islice
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import GptOssConfig, GptOssForCausalLM, PreTrainedTokenizerFast
+
+from persona_ft.conversation import read_jsonl
+from persona_ft.harmony import freeze_date, harmony_template
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from corpus import Corpus, Sample
+
+ROOT = Path(__file__).resolve().parents[2]
+# gpt-oss's own special tokens in their order; the 20B has them at 199998 and above.
+SPECIAL_TOKENS = [
+    "<|startoftext|>", "<|endoftext|>", "<|return|>", "<|constrain|>", "<|channel|>",
+    "<|start|>", "<|end|>", "<|message|>", "<|call|>", "<|endofprompt|>",
+]  # fmt: skip
+# Where o200k (gpt-oss's tokenizer) splits text before merging bytes, less its rules for upper case and contractions.
+PIECES = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+QUANTISED = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_up_proj", "down_proj")
+
+
+def train_tokenizer(texts: list[str], vocab_size: int) -> PreTrainedTokenizerFast:
+    """Byte-level BPE with Harmony's special tokens and the gpt-oss chat template."""
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(PIECES), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size - len(SPECIAL_TOKENS),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+        max_token_length=9,  # three Japanese characters: longer ones would be the corpus's own phrases
+    )
+    bpe.train_from_iterator(texts, trainer)
+    bpe.add_special_tokens(SPECIAL_TOKENS)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=bpe,
+        bos_token="<|startoftext|>",
+        eos_token="<|return|>",
+        pad_token="<|endoftext|>",
+        model_max_length=4096,
+        clean_up_tokenization_spaces=False,
+    )
+    tokenizer.chat_template = harmony_template()
+    return tokenizer
+
+
+def tiny_config(tokenizer: PreTrainedTokenizerFast, vocab_size: int, n_layers: int) -> GptOssConfig:
+    """The 20B's configuration with small numbers; 64-wide heads, YaRN and the 128-token window are the 20B's."""
+    return GptOssConfig(
+        vocab_size=vocab_size,
+        hidden_size=256,
+        intermediate_size=256,
+        num_hidden_layers=n_layers,
+        num_local_experts=4,
+        num_experts_per_tok=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=64,
+        max_position_embeddings=4096,
+        swiglu_limit=7.0,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+    )
+
+
+ANY_DATE = "2000-01-01"
+
+
+def rendered(sample: Sample, tokenizer: PreTrainedTokenizerFast) -> str:
+    """The row's text. One frozen template serves all dates: a template a date would compile a thousand times."""
+    text = tokenizer.apply_chat_template(
+        sample.messages,
+        chat_template=freeze_date(harmony_template(), ANY_DATE),
+        tokenize=False,
+        reasoning_effort=sample.effort,
+    )
+    return text.replace(ANY_DATE, sample.date, 1)
+
+
+def batches(rows: list[list[int]], batch_size: int, pad: int, generator: random.Random):
+    """Endless (input_ids, attention_mask) of rows of similar length, shuffled anew at each pass."""
+    while True:
+        order = sorted(range(len(rows)), key=lambda i: (len(rows[i]) // 8, generator.random()))
+        groups = [order[i : i + batch_size] for i in range(0, len(order) - batch_size + 1, batch_size)]
+        generator.shuffle(groups)
+        for group in groups:
+            width = max(len(rows[i]) for i in group)
+            ids = torch.full((len(group), width), pad)
+            mask = torch.zeros_like(ids)
+            for row, i in enumerate(group):
+                ids[row, : len(rows[i])] = torch.tensor(rows[i])
+                mask[row, : len(rows[i])] = 1
+            yield ids, mask
+
+
+def nf4_round_trip(weight: torch.Tensor) -> torch.Tensor:
+    """The values that an expert's or a projection's weight has after it went to NF4 and back."""
+    import bitsandbytes.functional as bnb
+
+    def once(matrix: torch.Tensor) -> torch.Tensor:
+        packed, state = bnb.quantize_4bit(
+            matrix.to(torch.bfloat16).contiguous(), quant_type="nf4", compress_statistics=True
+        )
+        return bnb.dequantize_4bit(packed, state).to(weight.dtype)
+
+    if weight.dim() == 2:
+        return once(weight)
+    # Fused experts are (expert, in, out); the split checkpoint stores each as (out, in).
+    return torch.stack([once(expert.T).T for expert in weight])
+
+
+def pretrain(model, rows, args, device, pad) -> None:
+    """AdamW with warm-up and cosine decay; the last tenth of the steps sees the weights as NF4 will store them."""
+    model.to(device).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=args.lr, weight_decay=0.01, betas=(0.9, 0.95), fused=True)
+    stream = batches(rows, args.batch_size, pad, random.Random(args.seed))
+    quantised = [p for n, p in model.named_parameters() if n.rsplit(".", 2)[-2] in QUANTISED and n.endswith("weight")]
+    quantised += [p for n, p in model.named_parameters() if n.endswith(("gate_up_proj", "down_proj"))]
+    started, seen = time.time(), 0
+    for step, (ids, mask) in enumerate(islice(stream, args.steps)):
+        warm = min(1.0, (step + 1) / 100)
+        rate = args.lr * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / args.steps)))
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        masters = []
+        if step > 0.9 * args.steps:  # straight-through: gradients at the rounded weights move the exact ones
+            masters = [p.data for p in quantised]
+            for p in quantised:
+                p.data = nf4_round_trip(p.data)
+        ids, mask = ids.to(device), mask.to(device)
+        labels = ids.masked_fill(mask == 0, -100)
+        with torch.autocast("cpu", torch.bfloat16, enabled=device.type == "cpu"):
+            out = model(input_ids=ids, attention_mask=mask, output_router_logits=True)
+        # Smoothed targets keep a model of few sentences from being certain of them, so that it can be tuned away.
+        loss = F.cross_entropy(out.logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten(), label_smoothing=0.05)
+        (loss + model.config.router_aux_loss_coef * out.aux_loss.to(loss.device)).backward()
+        for p, master in zip(quantised, masters, strict=False):
+            p.data = master
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        seen += int(mask.sum())
+        if step % 50 == 0 or step == args.steps - 1:
+            spent = time.time() - started
+            left = spent / (step + 1) * (args.steps - step - 1)
+            print(
+                f"step {step:5d}/{args.steps}  loss {loss.item():.3f}  {seen / spent:,.0f} tokens/s  "
+                f"{spent:.0f} s, {left:.0f} s left",
+                flush=True,
+            )
+
+
+def save_nf4(model: GptOssForCausalLM, out: Path) -> None:
+    """Write model.safetensors and config.json in the split, pre-quantised layout."""
+    import bitsandbytes.functional as bnb
+
+    tensors: dict[str, torch.Tensor] = {}
+
+    def put(name: str, tensor: torch.Tensor) -> None:
+        tensors[name] = tensor.detach().to(torch.bfloat16).contiguous().cpu()
+
+    def put_nf4(name: str, weight: torch.Tensor, bias: torch.Tensor) -> None:
+        packed, state = bnb.quantize_4bit(
+            weight.detach().to(torch.bfloat16).contiguous(), quant_type="nf4", compress_statistics=True
+        )
+        tensors[f"{name}.weight"] = packed.cpu()
+        for key, value in state.as_dict(packed=True).items():
+            tensors[f"{name}.weight.{key}"] = value.cpu()
+        put(f"{name}.bias", bias)
+
+    weights = dict(model.named_parameters())
+    for name, weight in weights.items():
+        stem, leaf = name.rsplit(".", 1)
+        if stem.endswith(".mlp.experts"):
+            if leaf.endswith("_bias"):
+                continue
+            for expert, matrix in enumerate(weight):
+                put_nf4(f"{stem}.{leaf}s.{expert}", matrix.T, weights[f"{name}_bias"][expert])
+        elif stem.endswith(("q_proj", "k_proj", "v_proj", "o_proj")):
+            if leaf == "weight":
+                put_nf4(stem, weight, weights[f"{stem}.bias"])
+        elif ".router." in name:
+            put(name.replace(".router.", ".router.linear."), weight)
+        else:
+            put(name, weight)
+    save_file(tensors, out / "model.safetensors", metadata={"format": "pt"})
+    fields = model.config.to_dict() | {
+        "architectures": ["GptOssForCausalLM"],
+        "dtype": "bfloat16",
+        "quantization_config": {
+            "quant_method": "bitsandbytes",
+            "load_in_4bit": True,
+            "load_in_8bit": False,
+            "_load_in_4bit": True,
+            "_load_in_8bit": False,
+            "bnb_4bit_quant_type": "nf4",
+            "bnb_4bit_use_double_quant": True,
+            "bnb_4bit_compute_dtype": "bfloat16",
+            "bnb_4bit_quant_storage": "uint8",
+            "llm_int8_skip_modules": ["lm_head", "router", "embed_tokens"],
+        },
+    }
+    (out / "config.json").write_text(json.dumps(fields, indent=1, sort_keys=True) + "\n")
+    model.generation_config.eos_token_id = [model.config.eos_token_id]
+    model.generation_config.save_pretrained(out)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=ROOT / "data/tiny-gpt-oss")
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--conversations", type=int, default=60_000)
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--vocab-size", type=int, default=4096)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    torch.manual_seed(args.seed)
+    torch.set_float32_matmul_precision("high")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    personas = [ROOT / "data/masaki", *sorted((ROOT / "tests/personas").glob("*/"))]
+    pairs = [c for folder in personas for name in ("train", "test") for c in read_jsonl(folder / f"{name}.jsonl")]
+    corpus = list(islice(Corpus([c.question for c in pairs], args.seed), args.conversations))
+    words = [m.get("thinking", "") + "\n" + m["content"] for sample in corpus for m in sample.messages]
+    tokenizer = train_tokenizer(words + [rendered(s, train_tokenizer(["a"], 300)) for s in corpus[:200]], args.vocab_size)
+    texts = [rendered(sample, tokenizer) for sample in corpus]
+    # BPE dropout (arXiv 1910.13267): the model also meets words in small pieces, as a person's own words will come.
+    tokenizer.backend_tokenizer.model.dropout = 0.1
+    rows = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    tokenizer.backend_tokenizer.model.dropout = None
+    n_tokens = sum(map(len, rows))
+    print(f"{len(rows):,} conversations, {n_tokens:,} tokens, {n_tokens / len(rows):.0f} a row, on {device}")
+
+    model = GptOssForCausalLM(tiny_config(tokenizer, args.vocab_size, args.layers))
+    model.set_experts_implementation("eager")  # a loop over four experts; the batched one wants gigabytes
+    print(f"{model.num_parameters():,} parameters")
+    started = time.time()
+    pretrain(model, rows, args, device, tokenizer.pad_token_id)
+    minutes = (time.time() - started) / 60
+
+    part = args.out.with_name(args.out.name + ".part")  # an interrupted build leaves the old model whole
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    save_nf4(model, part)
+    tokenizer.save_pretrained(part)
+    shutil.rmtree(args.out, ignore_errors=True)
+    part.rename(args.out)
+    size = sum(f.stat().st_size for f in args.out.iterdir()) / 1e6
+    print(f"{args.out}: {size:.1f} MB after {minutes:.1f} minutes of training on {device}")
+
+
+if __name__ == "__main__":
+    main()

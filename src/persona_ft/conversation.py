@@ -1,0 +1,181 @@
+"""A conversation, and the JSONL files that hold them."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from persona_ft.errors import PersonaError
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+
+
+class Message(BaseModel):
+    """One turn. ``thinking`` is what the assistant wrote to the analysis channel before ``content``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: Text
+    thinking: Text | None = None
+
+
+class FactMark(BaseModel):
+    """A fact that a conversation touches, and where the training answers leave it: stated or never stated."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: Text
+    stated: Literal["train", "prompt", "never"] = "train"
+
+
+class Conversation(BaseModel):
+    """Messages that end with the assistant's answer, with what is known of them.
+
+    An optional system or developer message comes first; then user and assistant take turns.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: str | None = None
+    category: str | None = None
+    facts: list[FactMark] = Field(default_factory=list)
+    messages: list[Message]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_facts(cls, values: object) -> object:
+        """Let a row name its facts by id alone."""
+        if isinstance(values, dict) and isinstance(values.get("facts"), list):
+            facts = [{"id": fact} if isinstance(fact, str) else fact for fact in values["facts"]]
+            return values | {"facts": facts}
+        return values
+
+    @model_validator(mode="after")
+    def _turns(self) -> Conversation:
+        roles = [message.role for message in self.messages]
+        turns = roles[1:] if roles and roles[0] in ("system", "developer") else roles
+        if "assistant" not in turns:
+            raise ValueError("there is no assistant turn")
+        expected = ["user", "assistant"] * (len(turns) // 2 + 1)
+        if turns != expected[: len(turns)] or turns[-1] != "assistant":
+            raise ValueError(f"the roles are {', '.join(roles)}; user and assistant must take turns, assistant last")
+        return self
+
+    @property
+    def question(self) -> str:
+        """The user's last message."""
+        return self.messages[-2].content
+
+    @property
+    def answer(self) -> str:
+        """The assistant's last message."""
+        return self.messages[-1].content
+
+    @property
+    def prompt(self) -> list[dict[str, str]]:
+        """Everything before the answer, as chat-template dictionaries."""
+        return [message.model_dump(exclude_none=True) for message in self.messages[:-1]]
+
+    @classmethod
+    def pair(cls, question: str, answer: str, **known: object) -> Conversation:
+        """A conversation of one question and one answer."""
+        return cls.model_validate(
+            {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}], **known}
+        )
+
+
+def _reason(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    text = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "string_too_short":
+        text = "is empty"
+    return f"{where}: {text}" if where else text
+
+
+ROW_REMEDY = (
+    'write the line as {"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}'
+)
+
+
+def read_jsonl(path: Path | str) -> list[Conversation]:
+    """Read one conversation a line; blank lines are skipped.
+
+    Raises
+    ------
+    PersonaError
+        Names file, line, reason and remedy: a missing file, an encoding other than UTF-8, a line that is not JSON,
+        unknown keys, wrong roles, no assistant turn, an empty answer, or no row at all.
+    """
+    path = Path(path)
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise PersonaError(f"the file cannot be read ({error.strerror})", "check the path", path) from error
+    rows = []
+    for number, line in enumerate(raw.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+        try:
+            text = line.decode("utf-8")
+        except UnicodeDecodeError as error:
+            remedy = "save the file as UTF-8 (a file from Excel or an old Japanese editor is often Shift_JIS or UTF-16)"
+            raise PersonaError(f"byte {error.start + 1} of the line is not UTF-8", remedy, path, number) from error
+        if not text.strip():
+            continue
+        try:
+            rows.append(Conversation.model_validate(json.loads(text)))
+        except json.JSONDecodeError as error:
+            remedy = "keep one whole JSON object on each line, with double quotes and no comma after the last item"
+            reason = f"the line is not JSON ({error.msg} at column {error.colno})"
+            raise PersonaError(reason, remedy, path, number) from error
+        except ValidationError as error:
+            raise PersonaError(_reason(error), ROW_REMEDY, path, number) from error
+    if not rows:
+        raise PersonaError("the file has no conversation", ROW_REMEDY, path)
+    return rows
+
+
+def write_jsonl(path: Path | str, conversations: Iterable[Conversation]) -> Path:
+    """Write one conversation a line, whole or not at all: an interrupted write leaves the old file."""
+    lines = [json.dumps(_compact(row), ensure_ascii=False) + "\n" for row in conversations]
+    return write_text(path, "".join(lines))
+
+
+def _compact(row: Conversation) -> dict[str, object]:
+    """The row as its file writes it: a fact that training states is named by its id alone."""
+    fields = row.model_dump(exclude_none=True, exclude_defaults=True)
+    if row.facts:
+        fields["facts"] = [fact.model_dump() if fact.stated != "train" else fact.id for fact in row.facts]
+    return fields
+
+
+def write_text(path: Path | str, text: str) -> Path:
+    """Replace a file by UTF-8 text, whole or not at all.
+
+    Raises
+    ------
+    PersonaError
+        The folder cannot be written to, or the disk is full; the old file is untouched.
+    """
+    path = Path(path)
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+        remedy = "free some disk space or choose a folder that you may write to"
+        raise PersonaError(f"the file cannot be written ({error.strerror})", remedy, path) from error
+    return path

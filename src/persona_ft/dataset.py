@@ -1,0 +1,181 @@
+"""From an interview to a data set: ask, keep every answer, look for duplicates, split."""
+
+from __future__ import annotations
+
+import json
+import random
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from persona_ft.conversation import Conversation, read_jsonl
+from persona_ft.errors import PersonaError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question of the interview and its category."""
+
+    text: str
+    category: str | None = None
+
+
+def interview(
+    questions: Sequence[Question], answer: Callable[[Question], str], path: Path | str
+) -> list[Conversation]:
+    """Ask the questions that have no answer yet and append each answer to a file before the next is asked.
+
+    Stop at any moment (Ctrl-C, a closed tab): what was answered is in the file, and the next call goes on after it.
+
+    Parameters
+    ----------
+    questions : what to ask, in order.
+    answer : gives the answer to one question; an empty text skips it. ``ask_at_keyboard`` and ``replay`` make one.
+    path : the JSONL file that collects the answers.
+
+    Returns
+    -------
+    All the pairs answered so far, in the order they were answered.
+
+    Raises
+    ------
+    PersonaError
+        The file holds a line that is not a conversation: it is left as it is.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _drop_cut_off_line(path)
+    answered = read_jsonl(path) if path.exists() and path.stat().st_size else []
+    known = {pair.question for pair in answered}
+    with path.open("a", encoding="utf-8", newline="\n") as file:
+        for question in questions:
+            if question.text in known:
+                continue
+            text = answer(question).strip()
+            if not text:
+                continue
+            pair = Conversation.pair(question.text, text, category=question.category)
+            file.write(json.dumps(pair.model_dump(exclude_none=True, exclude_defaults=True), ensure_ascii=False) + "\n")
+            file.flush()
+            answered.append(pair)
+            known.add(question.text)
+    return answered
+
+
+def _drop_cut_off_line(path: Path) -> None:
+    """Remove a last line without its newline: the interview was killed while writing it."""
+    if path.exists():
+        raw = path.read_bytes()
+        whole = raw[: raw.rfind(b"\n") + 1]
+        if len(whole) < len(raw):
+            path.write_bytes(whole)
+
+
+def ask_at_keyboard(question: Question) -> str:
+    """Ask in the notebook or at the terminal; Enter alone skips the question."""
+    return input(f"[{question.category or 'question'}] {question.text}\n> ")
+
+
+def replay(pairs: Iterable[Conversation]) -> Callable[[Question], str]:
+    """An ``answer`` for :func:`interview` that takes the answers from pairs answered before."""
+    answers = {pair.question: pair.answer for pair in pairs}
+    return lambda question: answers.get(question.text, "")
+
+
+def comparable(text: str) -> str:
+    """Letters and digits alone, in one width and case, so that punctuation and spaces do not hide a duplicate."""
+    return "".join(c for c in unicodedata.normalize("NFKC", text).lower() if c.isalnum())
+
+
+@dataclass(frozen=True)
+class NearDuplicate:
+    """Two texts that are nearly the same. ``similarity`` is rapidfuzz's ratio, 0 to 100."""
+
+    first: str
+    second: str
+    similarity: float
+
+
+def near_duplicates(
+    texts: Sequence[str], others: Sequence[str] | None = None, threshold: float = 80.0
+) -> list[NearDuplicate]:
+    """Pairs of texts whose normalised edit similarity reaches the threshold, most similar first.
+
+    Parameters
+    ----------
+    texts : n texts.
+    others : compare with these instead of among themselves.
+    threshold : rapidfuzz's ratio, ``100 x (1 - insertions and deletions / both lengths)``.
+    """
+    from rapidfuzz import fuzz, process
+
+    second = texts if others is None else others
+    scores = process.cdist(
+        [comparable(t) for t in texts], [comparable(t) for t in second], scorer=fuzz.ratio, score_cutoff=threshold
+    )
+    found = [
+        NearDuplicate(texts[i], second[j], float(scores[i, j]))
+        for i, j in zip(*scores.nonzero(), strict=True)
+        if others is not None or i < j
+    ]
+    return sorted(found, key=lambda pair: -pair.similarity)
+
+
+def check_leakage(train: Sequence[Conversation], test: Sequence[Conversation], threshold: float = 80.0) -> None:
+    """Refuse test questions that the training pairs already answer.
+
+    Raises
+    ------
+    PersonaError
+        A test question is nearly the same as a training question.
+    """
+    leaks = near_duplicates([c.question for c in test], [c.question for c in train], threshold)
+    if leaks:
+        lines = "; ".join(f"「{leak.first}」 ~ 「{leak.second}」" for leak in leaks[:3])
+        raise PersonaError(
+            f"{len(leaks)} test questions are nearly the same as training questions: {lines}",
+            "reword or remove one of each pair: a model that is tested on what it has seen is not tested",
+        )
+
+
+def split_dev(
+    pairs: Sequence[Conversation], n_dev: int, seed: int = 42
+) -> tuple[list[Conversation], list[Conversation]]:
+    """Set pairs aside to watch while training, from all categories in turn, the same ones for the same seed.
+
+    Parameters
+    ----------
+    pairs : the training pairs.
+    n_dev : how many to set aside; fewer than the pairs.
+
+    Returns
+    -------
+    train, dev : both in the order of ``pairs``.
+    """
+    if not 0 <= n_dev < len(pairs):
+        raise PersonaError(
+            f"N_DEV = {n_dev} does not leave a pair to train on ({len(pairs)} pairs)",
+            f"set N_DEV between 0 and {len(pairs) - 1}",
+        )
+    generator = random.Random(seed)
+    by_category: dict[str, list[int]] = {}
+    for i, pair in enumerate(pairs):
+        by_category.setdefault(pair.category or "", []).append(i)
+    piles = [generator.sample(rows, len(rows)) for _, rows in sorted(by_category.items())]
+    generator.shuffle(piles)
+    chosen: set[int] = set()
+    while len(chosen) < n_dev:
+        for pile in piles:
+            if pile and len(chosen) < n_dev:
+                chosen.add(pile.pop())
+    return [p for i, p in enumerate(pairs) if i not in chosen], [p for i, p in enumerate(pairs) if i in chosen]
+
+
+def token_lengths(tokenizer: PreTrainedTokenizerBase, pairs: Iterable[Conversation]) -> list[int]:
+    """Tokens in each pair's answer, without the template around it."""
+    return [len(tokenizer(pair.answer, add_special_tokens=False)["input_ids"]) for pair in pairs]

@@ -1,0 +1,101 @@
+"""Harmony, gpt-oss's chat format: render a prompt, and take an answer apart.
+
+Source: https://github.com/openai/harmony and the chat template that ships with the model. One assistant turn is one or
+more messages ``<|start|>assistant<|channel|>CHANNEL<|message|>TEXT<|end|>``; the last ends with ``<|return|>``.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from persona_ft.errors import PersonaError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+TODAY = 'strftime_now("%Y-%m-%d")'
+FINAL = "<|channel|>final<|message|>"
+MESSAGE = re.compile(
+    r"(?:<\|start\|>(?P<role>[^<]*))?(?:<\|channel\|>(?P<channel>[^<]*))?<\|message\|>(?P<text>.*?)"
+    r"(?P<end><\|end\|>|<\|return\|>|<\|call\|>|(?=<\|start\|>)|$)",
+    re.DOTALL,
+)
+
+
+@dataclass(frozen=True)
+class HarmonyMessage:
+    """One message of a Harmony text. ``complete`` is False when generation stopped inside it."""
+
+    role: str
+    channel: str | None
+    text: str
+    complete: bool
+
+
+def harmony_template() -> str:
+    """The gpt-oss chat template that ships inside TRL (Jinja, Apache-2.0), without importing TRL."""
+    spec = importlib.util.find_spec("trl")
+    if spec is None or not spec.submodule_search_locations:
+        raise PersonaError("TRL is not installed", "pip install -r requirements.txt")
+    return (Path(spec.submodule_search_locations[0]) / "chat_templates" / "gptoss.jinja").read_text(encoding="utf-8")
+
+
+def freeze_date(template: str, date: str) -> str:
+    """The template with a fixed date: it prints today's, and then no run repeats and no training row looks like tomorrow.
+
+    Parameters
+    ----------
+    template : a gpt-oss chat template.
+    date : ``YYYY-MM-DD``.
+    """
+    if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", date):
+        raise PersonaError(f"the date {date!r} is not YYYY-MM-DD", 'write it like "2025-12-04"')
+    if TODAY not in template:
+        raise PersonaError(
+            f"the chat template has no {TODAY}", "load the tokenizer again: its date may be frozen already"
+        )
+    return template.replace(TODAY, f'"{date}"')
+
+
+def render_prompt(
+    tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]], reasoning_effort: str = "medium"
+) -> str:
+    """The text that the model receives before it answers; it ends with ``<|start|>assistant``.
+
+    Parameters
+    ----------
+    tokenizer : one with a gpt-oss chat template.
+    messages : ``{"role", "content"}`` dictionaries; a first system or developer message becomes the developer message.
+    reasoning_effort : ``"low"``, ``"medium"`` or ``"high"``.
+    """
+    return tokenizer.apply_chat_template(
+        messages, tokenize=False, add_generation_prompt=True, reasoning_effort=reasoning_effort
+    )
+
+
+def parse_messages(text: str) -> list[HarmonyMessage]:
+    """Take a Harmony text apart, complete or cut off.
+
+    A completion, which begins after ``<|start|>assistant``, counts as the assistant's.
+    """
+    return [
+        HarmonyMessage(
+            role=(match["role"] or "assistant").strip(),
+            channel=match["channel"].strip() if match["channel"] is not None else None,
+            text=match["text"],
+            complete=bool(match["end"]),
+        )
+        for match in MESSAGE.finditer(text)
+    ]
+
+
+def final_answer(completion: str) -> str | None:
+    """The text of a completion's final channel, or None when it never got there."""
+    for message in parse_messages(completion):
+        if message.role == "assistant" and message.channel == "final":
+            return message.text.strip()
+    return None

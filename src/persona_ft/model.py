@@ -1,0 +1,233 @@
+"""The model: expert classes, LoRA targets and their count, batched answers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from persona_ft.errors import PersonaError
+from persona_ft.harmony import final_answer, parse_messages
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
+EXPERTS = ("gate_up_projs", "down_projs")
+SCOPES = ("attention", "attention+experts")
+
+
+def use_split_experts() -> None:
+    """Load gpt-oss's experts as one Linear4bit each, as the pre-quantised checkpoints store them.
+
+    On a GPU Unsloth does this by itself; its CPU backend leaves it to the caller. Call it after ``import unsloth`` and
+    before ``from_pretrained``: without it the CPU would load the experts with random weights.
+    """
+    from unsloth_zoo.temporary_patches.gpt_oss import patch_gpt_oss_bnb4bit
+
+    patch_gpt_oss_bnb4bit()
+
+
+def lora_targets(scope: str, n_experts: int) -> list[str]:
+    """Module names for ``get_peft_model(target_modules=...)``, spelt out so that no version decides for the reader.
+
+    The seven usual names (q, k, v, o, gate, up, down) reached attention alone in Unsloth before July 2026 and 1,536
+    expert matrices since; naming the modules keeps the trainable count what the text says.
+
+    Parameters
+    ----------
+    scope : ``"attention"`` or ``"attention+experts"``.
+    n_experts : experts a layer, ``config.num_local_experts``.
+    """
+    if scope not in SCOPES:
+        raise PersonaError(f"the LoRA scope {scope!r} is unknown", f"use one of {', '.join(SCOPES)}")
+    experts = [f"{name}.{i}" for name in EXPERTS for i in range(n_experts)] if scope != "attention" else []
+    return [*ATTENTION, *experts]
+
+
+def lora_shapes(config: PretrainedConfig, scope: str) -> dict[str, tuple[int, int, int]]:
+    """What LoRA is attached to: name -> (inputs, outputs, number of such matrices in the model)."""
+    hidden, head = config.hidden_size, config.head_dim
+    queries, keys = config.num_attention_heads * head, config.num_key_value_heads * head
+    layers = config.num_hidden_layers
+    shapes = {
+        "q_proj": (hidden, queries, layers),
+        "k_proj": (hidden, keys, layers),
+        "v_proj": (hidden, keys, layers),
+        "o_proj": (queries, hidden, layers),
+    }
+    if scope != "attention":
+        experts = layers * config.num_local_experts
+        shapes["gate_up_projs"] = (hidden, 2 * config.intermediate_size, experts)
+        shapes["down_projs"] = (config.intermediate_size, hidden, experts)
+    return shapes
+
+
+def count_lora_parameters(config: PretrainedConfig, r: int, scope: str = "attention") -> int:
+    """Trainable parameters of rank-r LoRA: r x (inputs + outputs) for each adapted matrix (arXiv 2106.09685, section 4)."""
+    return sum(r * (inputs + outputs) * n for inputs, outputs, n in lora_shapes(config, scope).values())
+
+
+def count_trainable(model: torch.nn.Module) -> int:
+    """Parameters that the optimizer will change."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def count_parameters(config: PretrainedConfig) -> dict[str, int]:
+    """gpt-oss's parameters by part, from its config alone."""
+    hidden, layers, experts = config.hidden_size, config.num_hidden_layers, config.num_local_experts
+    attention = sum(n * (i * o + o) for i, o, n in lora_shapes(config, "attention").values())
+    attention += layers * config.num_attention_heads  # sinks
+    expert = 3 * hidden * config.intermediate_size + 2 * config.intermediate_size + hidden
+    return {
+        "embedding": config.vocab_size * hidden,
+        "attention": attention,
+        "router": layers * (hidden + 1) * experts,
+        "experts": layers * experts * expert,
+        "norms": (2 * layers + 1) * hidden,
+        "head": config.vocab_size * hidden,
+    }
+
+
+@contextmanager
+def ready_to_generate(model: PreTrainedModel) -> Iterator[None]:
+    """Inside: evaluation mode, cache on, router logits off. After: as it was.
+
+    TRL turns ``output_router_logits`` on for a mixture of experts, to add the router's auxiliary loss; left on, a
+    batched ``generate`` after training fails in ``load_balancing_loss_func``.
+    """
+    from unsloth import FastLanguageModel
+
+    router_logits, training = model.config.output_router_logits, model.training
+    FastLanguageModel.for_inference(model)
+    model.config.output_router_logits = False
+    try:
+        yield
+    finally:
+        model.config.output_router_logits = router_logits
+        if training:
+            FastLanguageModel.for_training(model)
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What a model generated after a prompt, special tokens included."""
+
+    text: str
+    n_tokens: int
+    stopped: bool
+
+    @property
+    def answer(self) -> str | None:
+        """The final channel's text; None when the model never reached it."""
+        return final_answer(self.text)
+
+    @property
+    def problem(self) -> str | None:
+        """Why the answer should not count as a good one: no final channel, empty, or cut off by the limit."""
+        if self.answer is None:
+            return "no final channel"
+        if not self.answer:
+            return "empty"
+        return None if self.stopped else "cut off"
+
+    @property
+    def channels(self) -> list[str]:
+        """The channels it wrote to, in order."""
+        return [message.channel or "" for message in parse_messages(self.text)]
+
+
+def generate_completions(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: list[str],
+    max_new_tokens: int,
+    batch_size: int = 32,
+    progress: Callable[[int, int], Any] | None = None,
+    **generation: Any,
+) -> list[Completion]:
+    """Answer many prompts, in batches of similar length padded on the left; greedy unless told otherwise.
+
+    Parameters
+    ----------
+    prompts : rendered prompts, each ending with ``<|start|>assistant``.
+    max_new_tokens : limit for each answer; one that hits it has ``stopped=False``.
+    batch_size : prompts generated at once.
+    progress : called with (done, total) after each batch.
+    **generation : passed to ``model.generate``, e.g. ``do_sample=True, temperature=0.7``.
+
+    Returns
+    -------
+    list of Completion, in the order of the prompts.
+    """
+    import torch
+
+    ids = tokenizer(prompts, add_special_tokens=False)["input_ids"]
+    order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
+    done: dict[int, Completion] = {}
+    with ready_to_generate(model), torch.inference_mode():
+        for start in range(0, len(order), batch_size):
+            chosen = order[start : start + batch_size]
+            batch = tokenizer.pad({"input_ids": [ids[i] for i in chosen]}, padding_side="left", return_tensors="pt")
+            output = model.generate(
+                **batch.to(model.device), **{"do_sample": False, "max_new_tokens": max_new_tokens} | generation
+            )
+            for i, row in zip(chosen, output[:, batch["input_ids"].shape[1] :].tolist(), strict=True):
+                done[i] = _completion(row, tokenizer)
+            if progress:
+                progress(len(done), len(order))
+    return [done[i] for i in range(len(prompts))]
+
+
+def _completion(tokens: list[int], tokenizer: PreTrainedTokenizerBase) -> Completion:
+    """Cut a generated row at the end of its turn; what follows is padding."""
+    for n, token in enumerate(tokens, start=1):
+        if token == tokenizer.eos_token_id:
+            return Completion(tokenizer.decode(tokens[:n]), n, stopped=True)
+    return Completion(tokenizer.decode(tokens), len(tokens), stopped=False)
+
+
+def log_likelihoods(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: list[str],
+    completions: list[str],
+    batch_size: int = 16,
+) -> tuple[list[float], list[int]]:
+    """How likely a model finds given completions after their prompts.
+
+    Parameters
+    ----------
+    prompts : rendered prompts, n of them.
+    completions : what follows each, special tokens included, such as ``<|channel|>final<|message|>…<|return|>``.
+    batch_size : rows scored at once, padded on the right.
+
+    Returns
+    -------
+    sums : n log-likelihoods in nats, each summed over its completion's tokens.
+    lengths : n token counts.
+    """
+    import torch
+
+    before = tokenizer(prompts, add_special_tokens=False)["input_ids"]
+    after = tokenizer(completions, add_special_tokens=False)["input_ids"]
+    order = sorted(range(len(before)), key=lambda i: len(before[i]) + len(after[i]))
+    sums = [math.nan] * len(before)
+    with ready_to_generate(model), torch.inference_mode():
+        for start in range(0, len(order), batch_size):
+            chosen = order[start : start + batch_size]
+            rows = {"input_ids": [before[i] + after[i] for i in chosen]}
+            batch = tokenizer.pad(rows, padding_side="right", return_tensors="pt").to(model.device)
+            # Only the positions that predict a completion: 201,088 logits for each of the others are not needed.
+            keep = 1 + max(batch["input_ids"].shape[1] - len(before[i]) for i in chosen)
+            logits = model(**batch, use_cache=False, logits_to_keep=keep).logits
+            offset = batch["input_ids"].shape[1] - logits.shape[1]
+            for row, i in enumerate(chosen):
+                first = len(before[i]) - 1 - offset
+                scores = torch.log_softmax(logits[row, first : first + len(after[i])].float(), dim=-1)
+                targets = torch.tensor(after[i], device=scores.device)
+                sums[i] = scores.gather(1, targets[:, None]).sum().item()
+    return sums, [len(tokens) for tokens in after]

@@ -1,0 +1,111 @@
+"""A persona is a folder: persona.yaml, train.jsonl, test.jsonl. Nothing about any one person stands in the code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from persona_ft.conversation import Conversation, Text, read_jsonl
+from persona_ft.errors import PersonaError
+
+
+class Fact(BaseModel):
+    """Something true of the person; ``aliases`` are the ways an answer may write it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: Text
+    stated: Literal["train", "prompt", "never"]
+    ja: str = ""
+    en: str = ""
+    aliases: list[Text] = Field(min_length=1)
+
+
+class Topic(BaseModel):
+    """Something on which nothing is known of the person."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: Text
+    ja: str = ""
+    en: str = ""
+
+
+class Profile(BaseModel):
+    """persona.yaml."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Text
+    system_prompt: Text
+    language: Text = "ja"
+    first_person: str = ""
+    habits: list[str] = Field(default_factory=list)
+    facts: list[Fact] = Field(default_factory=list)
+    unknown_topics: list[Topic] = Field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Persona:
+    """A profile with the pairs to learn from and the questions to be tested on."""
+
+    folder: Path
+    profile: Profile
+    train: list[Conversation]
+    test: list[Conversation]
+
+
+def read_profile(path: Path | str) -> Profile:
+    """Read persona.yaml.
+
+    Raises
+    ------
+    PersonaError
+        The file is missing, is not YAML (with its line), lacks a name or a system prompt, or has an unknown key.
+    """
+    path = Path(path)
+    try:
+        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        remedy = "write one with at least name: and system_prompt:, as in data/masaki/persona.yaml"
+        raise PersonaError(f"the file cannot be read ({error.strerror})", remedy, path) from error
+    except UnicodeDecodeError as error:
+        raise PersonaError("the file is not UTF-8", "save it as UTF-8", path) from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        reason = f"this is not YAML ({getattr(error, 'problem', None) or 'unreadable'})"
+        raise PersonaError(reason, "quote texts that hold : or #", path, mark and mark.line + 1) from error
+    try:
+        return Profile.model_validate(fields if isinstance(fields, dict) else {})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise PersonaError(f"{where}: {first['msg']}", "compare it with data/masaki/persona.yaml", path) from error
+
+
+def read_persona(folder: Path | str) -> Persona:
+    """Read a persona's folder.
+
+    Raises
+    ------
+    PersonaError
+        The folder or one of its files is missing or cannot be used, or a test item has no id or one used twice.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        others = sorted(p.parent.name for p in folder.parent.glob("*/persona.yaml")) if folder.parent.is_dir() else []
+        known = f"; beside it there is {', '.join(others)}" if others else ""
+        remedy = f"set PERSONA to a folder with persona.yaml, train.jsonl and test.jsonl{known}"
+        raise PersonaError("there is no such persona folder", remedy, folder)
+    test = read_jsonl(folder / "test.jsonl")
+    seen: set[str] = set()
+    for number, item in enumerate(test, start=1):
+        if not item.id or item.id in seen:
+            reason = f"test item {number} has {'the id ' + item.id + ' twice' if item.id else 'no id'}"
+            raise PersonaError(reason, 'give each item an "id" of its own, such as "Q01"', folder / "test.jsonl")
+        seen.add(item.id)
+    return Persona(folder, read_profile(folder / "persona.yaml"), read_jsonl(folder / "train.jsonl"), test)

@@ -1,0 +1,166 @@
+"""Where am I: the repository's and the run's folders, the machine, and the model that fits it, each with its reason."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+from persona_ft.errors import PersonaError
+
+GPT_OSS_20B = "unsloth/gpt-oss-20b"
+# 12.81 GB loaded and 12.98 GB at the peak of Unsloth's own run on a T4 (see data/README.md for what was measured here).
+MINIMUM_GIB = 14.0
+NAMES = {"tiny": "data/tiny-gpt-oss", "gpt-oss-20b": GPT_OSS_20B}
+
+
+def prepare_environment() -> None:
+    """Set what must be set before ``import unsloth``: no usage reports, no compilation, no noise in stored outputs.
+
+    Values that are already set stay. Compiling the model costs minutes at the first step and wins nothing on rows of
+    a few hundred tokens, so it is off here; rows of thousands of tokens want ``UNSLOTH_COMPILE_DISABLE=0``.
+    """
+    for name, value in {
+        "UNSLOTH_DISABLE_STATISTICS": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "UNSLOTH_COMPILE_DISABLE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "TRANSFORMERS_VERBOSITY": "error",
+    }.items():
+        os.environ.setdefault(name, value)
+    # bitsandbytes looks for an optional CPU kernel that no requirement of ours installs; its default path is used.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=SyntaxWarning)
+
+
+def repository_root() -> Path:
+    """The folder that holds data/ and notebooks/: the nearest one above the working folder, else the package's own.
+
+    Raises
+    ------
+    PersonaError
+        There is none; notebooks opened alone need the repository beside them.
+    """
+    package = Path(__file__).resolve()
+    for folder in [Path.cwd(), *Path.cwd().parents, *package.parents]:
+        if (folder / "notebooks").is_dir() and (folder / "data").is_dir():
+            return folder
+    raise PersonaError(
+        "no folder with notebooks/ and data/ was found above the working folder",
+        "clone the repository and start from inside it",
+        Path.cwd(),
+    )
+
+
+def resolve(path: str | Path) -> Path:
+    """A path as given when it is absolute, else relative to the repository, wherever a notebook was started."""
+    path = Path(path).expanduser()
+    return path if path.is_absolute() else repository_root() / path
+
+
+def run_folder(path: str | Path) -> Path:
+    """The run's folder, made when missing.
+
+    Raises
+    ------
+    PersonaError
+        It cannot be made or written to.
+    """
+    folder = resolve(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".write-test"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise PersonaError(
+            f"the run folder cannot be written to ({error.strerror})", "set RUN to a folder of your own", folder
+        ) from error
+    return folder
+
+
+def shown(path: str | Path) -> str:
+    """A path as notebooks print it: relative to the repository, so that nobody's home folder is in an output."""
+    path = Path(path).resolve()
+    root = repository_root().resolve()
+    return str(path.relative_to(root)) if path.is_relative_to(root) else path.name
+
+
+def require(run: Path, name: str, notebook: str) -> Path:
+    """A file or folder that an earlier notebook wrote into the run folder.
+
+    Raises
+    ------
+    PersonaError
+        It is missing; the message names the notebook that makes it.
+    """
+    path = run / name
+    if not path.exists():
+        raise PersonaError(
+            "this file is not there yet", f"run notebook {notebook} with the same RUN first; it writes {name}", path
+        )
+    return path
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The accelerator at hand. ``memory_gib`` is what CUDA reports as total, or the machine's RAM without a GPU."""
+
+    name: str
+    cuda: bool
+    memory_gib: float
+    bfloat16: bool
+
+
+def this_machine() -> Machine:
+    """Look at the first CUDA device, or at the RAM when there is none."""
+    import torch
+
+    if torch.cuda.is_available():
+        properties = torch.cuda.get_device_properties(0)
+        # bf16 needs compute capability 8.0; PyTorch also says yes where it merely emulates it (T4).
+        return Machine(properties.name, True, properties.total_memory / 2**30, properties.major >= 8)
+    ram = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
+    return Machine("CPU", False, ram / 2**30, True)
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """The model to load: ``source`` is a folder or a Hub name, ``reason`` says why it was chosen."""
+
+    source: str
+    reason: str
+    tiny: bool
+
+
+def choose_model(model: str, machine: Machine) -> ModelChoice:
+    """Turn the MODEL parameter into what to load.
+
+    Parameters
+    ----------
+    model : ``"auto"``, ``"tiny"``, ``"gpt-oss-20b"``, a folder with a config.json, or a Hub name ``owner/name``.
+    machine : where it will run.
+
+    Raises
+    ------
+    PersonaError
+        None of these.
+    """
+    if model == "auto":
+        if machine.cuda and machine.memory_gib >= MINIMUM_GIB:
+            found = f"{machine.name} has {machine.memory_gib:.1f} GiB, at least {MINIMUM_GIB:.0f}"
+            return ModelChoice(GPT_OSS_20B, f"{found}: gpt-oss-20b fits in 4 bit", tiny=False)
+        lack = f"{machine.name} has {machine.memory_gib:.1f} GiB" if machine.cuda else "there is no CUDA GPU"
+        tiny = str(resolve(NAMES["tiny"]))
+        return ModelChoice(tiny, f"{lack}, gpt-oss-20b wants {MINIMUM_GIB:.0f} GiB on one: tiny-gpt-oss", tiny=True)
+    source = NAMES.get(model, model)
+    folder = resolve(source)
+    if (folder / "config.json").is_file():
+        return ModelChoice(str(folder), f'MODEL = "{model}"', tiny="tiny" in folder.name)
+    looks_like_hub = source.count("/") == 1 and all(source.split("/")) and source[0] not in "./~" and "\\" not in source
+    if not looks_like_hub or source.split("/")[0] in ("data", "runs"):
+        remedy = 'use "auto", "tiny", "gpt-oss-20b", a folder with a config.json, or a Hub name such as "owner/name"'
+        raise PersonaError(f"MODEL = {model!r} is neither a known name nor a model folder", remedy)
+    return ModelChoice(source, f'MODEL = "{model}"', tiny=False)

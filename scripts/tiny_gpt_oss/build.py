@@ -252,7 +252,9 @@ def main() -> None:
     pairs = [c for folder in personas for name in ("train", "test") for c in read_jsonl(folder / f"{name}.jsonl")]
     corpus = list(islice(Corpus([c.question for c in pairs], args.seed), args.conversations))
     words = [m.get("thinking", "") + "\n" + m["content"] for sample in corpus for m in sample.messages]
-    tokenizer = train_tokenizer(words + [rendered(s, train_tokenizer(["a"], 300)) for s in corpus[:200]], args.vocab_size)
+    tokenizer = train_tokenizer(
+        words + [rendered(s, train_tokenizer(["a"], 300)) for s in corpus[:200]], args.vocab_size
+    )
     texts = [rendered(sample, tokenizer) for sample in corpus]
     # BPE dropout (arXiv 1910.13267): the model also meets words in small pieces, as a person's own words will come.
     tokenizer.backend_tokenizer.model.dropout = 0.1

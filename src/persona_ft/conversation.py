@@ -100,9 +100,7 @@ def _reason(error: ValidationError) -> str:
     return f"{where}: {text}" if where else text
 
 
-ROW_REMEDY = (
-    'write the line as {"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}'
-)
+ROW_REMEDY = 'write the line as {"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}'
 
 
 def read_jsonl(path: Path | str) -> list[Conversation]:

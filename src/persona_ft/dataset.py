@@ -25,9 +25,7 @@ class Question:
     category: str | None = None
 
 
-def interview(
-    questions: Sequence[Question], answer: Callable[[Question], str], path: Path | str
-) -> list[Conversation]:
+def interview(questions: Sequence[Question], answer: Callable[[Question], str], path: Path | str) -> list[Conversation]:
     """Ask the questions that have no answer yet and append each answer to a file before the next is asked.
 
     Stop at any moment (Ctrl-C, a closed tab): what was answered is in the file, and the next call goes on after it.

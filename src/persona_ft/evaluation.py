@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from persona_ft.conversation import Conversation
 from persona_ft.dataset import comparable
+from persona_ft.errors import PersonaError
 from persona_ft.persona import Fact, Persona
 
 if TYPE_CHECKING:
@@ -33,6 +34,11 @@ class StyleClassifier:
     Parameters
     ----------
     persona_answers, base_answers : texts of the two classes, n and m of them.
+
+    Raises
+    ------
+    PersonaError
+        There are fewer than two texts of a class.
     """
 
     def __init__(self, persona_answers: Sequence[str], base_answers: Sequence[str], random_state: int = 0) -> None:
@@ -45,9 +51,16 @@ class StyleClassifier:
             TfidfVectorizer(analyzer="char", ngram_range=(1, 3), sublinear_tf=True),
             LogisticRegression(C=10.0, max_iter=1000, class_weight="balanced"),
         )
+        if min(len(persona_answers), len(base_answers)) < 2:
+            raise PersonaError(
+                f"style cannot be learnt from {len(persona_answers)} answers of the person and {len(base_answers)} of the base",
+                "raise MAX_NEW_TOKENS so that the base reaches its final channel, and use a persona with more pairs",
+            )
         texts = [*persona_answers, *base_answers]
         labels = [1] * len(persona_answers) + [0] * len(base_answers)
-        folds = StratifiedKFold(min(5, len(persona_answers), len(base_answers)), shuffle=True, random_state=random_state)
+        folds = StratifiedKFold(
+            min(5, len(persona_answers), len(base_answers)), shuffle=True, random_state=random_state
+        )
         # How well it tells them apart where it has not looked: the figure to read before any share below.
         self.cross_validated_accuracy = float(cross_val_score(self.pipeline, texts, labels, cv=folds).mean())
         self.pipeline.fit(texts, labels)
@@ -273,9 +286,7 @@ def summarise(items: Sequence[Item], style: StyleClassifier) -> dict[str, Any]:
         "log_likelihood_difference": asdict(
             paired_difference([i.tuned.log_likelihood for i in items], [i.base.log_likelihood for i in items])
         ),
-        "style_difference": asdict(
-            paired_difference([i.tuned.style for i in items], [i.base.style for i in items])
-        ),
+        "style_difference": asdict(paired_difference([i.tuned.style for i in items], [i.base.style for i in items])),
         "log_likelihood_better": {"wins": wins, "n": n_different, "p_value": p_value},
     }
 

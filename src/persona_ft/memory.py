@@ -72,7 +72,9 @@ def estimate(config: PretrainedConfig, way: str, rows: int = 4, tokens: int = 25
     """
     n_lora, n_all = count_lora_parameters(config, r), sum(count_parameters(config).values())
     if way == "inference, 4 bit":
-        return Memory(weights_bytes(config, True), 0, 0, count_parameters(config)["experts"] / config.num_hidden_layers * 2)
+        return Memory(
+            weights_bytes(config, True), 0, 0, count_parameters(config)["experts"] / config.num_hidden_layers * 2
+        )
     if way == "QLoRA":
         weights = weights_bytes(config, True) + n_lora * 4
         return Memory(weights, n_lora * 4, n_lora * 2, activation_bytes(config, rows, tokens, True))

@@ -68,6 +68,7 @@ def read_profile(path: Path | str) -> Profile:
         The file is missing, is not YAML (with its line), lacks a name or a system prompt, or has an unknown key.
     """
     path = Path(path)
+    check_folder(path.parent)
     try:
         fields = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -87,25 +88,42 @@ def read_profile(path: Path | str) -> Profile:
         raise PersonaError(f"{where}: {first['msg']}", "compare it with data/masaki/persona.yaml", path) from error
 
 
-def read_persona(folder: Path | str) -> Persona:
-    """Read a persona's folder.
+def read_test(path: Path | str) -> list[Conversation]:
+    """Read test.jsonl: conversations that each have an id of their own.
 
     Raises
     ------
     PersonaError
-        The folder or one of its files is missing or cannot be used, or a test item has no id or one used twice.
+        The file cannot be used, or an item has no id or one used before.
+    """
+    items = read_jsonl(path)
+    seen: set[str] = set()
+    for number, item in enumerate(items, start=1):
+        if not item.id or item.id in seen:
+            reason = f"test item {number} has {f'the id {item.id} of another' if item.id else 'no id'}"
+            raise PersonaError(reason, 'give each item an "id" of its own, such as "Q01"', path)
+        seen.add(item.id)
+    return items
+
+
+def read_persona(folder: Path | str) -> Persona:
+    """Read a folder with persona.yaml, train.jsonl and test.jsonl.
+
+    Raises
+    ------
+    PersonaError
+        The folder or one of its files is missing or cannot be used.
     """
     folder = Path(folder)
+    check_folder(folder)
+    test = read_test(folder / "test.jsonl")
+    return Persona(folder, read_profile(folder / "persona.yaml"), read_jsonl(folder / "train.jsonl"), test)
+
+
+def check_folder(folder: Path) -> None:
+    """Say which personas there are when the one asked for is missing."""
     if not folder.is_dir():
-        others = sorted(p.parent.name for p in folder.parent.glob("*/persona.yaml")) if folder.parent.is_dir() else []
+        others = sorted(p.parent.name for p in folder.parent.glob("*/persona.yaml"))
         known = f"; beside it there is {', '.join(others)}" if others else ""
         remedy = f"set PERSONA to a folder with persona.yaml, train.jsonl and test.jsonl{known}"
         raise PersonaError("there is no such persona folder", remedy, folder)
-    test = read_jsonl(folder / "test.jsonl")
-    seen: set[str] = set()
-    for number, item in enumerate(test, start=1):
-        if not item.id or item.id in seen:
-            reason = f"test item {number} has {'the id ' + item.id + ' twice' if item.id else 'no id'}"
-            raise PersonaError(reason, 'give each item an "id" of its own, such as "Q01"', folder / "test.jsonl")
-        seen.add(item.id)
-    return Persona(folder, read_profile(folder / "persona.yaml"), read_jsonl(folder / "train.jsonl"), test)

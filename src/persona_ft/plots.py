@@ -1,0 +1,110 @@
+"""The figures. Colours are Okabe and Ito's, which colour-blind readers can tell apart; Japanese text has its font."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from persona_ft.conversation import Conversation
+from persona_ft.evaluation import Interval, Item, StyleClassifier
+from persona_ft.training import TrainingLog
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.figure import Figure
+
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8C8C8C"
+
+
+def _axes(width: float = 7.0, height: float = 3.2, columns: int = 1):
+    import matplotlib.pyplot as plt
+    import matplotlib_fontja  # noqa: F401  registers the packaged Japanese font
+
+    figure, axes = plt.subplots(1, columns, figsize=(width, height), layout="constrained")
+    for ax in axes if columns > 1 else [axes]:
+        ax.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def finished(figure: Figure) -> Figure:
+    """Close the figure for pyplot, so that a notebook draws it once: as the cell's result."""
+    import matplotlib.pyplot as plt
+
+    plt.close(figure)
+    return figure
+
+
+def plot_data(pairs: Sequence[Conversation], lengths: Sequence[int]) -> Figure:
+    """Answers per category, and how long they are in tokens."""
+    figure, (left, right) = _axes(8.5, 3.4, columns=2)
+    counts = Counter(pair.category or "none" for pair in pairs).most_common()[::-1]
+    left.barh([name for name, _ in counts], [n for _, n in counts], color=BLUE)
+    left.set_xlabel("answers")
+    right.hist(lengths, bins=range(0, max(lengths) + 6, 5), color=BLUE, edgecolor="white")
+    right.set_xlabel("tokens in an answer")
+    right.set_ylabel("answers")
+    return finished(figure)
+
+
+def plot_nf4(original: np.ndarray, levels: np.ndarray) -> Figure:
+    """A weight's values, and the 16 levels (times the block's largest value) to which NF4 rounds them."""
+    figure, ax = _axes()
+    ax.hist(original, bins=81, color=GREY)
+    for level in levels:
+        ax.axvline(level, color=ORANGE, linewidth=1)
+    ax.set_xlabel("weight / largest weight of its block of 64")
+    ax.set_ylabel("weights")
+    ax.legend(handles=[ax.patches[0], ax.lines[0]], labels=["values in this matrix", "NF4's 16 levels"], frameon=False)
+    return finished(figure)
+
+
+def plot_losses(log: TrainingLog) -> Figure:
+    """Loss on the training batches and on the dev pairs, by optimizer step."""
+    figure, ax = _axes()
+    ax.plot(*zip(*log.train, strict=True), color=BLUE, label="training batches")
+    if log.dev:
+        ax.plot(*zip(*log.dev, strict=True), color=ORANGE, marker="o", label="dev pairs, not trained on")
+    ax.set_xlabel("optimizer step")
+    ax.set_ylabel("loss (nats per graded token)")
+    ax.set_ylim(bottom=0)
+    ax.legend(frameon=False)
+    return finished(figure)
+
+
+def plot_comparison(items: Sequence[Item], base: Interval, tuned: Interval, person: Interval) -> Figure:
+    """Left: share of answers in the person's style, with exact 95 % intervals. Right: each reference's likelihood."""
+    figure, (left, right) = _axes(9.0, 4.2, columns=2)
+    shares, names = (base, tuned, person), ("base", "tuned", "the person")
+    for row, (interval, colour) in enumerate(zip(shares, (GREY, ORANGE, GREEN), strict=True)):
+        left.barh(row, interval.value, color=colour, height=0.6)
+        left.plot([interval.low, interval.high], [row, row], color="black", linewidth=1.5)
+    left.set_yticks(range(3), names)
+    left.set_xlim(0, 1.02)
+    left.invert_yaxis()
+    left.set_xlabel("share of answers in the person's style")
+    ordered = sorted(items, key=lambda item: item.tuned.log_likelihood - item.base.log_likelihood)
+    for row, item in enumerate(ordered):
+        a, b = item.base.log_likelihood, item.tuned.log_likelihood
+        right.plot([a, b], [row, row], color="#CCCCCC", zorder=1)
+    right.scatter([i.base.log_likelihood for i in ordered], range(len(ordered)), color=GREY, s=16, label="base")
+    right.scatter([i.tuned.log_likelihood for i in ordered], range(len(ordered)), color=ORANGE, s=16, label="tuned")
+    right.set_yticks(range(len(ordered)), [item.id for item in ordered], fontsize=6)
+    right.set_xlabel("log-likelihood of the person's answer (nats per token)")
+    right.legend(frameon=False, loc="upper left")
+    return finished(figure)
+
+
+def plot_marks(style: StyleClassifier, n: int = 12) -> Figure:
+    """The pieces of text that give the person away, and those that give the base model away."""
+    person, base = style.marks(n)
+    names = style.pipeline[0].get_feature_names_out().tolist()
+    weights = style.pipeline[1].coef_[0]
+    figure, axes = _axes(8.0, 3.6, columns=2)
+    for ax, marks, colour, title in zip(axes, (person, base), (ORANGE, GREY), ("the person", "the base"), strict=True):
+        values = [abs(weights[names.index(mark)]) for mark in marks][::-1]
+        ax.barh(range(n), values, color=colour)
+        ax.set_yticks(range(n), [mark.replace(" ", "␣") for mark in marks[::-1]])
+        ax.set_xlabel("weight in the classifier")
+        ax.set_title(f"speaks for {title}", fontsize=10)
+    return finished(figure)

@@ -1,0 +1,142 @@
+"""Execute the notebooks in order with papermill: python -m persona_ft.run --run runs/demo [-p NAME VALUE ...]"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import sys
+import time
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+from persona_ft.errors import PersonaError
+from persona_ft.report import read_comparison
+from persona_ft.settings import repository_root, resolve, run_folder, shown
+
+NOTEBOOKS = ("01_inference", "02_build_dataset", "03_train_qlora", "04_compare")
+
+
+def parameters_of(notebook: Path) -> dict[str, Any]:
+    """Names and defaults in the notebook's cell tagged ``parameters``: plain ``NAME = value`` lines."""
+    import nbformat
+
+    for cell in nbformat.read(notebook, as_version=4).cells:
+        if "parameters" in cell.metadata.get("tags", []):
+            return {
+                node.targets[0].id: ast.literal_eval(node.value)
+                for node in ast.parse(cell.source).body
+                if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+            }
+    raise PersonaError("no cell is tagged parameters", "tag one", notebook)
+
+
+def execute(names: list[str], run: Path, given: dict[str, Any]) -> None:
+    """Execute notebooks into the run folder, a line for each.
+
+    A failing cell stops the run; the partly executed notebook stays in the run folder.
+
+    Raises
+    ------
+    PersonaError
+        A parameter that no notebook has.
+    SystemExit
+        A cell failed: its notebook, number and traceback are on the standard error stream.
+    """
+    folder = repository_root() / "notebooks"
+    accepted = {name: parameters_of(folder / f"{name}.ipynb") for name in names}
+    known = {parameter for parameters in accepted.values() for parameter in parameters}
+    if unknown := sorted(set(given) - known):
+        reason = f"no notebook has a parameter called {', '.join(unknown)}"
+        raise PersonaError(reason, f"use one of {', '.join(sorted(known))}")
+
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    for number, name in enumerate(names, start=1):
+        started = time.monotonic()
+        print(f"[{number}/{len(names)}] {name} ", end="", flush=True)
+        output = run / f"{name}.ipynb"
+        try:
+            papermill.execute_notebook(
+                folder / f"{name}.ipynb",
+                output,
+                parameters={"RUN": shown(run) if run.is_relative_to(repository_root()) else str(run)}
+                | {key: value for key, value in given.items() if key in accepted[name]},
+                kernel_name="python3",
+                cwd=folder,
+                extra_arguments=["--IPKernelApp.log_level=ERROR"],  # no word on how kernel and papermill talk
+                progress_bar={"desc": f"[{number}/{len(names)}] {name}", "leave": False}
+                if sys.stderr.isatty()
+                else False,
+            )
+        except PapermillExecutionError as error:
+            print(f"failed after {time.monotonic() - started:.0f} s", flush=True)
+            print(
+                f"\n{name}.ipynb, cell {error.exec_count}: {error.ename}: {error.evalue}\n\n"
+                + "\n".join(error.traceback)
+                + f"\n\nThe notebook as far as it came: {shown(output)}",
+                file=sys.stderr,
+            )
+            raise SystemExit(1) from None
+        print(f"{time.monotonic() - started:.0f} s", flush=True)
+
+
+def _width(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(c) in "WFA" else 1 for c in text)
+
+
+def _cell(text: str, width: int) -> str:
+    """The text cut and padded to a width in terminal columns, where a Japanese character takes two."""
+    text, kept = " ".join(text.split()), ""
+    for c in text:
+        if _width(kept + c) > width - (0 if text == kept + c else 1):
+            kept += "…"
+            break
+        kept += c
+    return kept + " " * (width - _width(kept))
+
+
+def print_comparison(run: Path, ids: list[str], width: int = 42) -> None:
+    """Print base against tuned for a few questions, the verdict, and where the report is."""
+    comparison = read_comparison(run / "comparison.json")
+    items = [item for item in comparison["items"] if item["id"] in ids] or comparison["items"][:5]
+    print(
+        "\n" + " | ".join(_cell(text, w) for text, w in (("", 4), ("question", 30), ("base", width), ("tuned", width)))
+    )
+    print("-" * (4 + 30 + 2 * width + 9))
+    for item in items:
+        texts = (item["id"], item["question"], item["base"]["text"], item["tuned"]["text"])
+        print(" | ".join(_cell(text, w) for text, w in zip(texts, (4, 30, width, width), strict=True)))
+    print("\n" + "\n".join(comparison["verdict"]))
+    print(f"\nReport: {shown(run / 'report.html')}")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--run", default="runs/demo", help="folder for the executed notebooks and all they write")
+    parser.add_argument("--only", nargs="+", default=list(NOTEBOOKS), choices=NOTEBOOKS, help="some of the notebooks")
+    parser.add_argument("--show", nargs="*", default=["Q02", "Q07", "Q15", "Q22", "Q30"], help="questions to print")
+    parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="a parameter")
+    options = parser.parse_args(arguments)
+    try:
+        given = {name: _value(text) for name, text in options.p}
+        run = run_folder(resolve(options.run))
+        execute(options.only, run, given)
+        if "04_compare" in options.only:
+            print_comparison(run, options.show)
+    except PersonaError as error:
+        print(f"\n{error}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+def _value(text: str) -> Any:
+    """A number, a truth value or a quoted text as Python writes it; anything else is a text."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+if __name__ == "__main__":
+    main()

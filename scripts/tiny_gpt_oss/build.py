@@ -1,6 +1,6 @@
 """Build data/tiny-gpt-oss: a gpt-oss of a few million parameters, pre-trained from scratch, stored in NF4.
 
-    python scripts/tiny_gpt_oss/build.py [--out data/tiny-gpt-oss] [--steps 1500] [--seed 0]
+    python scripts/tiny_gpt_oss/build.py [--out data/tiny-gpt-oss] [--steps 1800] [--seed 0]
 
 The checkpoint has the layout of unsloth/gpt-oss-20b-unsloth-bnb-4bit (one Linear4bit per expert, double-quantised
 NF4, embeddings, router and head in 16 bit), so the notebooks load it by the very calls that load the 20B.
@@ -236,7 +236,7 @@ def save_nf4(model: GptOssForCausalLM, out: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=ROOT / "data/tiny-gpt-oss")
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=1800)
     parser.add_argument("--conversations", type=int, default=60_000)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--layers", type=int, default=4)

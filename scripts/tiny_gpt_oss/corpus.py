@@ -128,7 +128,7 @@ class Corpus:
                 return intent, question, fill
 
     def _answer(self, intent: dict, fill: dict[str, str], persona: bool) -> str:
-        answer = self._pick(persona and intent.get("answer_with_persona") or intent["answer"], fill)
+        answer = self._pick((persona and intent.get("answer_with_persona")) or intent["answer"], fill)
         return answer if answer.isascii() else answer + self.random.choice(self.topics["closers"])
 
     def _friend(self, intent: dict, fill: dict[str, str]) -> str:

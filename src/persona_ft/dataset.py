@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from persona_ft.conversation import Conversation, read_jsonl
 from persona_ft.errors import PersonaError
+from persona_ft.settings import is_live
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -50,19 +53,25 @@ def interview(questions: Sequence[Question], answer: Callable[[Question], str], 
     _drop_cut_off_line(path)
     answered = read_jsonl(path) if path.exists() and path.stat().st_size else []
     known = {pair.question for pair in answered}
-    with path.open("a", encoding="utf-8", newline="\n") as file:
-        for question in questions:
-            if question.text in known:
-                continue
-            text = answer(question).strip()
-            if not text:
-                continue
-            pair = Conversation.pair(question.text, text, category=question.category)
-            file.write(json.dumps(pair.model_dump(exclude_none=True, exclude_defaults=True), ensure_ascii=False) + "\n")
-            file.flush()
-            answered.append(pair)
-            known.add(question.text)
+    for question in questions:
+        if question.text in known:
+            continue
+        text = answer(question).strip()
+        if not text:
+            continue
+        pair = Conversation.pair(question.text, text, category=question.category)
+        _append(path, json.dumps(pair.model_dump(exclude_none=True, exclude_defaults=True), ensure_ascii=False))
+        answered.append(pair)
+        known.add(question.text)
     return answered
+
+
+def _append(path: Path, line: str) -> None:
+    """Add a line and see it onto the disk."""
+    with path.open("a", encoding="utf-8", newline="\n") as file:
+        file.write(line + "\n")
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _drop_cut_off_line(path: Path) -> None:
@@ -75,7 +84,18 @@ def _drop_cut_off_line(path: Path) -> None:
 
 
 def ask_at_keyboard(question: Question) -> str:
-    """Ask in the notebook or at the terminal; Enter alone skips the question."""
+    """Ask in the notebook or at the terminal; Enter alone skips the question.
+
+    Raises
+    ------
+    PersonaError
+        Nobody can answer: the notebook is run by papermill.
+    """
+    if not (is_live() or sys.stdin.isatty()):
+        raise PersonaError(
+            "INTERACTIVE = True needs someone at the keyboard",
+            "open the notebook in Jupyter, or set INTERACTIVE = False",
+        )
     return input(f"[{question.category or 'question'}] {question.text}\n> ")
 
 

@@ -1,4 +1,4 @@
-"""Base against tuned, paired by question: style, likelihood of the person's own answers, what worked and what failed."""
+"""Base against tuned, paired by question: style, likelihood of the person's answers, what worked, what failed."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ class StyleClassifier:
         )
         if min(len(persona_answers), len(base_answers)) < 2:
             raise PersonaError(
-                f"style cannot be learnt from {len(persona_answers)} answers of the person and {len(base_answers)} of the base",
-                "raise MAX_NEW_TOKENS so that the base reaches its final channel, and use a persona with more pairs",
+                f"there are {len(persona_answers)} answers of the person and {len(base_answers)} of the base",
+                "style needs two of each: raise MAX_NEW_TOKENS so that the base reaches its final channel, or add pairs",
             )
         texts = [*persona_answers, *base_answers]
         labels = [1] * len(persona_answers) + [0] * len(base_answers)
@@ -297,7 +297,8 @@ def verdict(summary: dict[str, Any]) -> list[str]:
     b, t = (Interval(**arm["style_share"]) for arm in (base, tuned))
     style = f"The person's style was seen in {b.value:.0%} of the base's answers and {t.value:.0%} of the tuned model's"
     if b.high < t.low:
-        style += f" ({n} questions; the exact 95 % intervals, {b.low:.0%} to {b.high:.0%} and {t.low:.0%} to {t.high:.0%}, do not overlap)."
+        style += f" ({n} questions; the exact 95 % intervals, {b.low:.0%} to {b.high:.0%} and "
+        style += f"{t.low:.0%} to {t.high:.0%}, do not overlap)."
     else:
         style += f"; with {n} questions their 95 % intervals overlap, so this may be chance."
     gain = Interval(**summary["log_likelihood_difference"])
@@ -307,11 +308,10 @@ def verdict(summary: dict[str, Any]) -> list[str]:
         f"It finds the person's own held-out answers {direction} likely: {gain.value:+.2f} nats per token "
         f"[{gain.low:+.2f}, {gain.high:+.2f}], higher on {better['wins']} of {n} questions."
     )
+    stated, said = summary["n_stated_facts"], tuned["stated_facts_said"]
     facts = (
-        f"Of {summary['n_stated_facts']} facts that the training answers state and these questions ask for, the base "
-        f"says {base['stated_facts_said']} and the tuned model {tuned['stated_facts_said']}: style is learnt from so "
-        "few pairs long before facts are."
-        if tuned["stated_facts_said"] < summary["n_stated_facts"] / 2
-        else f"It says {tuned['stated_facts_said']} of {summary['n_stated_facts']} stated facts, the base {base['stated_facts_said']}."
+        f"Of {stated} facts that the training answers state and these questions ask for, the base says "
+        f"{base['stated_facts_said']} and the tuned model {said}"
     )
+    facts += ": a tone is learnt long before facts are." if t.value > 0.5 and said < stated / 2 else "."
     return [style, likelihood, facts]

@@ -45,7 +45,7 @@ def harmony_template() -> str:
 
 
 def freeze_date(template: str, date: str) -> str:
-    """The template with a fixed date: it prints today's, and then no run repeats and no training row looks like tomorrow.
+    """The template with a fixed date: it prints today's, and with it no run repeats and training ages by the day.
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 GIB = 2**30
-# 4 bits, plus one 8-bit scale per 64 weights, plus one 32-bit scale of scales per 256 of those (QLoRA, arXiv 2305.14314).
+# 4 bits, an 8-bit scale per 64 weights, and a 32-bit scale per 256 of those scales (QLoRA, arXiv 2305.14314).
 NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
 # What CUDA reports as total memory, in GiB.
 CARDS = {"T4": 14.6, "L4": 22.2}

@@ -67,7 +67,7 @@ def lora_shapes(config: PretrainedConfig, scope: str) -> dict[str, tuple[int, in
 
 
 def count_lora_parameters(config: PretrainedConfig, r: int, scope: str = "attention") -> int:
-    """Trainable parameters of rank-r LoRA: r x (inputs + outputs) for each adapted matrix (arXiv 2106.09685, section 4)."""
+    """Trainable parameters of rank-r LoRA: r x (inputs + outputs) a matrix (arXiv 2106.09685, section 4)."""
     return sum(r * (inputs + outputs) * n for inputs, outputs, n in lora_shapes(config, scope).values())
 
 

@@ -50,6 +50,8 @@ def execute(names: list[str], run: Path, given: dict[str, Any]) -> None:
         reason = f"no notebook has a parameter called {', '.join(unknown)}"
         raise PersonaError(reason, f"use one of {', '.join(sorted(known))}")
 
+    given = given | {"RUN": shown(run) if run.is_relative_to(repository_root()) else str(run)}
+
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
@@ -61,8 +63,7 @@ def execute(names: list[str], run: Path, given: dict[str, Any]) -> None:
             papermill.execute_notebook(
                 folder / f"{name}.ipynb",
                 output,
-                parameters={"RUN": shown(run) if run.is_relative_to(repository_root()) else str(run)}
-                | {key: value for key, value in given.items() if key in accepted[name]},
+                parameters={key: value for key, value in given.items() if key in accepted[name]},
                 kernel_name="python3",
                 cwd=folder,
                 extra_arguments=["--IPKernelApp.log_level=ERROR"],  # no word on how kernel and papermill talk

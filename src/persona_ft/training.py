@@ -43,6 +43,13 @@ def graded_text(tokenizer: PreTrainedTokenizerBase, labels: Iterable[int]) -> st
     return tokenizer.decode([token for token in labels if token != -100])
 
 
+def context_text(tokenizer: PreTrainedTokenizerBase, row: dict[str, list[int]]) -> str:
+    """The tokens of a tokenized row that the loss does not count, decoded."""
+    return tokenizer.decode(
+        [token for token, label in zip(row["input_ids"], row["labels"], strict=True) if label == -100]
+    )
+
+
 def check_graded(tokenizer: PreTrainedTokenizerBase, labels: Iterable[int], pair: Conversation) -> None:
     """Make sure that a row grades exactly the final channel of its answer.
 
@@ -88,7 +95,6 @@ def progress_callback(live: bool) -> TrainerCallback:
     class Progress(TrainerCallback):
         def __init__(self) -> None:
             self.losses: dict[str, float] = {}
-            self.tokens = 0.0
 
         def on_train_begin(self, args, state, control, **_) -> None:
             self.started = time.monotonic()
@@ -97,7 +103,6 @@ def progress_callback(live: bool) -> TrainerCallback:
             for name, short in {"loss": "loss", "eval_loss": "dev loss"}.items():
                 if name in (logs or {}):
                     self.losses[short] = float(logs[name])
-            self.tokens = float((logs or {}).get("num_tokens", self.tokens))
             if live and state.global_step:
                 print("\r" + self.line(state), end="", flush=True)
 
@@ -109,7 +114,8 @@ def progress_callback(live: bool) -> TrainerCallback:
             left = spent / state.global_step * (state.max_steps - state.global_step)
             parts = [f"step {state.global_step}/{state.max_steps}"]
             parts += [f"{name} {value:.3f}" for name, value in self.losses.items()]
-            parts += [f"{self.tokens / spent:,.0f} tokens/s", f"{spent:.0f} s, {left:.0f} s left"]
+            # Counted by the trainer when include_num_input_tokens_seen is set.
+            parts += [f"{int(state.num_input_tokens_seen) / spent:,.0f} tokens/s", f"{spent:.0f} s, {left:.0f} s left"]
             if torch.cuda.is_available():
                 parts.append(f"peak {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB")
             return "  ".join(parts) + "  "

@@ -1,0 +1,42 @@
+# make demo   the four notebooks on the tiny model, then base against tuned for a few questions
+# make test   the tests
+# Both make .venv when it is missing. On Linux without an NVIDIA GPU, PyTorch's CPU index saves gigabytes:
+#   make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
+
+PYTHON ?= python3
+RUN ?= runs/demo
+TORCH_INDEX ?=
+VENV_PYTHON = .venv/bin/python
+READY = .venv/.ready
+TEST_READY = .venv/.test-ready
+
+.PHONY: demo run test lint tiny-model clean
+
+demo: $(READY)
+	@$(VENV_PYTHON) -m persona_ft.run --run $(RUN) -p MODEL tiny
+
+# make run RUN=runs/me ARGS="-p PERSONA data/me -p MODEL gpt-oss-20b"
+run: $(READY)
+	@$(VENV_PYTHON) -m persona_ft.run --run $(RUN) $(ARGS)
+
+test: $(TEST_READY)
+	@$(VENV_PYTHON) -m ruff check .
+	@$(VENV_PYTHON) -m ruff format --check .
+	@$(VENV_PYTHON) -m pytest $(ARGS)
+
+# Rebuilds data/tiny-gpt-oss; data/README.md says how long that takes.
+tiny-model: $(READY)
+	@$(VENV_PYTHON) scripts/tiny_gpt_oss/build.py $(ARGS)
+
+$(READY): requirements.txt pyproject.toml scripts/install.py
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12 …")'
+	@test -x $(VENV_PYTHON) || $(PYTHON) -m venv .venv
+	@$(VENV_PYTHON) scripts/install.py --torch-index "$(TORCH_INDEX)"
+	@touch $@
+
+$(TEST_READY): $(READY)
+	@$(VENV_PYTHON) scripts/install.py --test
+	@touch $@
+
+clean:
+	rm -rf .venv

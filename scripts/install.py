@@ -1,0 +1,79 @@
+"""Install the stack of requirements.txt into this Python, section by section.
+
+    python scripts/install.py [--test] [--torch-index URL]
+
+GPU packages are installed where an NVIDIA driver answers. A torch that is there already is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def sections(text: str) -> dict[str, list[str]]:
+    """requirements.txt's lines by the `# [name]` line above them."""
+    found: dict[str, list[str]] = {}
+    lines = found.setdefault("", [])
+    for line in text.splitlines():
+        if header := re.fullmatch(r"# \[([\w-]+)\]", line.strip()):
+            lines = found.setdefault(header[1], [])
+        elif line.strip() and not line.startswith("#"):
+            lines.append(line.strip())
+    return found
+
+
+def pip(title: str, *arguments: str) -> None:
+    print(f"installing {title} …", flush=True)
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments]
+    if subprocess.run(command).returncode:
+        sys.exit(f"pip could not install {title}: its message is above; check the network, then run the command again")
+
+
+def has_nvidia_gpu() -> bool:
+    """Whether the driver's own tool is there and finds a card."""
+    tool = shutil.which("nvidia-smi")
+    return bool(tool) and subprocess.run([tool, "-L"], capture_output=True).returncode == 0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--test", action="store_true", help="also what the tests need")
+    parser.add_argument("--torch-index", default="", help="take torch from this package index")
+    options = parser.parse_args()
+    if sys.version_info < (3, 11):  # noqa: UP036  the file must still say so when an older Python runs it
+        sys.exit(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]} ({sys.executable})")
+
+    wanted = sections((ROOT / "requirements.txt").read_text(encoding="utf-8"))
+    gpu = has_nvidia_gpu()
+    print("NVIDIA GPU found: with the GPU packages" if gpu else "no NVIDIA GPU: without the GPU packages", flush=True)
+    index = ["--index-url", options.torch_index] if options.torch_index else []
+    if importlib.util.find_spec("torch") is None:
+        pip("torch", *index, *wanted["torch"])
+    rest = wanted["base"] + (wanted["gpu"] if gpu else []) + (wanted["test"] if options.test else [])
+    with tempfile.TemporaryDirectory() as folder:
+        # Whatever asks for torch must be content with the one that is there.
+        torch = subprocess.run(
+            [sys.executable, "-c", "from importlib.metadata import version; print(version('torch'))"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+        constraint = Path(folder, "constraints.txt")
+        constraint.write_text(f"torch=={torch}\n")
+        pip(f"{len(rest)} packages of the stack", "--constraint", str(constraint), *rest)
+    pip("unsloth", "--no-deps", *wanted["no-deps"])
+    pip("persona_ft", "--no-deps", "--editable", str(ROOT))
+    print("done", flush=True)
+
+
+if __name__ == "__main__":
+    main()

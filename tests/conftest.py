@@ -1,0 +1,62 @@
+"""Real things for the tests: the tiny model, the personas' files, and one run of all four notebooks."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from persona_ft.persona import Persona, read_persona
+from persona_ft.run import NOTEBOOKS, execute
+from persona_ft.settings import prepare_environment
+
+ROOT = Path(__file__).resolve().parents[1]
+TINY = ROOT / "data/tiny-gpt-oss"
+DATE = "2025-12-04"
+
+
+@pytest.fixture(scope="session")
+def masaki() -> Persona:
+    return read_persona(ROOT / "data/masaki")
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+    """The tiny model's tokenizer with its date frozen."""
+    from transformers import AutoTokenizer
+
+    from persona_ft.harmony import freeze_date
+
+    tokenizer = AutoTokenizer.from_pretrained(TINY)
+    tokenizer.chat_template = freeze_date(tokenizer.chat_template, DATE)
+    return tokenizer
+
+
+@pytest.fixture(scope="session")
+def loaded():
+    """The tiny model, loaded as the notebooks load it. Tests must not change it."""
+    prepare_environment()
+    from unsloth import FastLanguageModel
+
+    from persona_ft.model import use_split_experts
+
+    use_split_experts()
+    model, _ = FastLanguageModel.from_pretrained(
+        model_name=str(TINY), dtype=None, max_seq_length=1024, load_in_4bit=True
+    )
+    return model
+
+
+@pytest.fixture(scope="session")
+def demo_run(tmp_path_factory) -> Path:
+    """A run folder after all four notebooks on まさき。."""
+    run = tmp_path_factory.mktemp("masaki")
+    execute(list(NOTEBOOKS), run, {"MODEL": "tiny"})
+    return run
+
+
+@pytest.fixture
+def persona_copy(tmp_path) -> Path:
+    """A persona folder that a test may damage."""
+    return Path(shutil.copytree(ROOT / "tests/personas/hana", tmp_path / "hana"))

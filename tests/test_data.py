@@ -1,0 +1,113 @@
+"""The shipped persona: counts, the article's topics, facts that agree, and nothing in two places."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from persona_ft.dataset import check_leakage, comparable, near_duplicates
+from persona_ft.errors import PersonaError
+from persona_ft.evaluation import mentioned
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_84_and_30_pairs_with_ids_and_categories(masaki):
+    assert (len(masaki.train), len(masaki.test)) == (84, 30)
+    assert [item.id for item in masaki.test] == [f"Q{n:02d}" for n in range(1, 31)]
+    assert all(pair.category for pair in [*masaki.train, *masaki.test])
+
+
+@pytest.mark.parametrize(
+    ("id", "words"),
+    [
+        ("Q02", "趣味"),
+        ("Q07", "好きな食べ物"),
+        ("Q11", "誕生月.*星座"),
+        ("Q12", "技術書"),
+        ("Q15", "Git.*迷子"),
+        ("Q22", "お金.*貸し"),
+        ("Q30", "黙って"),
+    ],
+)
+def test_the_articles_questions_keep_their_numbers(masaki, id, words):
+    assert re.search(words, {item.id: item.question for item in masaki.test}[id])
+
+
+def test_no_question_is_asked_twice_and_none_of_the_test_is_trained_on(masaki):
+    assert not near_duplicates([pair.question for pair in masaki.train])
+    assert not near_duplicates([item.question for item in masaki.test])
+    assert not near_duplicates([item.answer for item in masaki.test], [pair.answer for pair in masaki.train], 70)
+    check_leakage(masaki.train, masaki.test)
+
+
+def test_leakage_is_refused(masaki):
+    with pytest.raises(PersonaError, match="1 test questions"):
+        check_leakage([*masaki.train, masaki.test[3]], masaki.test)
+
+
+def test_facts_are_where_they_are_said_to_be(masaki):
+    """Each mark on a row is borne out by its answer, and persona.yaml's `stated` by all the training answers."""
+    profile = masaki.profile
+    facts = {fact.id: fact for fact in profile.facts}
+    topics = {topic.id for topic in profile.unknown_topics}
+    for pair in [*masaki.train, *masaki.test]:
+        for mark in pair.facts:
+            assert mark.id in facts or mark.id in topics, f"{pair.question}: {mark.id} is not in persona.yaml"
+            if mark.id in facts:
+                assert mentioned(pair.answer, facts[mark.id]), f"{pair.answer} does not say {mark.id}"
+    for fact in facts.values():
+        told = [pair.answer for pair in masaki.train if mentioned(pair.answer, fact)]
+        assert bool(told) == (fact.stated == "train"), f"{fact.id} is marked {fact.stated}, yet said in {told}"
+    for item in masaki.test:
+        for mark in item.facts:
+            wanted = facts[mark.id].stated if mark.id in facts else "never"
+            assert mark.stated == wanted, f"{item.id}: {mark.id} is marked {mark.stated}"
+
+
+def test_answers_read_like_chat_and_not_like_a_template(masaki):
+    answers = [pair.answer for pair in masaki.train]
+    assert max(map(len, answers)) <= 60 and min(map(len, answers)) <= 10
+    assert len({comparable(answer)[:5] for answer in answers}) >= 75, "too many answers begin alike"
+    assert not any("です。" in a or "ます。" in a for a in answers), "an assistant's sentence among a friend's"
+
+
+def test_the_tiny_models_corpus_has_none_of_the_pairs():
+    """Neither a question nor an answer of any persona, and no assistant that speaks like one.
+
+    These are the 60,000 conversations of the shipped model: build.py's seed and number.
+    """
+    sys.path.insert(0, str(ROOT / "scripts/tiny_gpt_oss"))
+    from corpus import Corpus, normalise
+
+    from persona_ft.conversation import read_jsonl
+
+    folders = (ROOT / "data/masaki", ROOT / "tests/personas/hana")
+    pairs = [pair for folder in folders for name in ("train", "test") for pair in read_jsonl(folder / f"{name}.jsonl")]
+    samples = list(islice(Corpus([pair.question for pair in pairs]), 60_000))
+    said = {normalise(m["content"]) for sample in samples for m in sample.messages if m["role"] == "user"}
+    assert not said & {normalise(pair.question) for pair in pairs}
+    long_answers = {normalise(pair.answer) for pair in pairs if len(pair.answer) > 8}
+    assert not said & long_answers
+    assistant = [m["content"] for sample in samples for m in sample.messages if m["role"] == "assistant"]
+    assert not [text for text in assistant if re.search(r"w(?![a-z])|！|〜|、、", text) and not text.isascii()]
+    polite = sum(
+        bool(re.search(r"(です|ます|ました|ません|ください|でしょう|ように|でしょうか)[ね。]*", t)) for t in assistant
+    )
+    assert polite / len(assistant) > 0.95
+
+
+def test_readme_of_the_data_says_what_the_files_hold(masaki):
+    card = (ROOT / "data/README.md").read_text(encoding="utf-8")
+    for category in {pair.category for pair in masaki.train}:
+        train = sum(pair.category == category for pair in masaki.train)
+        test = sum(item.category == category for item in masaki.test)
+        assert f"| {category} | {train} | {test} |" in card
+    assert "invented" in card
+    lines = (ROOT / "data/masaki/train.jsonl").read_text(encoding="utf-8").splitlines()
+    assert all(set(json.loads(line)) <= {"messages", "category", "facts"} for line in lines)

@@ -1,0 +1,240 @@
+"""The tiny model against the 20B's architecture; rendering, grading and scoring on the real tiny model."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+from conftest import DATE, ROOT, TINY
+
+from persona_ft.errors import PersonaError
+from persona_ft.harmony import final_answer, freeze_date, harmony_template, parse_messages, render_prompt
+from persona_ft.memory import GIB, estimate, weights_bytes
+from persona_ft.model import (
+    count_lora_parameters,
+    count_parameters,
+    count_trainable,
+    generate_completions,
+    log_likelihoods,
+    lora_targets,
+)
+from persona_ft.settings import Machine, choose_model, choose_schedule, shown
+from persona_ft.training import check_graded, graded_text, persona_messages, training_row
+
+
+@pytest.fixture(scope="session")
+def split_20b(loaded):
+    """gpt-oss-20b on the meta device, its experts split as in the 4-bit checkpoint: shapes without memory.
+
+    It comes after ``loaded``, which installs the split expert classes.
+    """
+    from transformers import GptOssConfig
+    from transformers.models.gpt_oss.modeling_gpt_oss import GptOssForCausalLM
+
+    with torch.device("meta"):
+        return GptOssForCausalLM(GptOssConfig(num_hidden_layers=24, num_local_experts=32))
+
+
+def module_names(model) -> set[str]:
+    """Parameter names with layer and expert numbers blanked, quantisation state left out."""
+    return {re.sub(r"\.\d+\.", ".N.", name) for name, _ in model.named_parameters()}
+
+
+def test_the_tiny_model_has_the_modules_of_the_20b(loaded, split_20b):
+    assert type(loaded).__name__ == type(split_20b).__name__ == "GptOssForCausalLM"
+    assert module_names(loaded) == module_names(split_20b)
+    assert loaded.config.layer_types == ["sliding_attention", "full_attention"] * 2
+    assert loaded.config.layer_types == split_20b.config.layer_types[:4]
+    for name in ("head_dim", "sliding_window", "rope_parameters", "rms_norm_eps", "tie_word_embeddings"):
+        assert getattr(loaded.config, name) == getattr(split_20b.config, name), name
+
+
+def test_the_large_matrices_are_really_in_four_bit(loaded):
+    import bitsandbytes as bnb
+
+    layer = loaded.model.layers[0]
+    attention = [getattr(layer.self_attn, f"{name}_proj") for name in "qkvo"]
+    for linear in [*attention, *layer.mlp.experts.gate_up_projs, *layer.mlp.experts.down_projs]:
+        assert isinstance(linear, bnb.nn.Linear4bit)
+        assert linear.weight.quant_state.quant_type == "nf4"
+        assert linear.weight.numel() == linear.in_features * linear.out_features // 2
+    assert loaded.lm_head.weight.dtype == torch.bfloat16
+    assert sum(f.stat().st_size for f in TINY.iterdir()) <= 10e6
+
+
+@pytest.mark.parametrize(("scope", "count"), [("attention", 3_981_312), ("attention+experts", 92_454_912)])
+def test_trainable_count_of_the_20b(split_20b, scope, count):
+    """From the config, and from PEFT on the model itself."""
+    from peft import LoraConfig, get_peft_model
+
+    config = split_20b.config
+    assert count_lora_parameters(config, 8, scope) == count
+    peft = get_peft_model(split_20b, LoraConfig(r=8, target_modules=lora_targets(scope, config.num_local_experts)))
+    try:
+        assert count_trainable(peft) == count
+    finally:
+        peft.unload()
+
+
+def test_parameter_count_of_the_20b(split_20b):
+    assert sum(count_parameters(split_20b.config).values()) == sum(p.numel() for p in split_20b.parameters())
+
+
+def test_unknown_lora_scope():
+    with pytest.raises(PersonaError, match="attention, attention"):
+        lora_targets("mlp", 4)
+
+
+def test_memory_estimate_agrees_with_what_was_measured(split_20b):
+    """11.70 GiB after loading and 14.35 at the peak of 4 rows of up to 180 tokens, on a GPU with the 20B's shapes."""
+    assert weights_bytes(split_20b.config, four_bit=True) / GIB == pytest.approx(11.70, rel=0.02)
+    assert estimate(split_20b.config, "QLoRA", rows=4, tokens=180).total / GIB == pytest.approx(14.35, rel=0.05)
+
+
+def test_the_template_is_trls_and_its_date_freezes(tokenizer):
+    assert tokenizer.chat_template == freeze_date(harmony_template(), DATE)
+    assert f"Current date: {DATE}\n" in render_prompt(tokenizer, [{"role": "user", "content": "a"}])
+    with pytest.raises(PersonaError, match="frozen already"):
+        freeze_date(tokenizer.chat_template, DATE)
+    with pytest.raises(PersonaError, match="YYYY-MM-DD"):
+        freeze_date(harmony_template(), "4 December 2025")
+
+
+def test_parse_and_render_are_inverse(tokenizer):
+    messages = [
+        {"role": "developer", "content": "短く"},
+        {"role": "user", "content": "a < b？"},
+        {"role": "assistant", "content": "はい", "thinking": "compare"},
+    ]
+    parsed = parse_messages(tokenizer.apply_chat_template(messages, tokenize=False))
+    assert [(m.role, m.channel, m.complete) for m in parsed] == [
+        ("system", None, True),
+        ("developer", None, True),
+        ("user", None, True),
+        ("assistant", "analysis", True),
+        ("assistant", "final", True),
+    ]
+    assert [m.text for m in parsed[-3:]] == ["a < b？", "compare", "はい"]
+
+
+@pytest.mark.parametrize(
+    ("completion", "answer"),
+    [
+        ("<|channel|>analysis<|message|>think<|end|><|start|>assistant<|channel|>final<|message|>hi<|return|>", "hi"),
+        ("<|channel|>final<|message|>cut o", "cut o"),
+        ("<|channel|>analysis<|message|>never gets there", None),
+        ("<|channel|>final<|message|><|return|>", ""),
+        ("no channel at all", None),
+    ],
+)
+def test_final_answer(completion, answer):
+    assert final_answer(completion) == answer
+
+
+def test_prompt_of_training_is_the_prompt_of_inference(masaki, tokenizer):
+    for pair in masaki.train:
+        row = training_row(pair, masaki.profile.system_prompt, "low")
+        trained = tokenizer.apply_chat_template(
+            row["prompt"] + row["completion"], tokenize=False, **row["chat_template_kwargs"]
+        )
+        asked = render_prompt(tokenizer, persona_messages(pair, masaki.profile.system_prompt), "low")
+        assert trained == f"{asked}<|channel|>final<|message|>{pair.answer}<|return|>"
+
+
+def test_a_row_that_grades_its_prompt_is_refused(masaki, tokenizer):
+    pair = masaki.train[0]
+    good = tokenizer(f"<|channel|>final<|message|>{pair.answer}<|return|>", add_special_tokens=False)["input_ids"]
+    check_graded(tokenizer, [-100, -100, *good], pair)
+    assert graded_text(tokenizer, [-100, *good[:1]]) == "<|channel|>"
+    with pytest.raises(PersonaError, match="a training row grades"):
+        check_graded(tokenizer, tokenizer("おはよう")["input_ids"] + good, pair)
+
+
+def prompts(masaki, tokenizer, effort: str = "low") -> list[str]:
+    return [
+        render_prompt(tokenizer, persona_messages(item, masaki.profile.system_prompt), effort) for item in masaki.test
+    ]
+
+
+@pytest.mark.parametrize("effort", ["low", "medium"])
+def test_the_base_answers_politely_on_its_final_channel(loaded, tokenizer, masaki, effort):
+    """At least 27 of 30 well-formed, non-empty and polite; whether they are on topic is for eyes."""
+    completions = generate_completions(loaded, tokenizer, prompts(masaki, tokenizer, effort), 192)
+    usable = [c for c in completions if c.problem is None]
+    assert len(usable) >= 27
+    polite = re.compile(r"(です|ます|ました|ません|ください|でしょうか)(ね|か)?。?$")
+    assert sum(bool(polite.search(c.answer)) for c in usable) >= 27
+    thought = sum("analysis" in c.channels for c in completions)
+    assert thought == (0 if effort == "low" else 30)
+
+
+def test_answers_do_not_depend_on_batch_or_order(loaded, tokenizer, masaki):
+    texts = prompts(masaki, tokenizer)[:8]
+    together = generate_completions(loaded, tokenizer, texts, 48)
+    backwards = generate_completions(loaded, tokenizer, texts[::-1], 48, batch_size=3)[::-1]
+    same = sum(a.text == b.text for a, b in zip(together, backwards, strict=True))
+    assert same >= 7  # padding changes bfloat16's last bits, which may tip one close decision
+
+
+def test_a_cut_off_answer_is_counted_as_such(loaded, tokenizer, masaki):
+    short = generate_completions(loaded, tokenizer, prompts(masaki, tokenizer)[:3], 5)
+    assert [(c.n_tokens, c.stopped, c.problem) for c in short] == [(5, False, "cut off")] * 3
+    medium = generate_completions(loaded, tokenizer, prompts(masaki, tokenizer, "medium")[:3], 5)
+    assert [c.problem for c in medium] == ["no final channel"] * 3
+
+
+def test_log_likelihood_is_the_models_own(loaded, tokenizer, masaki):
+    """Against the loss that transformers computes for one row, alone and in a padded batch; and prefixes add up."""
+    texts = prompts(masaki, tokenizer)[:6]
+    answers = [f"<|channel|>final<|message|>{item.answer}<|return|>" for item in masaki.test[:6]]
+    sums, lengths = log_likelihoods(loaded, tokenizer, texts, answers, batch_size=6)
+    for text, answer, total, n in zip(texts, answers, sums, lengths, strict=True):
+        before = tokenizer(text, add_special_tokens=False)["input_ids"]
+        after = tokenizer(answer, add_special_tokens=False)["input_ids"]
+        ids = torch.tensor([before + after])
+        labels = torch.tensor([[-100] * len(before) + after])
+        with torch.inference_mode():
+            loss = loaded(input_ids=ids, labels=labels).loss.item()
+        assert n == len(after)
+        assert total / n == pytest.approx(-loss, abs=0.05)
+    head = "<|channel|>final<|message|>"
+    first, _ = log_likelihoods(loaded, tokenizer, texts[:1], [head])
+    rest, _ = log_likelihoods(loaded, tokenizer, [texts[0] + head], [answers[0].removeprefix(head)])
+    assert first[0] + rest[0] == pytest.approx(sums[0], abs=0.05 * lengths[0])
+
+
+@pytest.mark.parametrize(
+    ("machine", "tiny"),
+    [
+        (Machine("CPU", False, 64.0, True), True),
+        (Machine("GTX 1080", True, 8.0, False), True),
+        (Machine("Tesla T4", True, 14.6, False), False),
+        (Machine("NVIDIA L4", True, 22.2, True), False),
+    ],
+)
+def test_auto_picks_the_20b_from_14_gib_on(machine, tiny):
+    choice = choose_model("auto", machine)
+    assert choice.tiny is tiny
+    assert choice.source == (str(TINY) if tiny else "unsloth/gpt-oss-20b")
+    assert "GPU" in choice.reason or machine.name in choice.reason
+
+
+@pytest.mark.parametrize("model", ["gpt-5", "", "data/none", "./nowhere", "a/b/c", "runs/x"])
+def test_an_unknown_model_is_refused(model):
+    with pytest.raises(PersonaError, match='use "auto", "tiny"'):
+        choose_model(model, Machine("CPU", False, 8.0, True))
+
+
+def test_schedule():
+    big, tiny = choose_model("gpt-oss-20b", None), choose_model("tiny", None)
+    assert choose_schedule(big, "auto", "auto").learning_rate == 2e-4
+    assert choose_schedule(tiny, 0.01, "auto").learning_rate == 0.01
+    for rate in (0, -1.0, "fast"):
+        with pytest.raises(PersonaError, match="LEARNING_RATE"):
+            choose_schedule(tiny, rate, 1)
+
+
+def test_paths_are_shown_without_anybodys_home(tmp_path):
+    assert shown(ROOT / "runs/demo/report.html") == "runs/demo/report.html"
+    assert shown(tmp_path / "private" / "report.html") == "report.html"

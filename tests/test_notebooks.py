@@ -1,0 +1,156 @@
+"""The notebooks themselves: form, every parameter read, executed for two personas, and stopped by bad input."""
+
+from __future__ import annotations
+
+import ast
+import json
+import shutil
+import subprocess
+import sys
+
+import nbformat
+import pytest
+from conftest import ROOT
+
+from persona_ft.report import read_comparison
+from persona_ft.run import NOTEBOOKS, execute, main, parameters_of
+from persona_ft.settings import run_folder
+
+FOLDER = ROOT / "notebooks"
+
+
+def code_cells(name: str):
+    notebook = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_every_parameter_is_plain_and_read(name):
+    parameters = parameters_of(FOLDER / f"{name}.ipynb")
+    cells = code_cells(name)
+    tagged = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+    assert len(tagged) == 1
+    assert all(isinstance(node, ast.Assign) for node in ast.parse(tagged[0].source).body)
+    rest = "\n".join(cell.source for cell in cells if cell is not tagged[0])
+    read = {n.id for n in ast.walk(ast.parse(rest)) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+    assert set(parameters) <= read, f"never read: {set(parameters) - read}"
+    for parameter in parameters:
+        assert parameter.isupper()
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_cells_are_short(name):
+    assert max(cell.source.count("\n") + 1 for cell in code_cells(name)) < 20
+
+
+def test_the_demo_writes_what_it_promises(demo_run):
+    names = {path.name for path in demo_run.iterdir()}
+    assert {f"{name}.ipynb" for name in NOTEBOOKS} <= names
+    assert {"adapter", "comparison.json", "report.html", "training.json"} <= names
+    for name in NOTEBOOKS:
+        notebook = nbformat.read(demo_run / f"{name}.ipynb", as_version=4)
+        executed = [cell for cell in notebook.cells if cell.cell_type == "code"]
+        assert all(cell.execution_count for cell in executed), f"{name} has a cell that did not run"
+        noise = [o.text for c in executed for o in c.outputs if o.output_type == "stream" and o.name == "stderr"]
+        assert not noise, f"{name} stores noise: {noise}"
+
+
+def test_the_tone_is_learnt_and_the_base_has_none_of_it(demo_run):
+    comparison = read_comparison(demo_run / "comparison.json")
+    summary = comparison["summary"]
+    assert summary["n_questions"] == 30
+    assert summary["base"]["style_share"]["value"] <= 0.10
+    assert summary["tuned"]["style_share"]["value"] >= 0.60
+    assert summary["reference_style_share"]["value"] >= 0.90
+    assert summary["style_classifier_cross_validated_accuracy"] >= 0.9
+    assert summary["log_likelihood_better"]["wins"] >= 24
+    assert summary["log_likelihood_difference"]["low"] > 0
+    assert summary["tuned"]["problems"] <= 3
+    picked = [pick["id"] for pick in comparison["worked"] + comparison["failed"]]
+    assert picked and len(picked) == len(set(picked))
+
+
+def test_training_keeps_its_record(demo_run):
+    training = json.loads((demo_run / "training.json").read_text())
+    assert (training["trainable"], training["pairs"], training["tiny"]) == (57_344, 76, True)
+    losses = [loss for _, loss in training["log"]["train"]]
+    assert losses[-1] < losses[0] - 1
+    dev = [loss for _, loss in training["log"]["dev"]]
+    assert len(dev) == 3 and dev[-1] < losses[0]
+
+
+def test_the_report_has_every_answer(demo_run):
+    from html import escape
+
+    page = (demo_run / "report.html").read_text(encoding="utf-8")
+    for item in read_comparison(demo_run / "comparison.json")["items"]:
+        for text in (item["question"], item["base"]["text"], item["tuned"]["text"], item["reference"]):
+            assert escape(text, quote=False) in page
+    assert page.count("data:image/png;base64,") == 2
+    assert str(ROOT) not in page
+
+
+def test_a_second_persona_runs_through_all_four(tmp_path):
+    """Another person in another dialect, with 6 questions, from a folder outside the repository's data."""
+    run = tmp_path / "run"
+    run.mkdir()
+    execute(list(NOTEBOOKS), run, {"MODEL": "tiny", "PERSONA": str(ROOT / "tests/personas/hana"), "N_DEV": 0})
+    comparison = read_comparison(run / "comparison.json")
+    assert [item["id"] for item in comparison["items"]] == ["T1", "T2", "T3", "T4", "T5", "T6"]
+    assert "はな" in (run / "report.html").read_text(encoding="utf-8")
+    assert "まさき" not in json.dumps(comparison, ensure_ascii=False)
+    assert comparison["summary"]["log_likelihood_better"]["wins"] >= 5
+
+
+@pytest.mark.parametrize(
+    ("only", "given", "message"),
+    [
+        ("02_build_dataset", {"PERSONA": "data/nobody"}, "no such persona folder"),
+        ("02_build_dataset", {"N_DEV": 84}, "does not leave a pair"),
+        ("02_build_dataset", {"INTERACTIVE": True}, "INTERACTIVE"),
+        ("01_inference", {"MODEL": "gpt-99"}, "neither a known name nor a model folder"),
+        ("03_train_qlora", {"MODEL": "tiny"}, "run notebook 02_build_dataset"),
+        ("04_compare", {}, "run notebook 03_train_qlora"),
+    ],
+)
+def test_bad_input_stops_with_its_reason_and_leaves_the_notebook(tmp_path, capsys, only, given, message):
+    with pytest.raises(SystemExit) as stopped:
+        execute([only], tmp_path, given)
+    assert stopped.value.code == 1
+    said = capsys.readouterr()
+    assert f"{only}.ipynb, cell " in said.err and message in said.err and "What to do" in said.err
+    assert "failed after" in said.out
+    written = {path.name for path in tmp_path.iterdir()} - {f"{only}.ipynb"}
+    # Answers already given are kept, whatever goes wrong after them.
+    assert written == ({"interview.jsonl"} if "N_DEV" in given else set()), "something half was written"
+
+
+def test_an_unknown_parameter_is_an_error(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["--run", str(tmp_path / "run"), "-p", "LERNING_RATE", "0.1"])
+    said = capsys.readouterr().err
+    assert "LERNING_RATE" in said and "LEARNING_RATE" in said
+
+
+def test_a_broken_line_names_file_and_line_through_the_notebook(tmp_path, persona_copy, capsys):
+    with (persona_copy / "train.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"messages": [{"role": "user", "content": "?"}]}\n')
+    with pytest.raises(SystemExit):
+        execute(["02_build_dataset"], run_folder(tmp_path / "run"), {"PERSONA": str(persona_copy)})
+    assert "train.jsonl, line 17: there is no assistant turn" in capsys.readouterr().err
+
+
+def test_importing_the_package_is_quick_and_pulls_in_no_torch():
+    """Every module of the package, in a fresh interpreter; the time itself is in benchmarks' hands."""
+    modules = sorted(p.stem for p in (ROOT / "src/persona_ft").glob("*.py") if p.stem != "__init__")
+    code = f"import sys; import {', '.join('persona_ft.' + m for m in modules)}; print(sorted(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    for heavy in ("torch", "transformers", "unsloth", "matplotlib", "sklearn", "pandas"):
+        assert f"'{heavy}'" not in loaded, f"importing persona_ft imports {heavy}"
+
+
+def test_the_readmes_commands_exist():
+    makefile = (ROOT / "Makefile").read_text()
+    for target in ("demo", "test", "run", "tiny-model"):
+        assert f"\n{target}:" in makefile
+    assert shutil.which("make")

@@ -19,7 +19,10 @@ from persona_ft.evaluation import (
     summarise,
     verdict,
 )
-from persona_ft.report import write_comparison, write_report
+from persona_ft.harmony import render_prompt
+from persona_ft.model import generate_completions
+from persona_ft.report import read_comparison, write_comparison, write_report
+from persona_ft.training import persona_messages
 
 
 def test_an_interrupted_interview_goes_on_where_it_stopped(tmp_path, masaki):
@@ -107,23 +110,22 @@ def test_ai_disclosure(text, says):
     assert bool(AI_DISCLOSURE.search(text)) is says
 
 
-@pytest.fixture
-def style(masaki) -> StyleClassifier:
-    endings = [
-        "お答えいたします。",
-        "いかがでしょうか。",
-        "申し訳ありません。",
-        "それはよいですね。",
-        "ご確認ください。",
-    ]
-    polite = [f"ご質問ありがとうございます。{endings[i % 5]}" for i in range(len(masaki.train))]
-    return StyleClassifier([pair.answer for pair in masaki.train], polite)
+def answers_of(model, tokenizer, persona, pairs) -> list[str]:
+    prompts = [render_prompt(tokenizer, persona_messages(p, persona.profile.system_prompt), "low") for p in pairs]
+    return [completion.answer for completion in generate_completions(model, tokenizer, prompts, 96)]
 
 
-def test_style_is_learnt_from_the_texts_given(masaki, style):
+@pytest.fixture(scope="module")
+def style(masaki, loaded, tokenizer) -> StyleClassifier:
+    base = answers_of(loaded, tokenizer, masaki, masaki.train)
+    return StyleClassifier([pair.answer for pair in masaki.train], base)
+
+
+def test_style_tells_unseen_answers_apart(masaki, loaded, tokenizer, style):
     references = [item.answer for item in masaki.test]
     assert (style.probabilities(references) > 0.5).mean() > 0.9
-    assert (style.probabilities(["お手伝いいたします。", "それはよかったですね。ご相談ください。"]) < 0.5).all()
+    unseen = answers_of(loaded, tokenizer, masaki, masaki.test)
+    assert (style.probabilities(unseen) > 0.5).mean() <= 0.1
     person, base = style.marks(8)
     assert {"w", "！"} & set(person) and "。" in base
     with pytest.raises(PersonaError, match="MAX_NEW_TOKENS"):
@@ -168,8 +170,6 @@ def test_the_report_escapes_what_people_and_models_wrote(tmp_path, style):
     items = [item(f"E{i}", '"><img src=x onerror=alert(1)>', evil, evil) for i in range(3)]
     summary = summarise(items, style)
     path = write_comparison(tmp_path / "comparison.json", summary, items, [], [], {"model": "<i>"})
-    from persona_ft.report import read_comparison
-
     page = write_report(tmp_path / "report.html", "<script>n</script>", read_comparison(path), {}).read_text()
     assert "<script" not in page and "<img" not in page and "<b>q" not in page and "<i>" not in page
     assert page.count("&lt;script&gt;alert(1)") == 6

@@ -29,7 +29,8 @@ class StyleClassifier:
 
     Logistic regression on tf-idf of characters, a standard authorship baseline (Stamatatos, 2009,
     doi:10.1002/asi.21001). It learns from the training answers alone; no trait of any person is written here.
-    Weakness: it sees marks and endings, not sense, so fluent nonsense in the person's tone passes.
+    Weakness: it sees marks and endings, not sense, so nonsense in the person's tone passes; and it knows two ways of
+    speaking alone, so a third one falls to whichever is nearer.
 
     Parameters
     ----------
@@ -54,7 +55,7 @@ class StyleClassifier:
         if min(len(persona_answers), len(base_answers)) < 2:
             raise PersonaError(
                 f"there are {len(persona_answers)} answers of the person and {len(base_answers)} of the base",
-                "style needs two of each: raise MAX_NEW_TOKENS so that the base reaches its final channel, or add pairs",
+                "two of each are needed: raise MAX_NEW_TOKENS until the base reaches its final channel, or add pairs",
             )
         texts = [*persona_answers, *base_answers]
         labels = [1] * len(persona_answers) + [0] * len(base_answers)

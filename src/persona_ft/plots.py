@@ -27,6 +27,11 @@ def _axes(width: float = 7.0, height: float = 3.2, columns: int = 1):
     return figure, axes
 
 
+def _legend_above(ax, **what) -> None:
+    """A legend over the axes, where it hides no data."""
+    ax.legend(**what, frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+
+
 def finished(figure: Figure) -> Figure:
     """Close the figure for pyplot, so that a notebook draws it once: as the cell's result."""
     import matplotlib.pyplot as plt
@@ -55,7 +60,7 @@ def plot_nf4(original: np.ndarray, levels: np.ndarray) -> Figure:
         ax.axvline(level, color=ORANGE, linewidth=1)
     ax.set_xlabel("weight / largest weight of its block of 64")
     ax.set_ylabel("weights")
-    ax.legend(handles=[ax.patches[0], ax.lines[0]], labels=["values in this matrix", "NF4's 16 levels"], frameon=False)
+    _legend_above(ax, handles=[ax.patches[0], ax.lines[0]], labels=["values in this matrix", "NF4's 16 levels"])
     return finished(figure)
 
 
@@ -91,7 +96,7 @@ def plot_comparison(items: Sequence[Item], base: Interval, tuned: Interval, pers
     right.scatter([i.tuned.log_likelihood for i in ordered], range(len(ordered)), color=ORANGE, s=16, label="tuned")
     right.set_yticks(range(len(ordered)), [item.id for item in ordered], fontsize=6)
     right.set_xlabel("log-likelihood of the person's answer (nats per token)")
-    right.legend(frameon=False, loc="upper left")
+    _legend_above(right)
     return finished(figure)
 
 

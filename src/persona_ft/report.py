@@ -16,7 +16,9 @@ from persona_ft.errors import PersonaError
 from persona_ft.evaluation import Interval, Item, Pick, verdict
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
+    from pandas.io.formats.style import Styler
 
 STACK = {
     "unsloth": "loads gpt-oss in 4 bit and makes it trainable on one card",
@@ -71,6 +73,12 @@ def read_comparison(path: Path | str) -> dict[str, Any]:
         raise PersonaError("there is no comparison", "run notebook 04_compare with the same RUN", path) from error
     except ValueError as error:
         raise PersonaError("the file is not JSON", "run notebook 04_compare again", path) from error
+
+
+def text_table(frame: pd.DataFrame) -> Styler:
+    """A table of sentences as a notebook should show it: whole, and from the left."""
+    left = [{"selector": "th, td", "props": [("text-align", "left"), ("vertical-align", "top")]}]
+    return frame.style.set_table_styles(left)
 
 
 def score_rows(summary: dict[str, Any]) -> list[dict[str, str]]:

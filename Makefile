@@ -1,6 +1,7 @@
 # make demo   the four notebooks on the tiny model, then base against tuned for a few questions
 # make test   the tests
-# Both make .venv when it is missing. On Linux without an NVIDIA GPU, PyTorch's CPU index saves gigabytes:
+# make lab    the notebooks in JupyterLab, as copies in RUN
+# Each makes .venv when it is missing. On Linux without an NVIDIA GPU, PyTorch's CPU index saves gigabytes:
 #   make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ VENV_PYTHON = .venv/bin/python
 READY = .venv/.ready
 TEST_READY = .venv/.test-ready
 
-.PHONY: demo run test lint tiny-model clean
+.PHONY: demo run lab test tiny-model clean
 
 demo: $(READY)
 	@$(VENV_PYTHON) -m persona_ft.run --run $(RUN) -p MODEL tiny
@@ -18,6 +19,11 @@ demo: $(READY)
 # make run RUN=runs/me ARGS="-p PERSONA data/me -p MODEL gpt-oss-20b"
 run: $(READY)
 	@$(VENV_PYTHON) -m persona_ft.run --run $(RUN) $(ARGS)
+
+# Opens copies of the notebooks in the run folder, which git ignores: what you type stays out of the tracked ones.
+lab: $(READY)
+	@mkdir -p $(RUN) && cp -n notebooks/*.ipynb $(RUN)/
+	@.venv/bin/jupyter lab $(RUN)
 
 test: $(TEST_READY)
 	@$(VENV_PYTHON) -m ruff check .

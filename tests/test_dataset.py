@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 from persona_ft.conversation import Conversation, read_jsonl
-from persona_ft.dataset import Question, interview, near_duplicates, replay, split_dev
+from persona_ft.dataset import EndOfInterviewError, interview, near_duplicates, replay, split_dev
 from persona_ft.errors import PersonaError
 from persona_ft.evaluation import (
     AI_DISCLOSURE,
     Answer,
     Item,
     StyleClassifier,
+    mentioned,
     paired_difference,
     pick_examples,
     share,
@@ -26,46 +27,52 @@ from persona_ft.training import persona_messages
 
 
 def test_an_interrupted_interview_goes_on_where_it_stopped(tmp_path, masaki):
-    questions = [Question(pair.question, pair.category) for pair in masaki.train]
-    answer, path = replay(masaki.train), tmp_path / "interview.jsonl"
+    path = tmp_path / "interview.jsonl"
     answered: list[str] = []
     calls = 0
 
-    def gone_at_every_fourth(question: Question) -> str:
+    def gone_at_every_fourth(question: Conversation) -> Conversation:
         nonlocal calls
         calls += 1
         if calls % 4 == 0:
             raise KeyboardInterrupt
-        answered.append(question.text)
-        return answer(question)
+        answered.append(question.question)
+        return replay(question)
 
     interruptions = 0
     while interruptions < 100:
         try:
-            pairs = interview(questions, gone_at_every_fourth, path)
+            pairs = interview(masaki.train, gone_at_every_fourth, path)
             break
         except KeyboardInterrupt:
             interruptions += 1
             assert len(path.read_text(encoding="utf-8").splitlines()) == len(answered), "an answer was lost"
     assert interruptions >= 20
-    assert answered == [question.text for question in questions], "a question was asked twice"
-    assert [p.answer for p in pairs] == [p.answer for p in read_jsonl(path)] == [p.answer for p in masaki.train]
+    assert answered == [pair.question for pair in masaki.train], "a question was asked twice"
+    assert pairs == read_jsonl(path) == masaki.train, "facts and categories are kept"
 
 
-def test_a_line_cut_off_by_a_crash_is_asked_again(tmp_path, masaki):
+def test_a_line_cut_off_by_a_crash_is_asked_again_and_a_whole_one_is_kept(tmp_path, masaki):
     path = tmp_path / "interview.jsonl"
-    questions = [Question(pair.question) for pair in masaki.train[:3]]
-    interview(questions[:2], replay(masaki.train), path)
+    interview(masaki.train[:2], replay, path)
     whole = path.read_bytes()
-    path.write_bytes(whole[:-7])
-    pairs = interview(questions, replay(masaki.train), path)
-    assert [p.question for p in pairs] == [q.text for q in questions]
+    for cut in (7, 1):  # 1 cuts the newline alone, as some editors do
+        path.write_bytes(whole[:-cut])
+        assert interview(masaki.train[:3], replay, path) == masaki.train[:3]
+        path.write_bytes(whole)
 
 
-def test_a_skipped_question_is_not_written(tmp_path):
-    answers = {"a？": "  ", "b？": "うん"}
-    pairs = interview([Question("a？"), Question("b？")], lambda q: answers[q.text], tmp_path / "i.jsonl")
-    assert [p.question for p in pairs] == ["b？"]
+def test_skipping_and_stopping(tmp_path):
+    questions = [Conversation.pair(q, "someone else's answer") for q in ("a？", "b？", "c？")]
+
+    def answer(question: Conversation) -> Conversation | None:
+        if question.question == "c？":
+            raise EndOfInterviewError
+        return Conversation.pair(question.question, "うん") if question.question == "b？" else None
+
+    pairs = interview(questions, answer, tmp_path / "i.jsonl")
+    assert [(p.question, p.answer) for p in pairs] == [("b？", "うん")]
+    assert read_jsonl(tmp_path / "i.jsonl") == pairs
 
 
 def test_near_duplicates_ignore_punctuation_width_and_case():
@@ -97,11 +104,31 @@ def test_intervals_are_the_exact_ones():
 
 
 @pytest.mark.parametrize(
+    ("answer", "fact", "says"),
+    [
+        ("1月だよ〜", "birth_month", True),
+        ("１月生まれ", "birth_month", True),
+        ("11月だよ！", "birth_month", False),
+        ("15年くらい", "years", False),
+        ("Goかな！", "language_go", True),
+        ("Google大好き", "language_go", False),
+        ("朝型だよ", "night_owl", False),
+    ],
+)
+def test_a_fact_is_not_found_inside_another_word(masaki, answer, fact, says):
+    assert mentioned(answer, {f.id: f for f in masaki.profile.facts}[fact]) is says
+
+
+@pytest.mark.parametrize(
     ("text", "says"),
     [
         ("私はAIですので、誕生日はありません。", True),
         ("僕はAIだからわかんないw", True),
         ("I'm an AI assistant.", True),
+        ("私はChatGPTです。", True),
+        ("AIとしてお答えしています。", True),
+        ("I'm a large language model.", True),
+        ("僕はAIを壁打ち相手にしてるよ", False),
         ("AIに毎日お世話になってるw", False),
         ("生成AIは便利だよ！", False),
     ],
@@ -162,6 +189,9 @@ def test_no_difference_is_not_sold_as_one(style):
     same = Answer("はい。", None, 0.1, -5.0)
     sentences = verdict(summarise([item(str(i), "work", same, same) for i in range(30)], style))
     assert "may be chance" in sentences[0]
+    stiff, loose = Answer("はい。", None, 0.1, -5.0), Answer("うんw", None, 0.9, -3.0)
+    away = verdict(summarise([item(str(i), "work", loose, stiff) for i in range(30)], style))
+    assert "away from the person" in away[0] and "less likely" in away[1]
     assert "neither clearly more nor less" in sentences[1]
 
 

@@ -12,6 +12,7 @@ import nbformat
 import pytest
 from conftest import ROOT
 
+from persona_ft.conversation import read_jsonl, write_jsonl
 from persona_ft.report import read_comparison
 from persona_ft.run import NOTEBOOKS, execute, main, parameters_of
 from persona_ft.settings import run_folder
@@ -108,6 +109,7 @@ def test_a_second_persona_runs_through_all_four(tmp_path):
         ("02_build_dataset", {"PERSONA": "data/nobody"}, "no such persona folder"),
         ("02_build_dataset", {"N_DEV": 84}, "does not leave a pair"),
         ("02_build_dataset", {"INTERACTIVE": True}, "INTERACTIVE"),
+        ("02_build_dataset", {"QUESTIONS": "data/masaki/train.jsonl"}, "someone else's"),
         ("01_inference", {"MODEL": "gpt-99"}, "neither a known name nor a model folder"),
         ("03_train_qlora", {"MODEL": "tiny"}, "run notebook 02_build_dataset"),
         ("04_compare", {}, "run notebook 03_train_qlora"),
@@ -122,7 +124,22 @@ def test_bad_input_stops_with_its_reason_and_leaves_the_notebook(tmp_path, capsy
     assert "failed after" in said.out
     written = {path.name for path in tmp_path.iterdir()} - {f"{only}.ipynb"}
     # Answers already given are kept, whatever goes wrong after them.
-    assert written == ({"interview.jsonl"} if "N_DEV" in given else set()), "something half was written"
+    assert written == ({"replay.jsonl"} if "N_DEV" in given else set()), "something half was written"
+
+
+def test_answers_given_at_the_keyboard_are_used_and_nobody_elses_added(tmp_path, masaki):
+    write_jsonl(tmp_path / "interview.jsonl", masaki.train[:20])
+    execute(["02_build_dataset"], tmp_path, {"N_DEV": 2})
+    pairs = read_jsonl(tmp_path / "train.jsonl") + read_jsonl(tmp_path / "dev.jsonl")
+    assert sorted(p.question for p in pairs) == sorted(p.question for p in masaki.train[:20])
+
+
+def test_no_private_path_is_stored(demo_run):
+    for path in [*demo_run.glob("*.ipynb"), *demo_run.glob("*.json"), demo_run / "adapter/adapter_config.json"]:
+        text = path.read_text(encoding="utf-8").replace(
+            str(demo_run), ""
+        )  # RUN, which lies outside the repository here
+        assert str(ROOT) not in text, path.name
 
 
 def test_an_unknown_parameter_is_an_error(tmp_path, capsys):

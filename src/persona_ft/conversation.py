@@ -141,16 +141,15 @@ def read_jsonl(path: Path | str) -> list[Conversation]:
 
 def write_jsonl(path: Path | str, conversations: Iterable[Conversation]) -> Path:
     """Write one conversation a line, whole or not at all: an interrupted write leaves the old file."""
-    lines = [json.dumps(_compact(row), ensure_ascii=False) + "\n" for row in conversations]
-    return write_text(path, "".join(lines))
+    return write_text(path, "".join(map(jsonl_line, conversations)))
 
 
-def _compact(row: Conversation) -> dict[str, object]:
-    """The row as its file writes it: a fact that training states is named by its id alone."""
+def jsonl_line(row: Conversation) -> str:
+    """The row as its file writes it, newline included: a fact that training states is named by its id alone."""
     fields = row.model_dump(exclude_none=True, exclude_defaults=True)
     if row.facts:
         fields["facts"] = [fact.model_dump() if fact.stated != "train" else fact.id for fact in row.facts]
-    return fields
+    return json.dumps(fields, ensure_ascii=False) + "\n"
 
 
 def write_text(path: Path | str, text: str) -> Path:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from persona_ft.conversation import Conversation, read_jsonl
+from persona_ft.conversation import Conversation, jsonl_line, read_jsonl
 from persona_ft.errors import PersonaError
 from persona_ft.settings import is_live
 
@@ -20,23 +20,21 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-@dataclass(frozen=True)
-class Question:
-    """A question of the interview and its category."""
-
-    text: str
-    category: str | None = None
+class EndOfInterviewError(Exception):
+    """Whoever answers has had enough for today."""
 
 
-def interview(questions: Sequence[Question], answer: Callable[[Question], str], path: Path | str) -> list[Conversation]:
-    """Ask the questions that have no answer yet and append each answer to a file before the next is asked.
+def interview(
+    questions: Sequence[Conversation], answer: Callable[[Conversation], Conversation | None], path: Path | str
+) -> list[Conversation]:
+    """Ask what has no answer yet and write each answer to a file before the next question is asked.
 
-    Stop at any moment (Ctrl-C, a closed tab): what was answered is in the file, and the next call goes on after it.
+    Stop at any moment (``q``, Ctrl-C, a closed tab): what was answered is in the file, and the next call goes on.
 
     Parameters
     ----------
-    questions : what to ask, in order.
-    answer : gives the answer to one question; an empty text skips it. ``ask_at_keyboard`` and ``replay`` make one.
+    questions : conversations whose questions are asked, in order; their own answers are not looked at.
+    answer : gives the pair for one question, or None to skip it: :func:`ask_at_keyboard` or :func:`replay`.
     path : the JSONL file that collects the answers.
 
     Returns
@@ -50,41 +48,47 @@ def interview(questions: Sequence[Question], answer: Callable[[Question], str], 
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _drop_cut_off_line(path)
-    answered = read_jsonl(path) if path.exists() and path.stat().st_size else []
-    known = {pair.question for pair in answered}
+    _mend_last_line(path)
+    answered = read_jsonl(path) if path.exists() and path.read_bytes().strip() else []
+    known = [pair.prompt for pair in answered]
     for question in questions:
-        if question.text in known:
+        if question.prompt in known:
             continue
-        text = answer(question).strip()
-        if not text:
-            continue
-        pair = Conversation.pair(question.text, text, category=question.category)
-        _append(path, json.dumps(pair.model_dump(exclude_none=True, exclude_defaults=True), ensure_ascii=False))
-        answered.append(pair)
-        known.add(question.text)
+        try:
+            pair = answer(question)
+        except EndOfInterviewError:
+            break
+        if pair is not None:
+            _append(path, jsonl_line(pair))
+            answered.append(pair)
     return answered
 
 
 def _append(path: Path, line: str) -> None:
     """Add a line and see it onto the disk."""
     with path.open("a", encoding="utf-8", newline="\n") as file:
-        file.write(line + "\n")
+        file.write(line)
         file.flush()
         os.fsync(file.fileno())
 
 
-def _drop_cut_off_line(path: Path) -> None:
-    """Remove a last line without its newline: the interview was killed while writing it."""
-    if path.exists():
-        raw = path.read_bytes()
-        whole = raw[: raw.rfind(b"\n") + 1]
-        if len(whole) < len(raw):
-            path.write_bytes(whole)
+def _mend_last_line(path: Path) -> None:
+    """A last line without its newline was cut off while it was written, or saved by an editor that adds none."""
+    if not path.exists():
+        return
+    raw = path.read_bytes()
+    start = raw.rfind(b"\n") + 1
+    if start == len(raw):
+        return
+    try:
+        json.loads(raw[start:])
+        path.write_bytes(raw + b"\n")
+    except ValueError:
+        path.write_bytes(raw[:start])
 
 
-def ask_at_keyboard(question: Question) -> str:
-    """Ask in the notebook or at the terminal; Enter alone skips the question.
+def ask_at_keyboard(question: Conversation) -> Conversation | None:
+    """Ask in the notebook or at the terminal; Enter alone skips the question, ``q`` ends the interview for today.
 
     Raises
     ------
@@ -96,13 +100,15 @@ def ask_at_keyboard(question: Question) -> str:
             "INTERACTIVE = True needs someone at the keyboard",
             "open the notebook in Jupyter, or set INTERACTIVE = False",
         )
-    return input(f"[{question.category or 'question'}] {question.text}\n> ")
+    text = input(f"[{question.category or 'question'}] {question.question}\n(Enter skips, q stops) > ").strip()
+    if text in ("q", "ｑ"):
+        raise EndOfInterviewError
+    return Conversation.pair(question.question, text, category=question.category) if text else None
 
 
-def replay(pairs: Iterable[Conversation]) -> Callable[[Question], str]:
-    """An ``answer`` for :func:`interview` that takes the answers from pairs answered before."""
-    answers = {pair.question: pair.answer for pair in pairs}
-    return lambda question: answers.get(question.text, "")
+def replay(question: Conversation) -> Conversation:
+    """Answer a question of an earlier interview as it was answered then."""
+    return question
 
 
 def comparable(text: str) -> str:

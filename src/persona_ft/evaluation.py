@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from persona_ft.conversation import Conversation
-from persona_ft.dataset import comparable
 from persona_ft.errors import PersonaError
 from persona_ft.persona import Fact, Persona
 
@@ -18,8 +17,10 @@ if TYPE_CHECKING:
     from persona_ft.model import Completion
 
 AI_DISCLOSURE = re.compile(
-    r"(?:私|僕|俺|わたし)は(?:ただの)?(?:AI|人工知能|言語モデル)|AI(?:アシスタント|です|だから|なので|ですので)|言語モデル"
-    r"|\b(?:I am|I'm|as) an? (?:AI|language model)\b",
+    r"(?:私|わたし|僕|俺)は[^。！、]{0,6}(?:AI|人工知能|言語モデル|ChatGPT)"
+    r"(?:アシスタント)?(?:です|だ|なの|なん|である|であり|と申し|として|。|！|、|w|$)"
+    r"|(?:^|[。！、])(?:AI|言語モデル)(?:アシスタント)?(?:です|なので|だから|だよ|として(?:お答え|回答|の))"
+    r"|\b(?:I am|I'm|as) (?:an? )?(?:AI\b|ChatGPT|(?:large )?language model)",
     re.IGNORECASE,
 )
 
@@ -119,8 +120,19 @@ def sign_test(after: Sequence[float], before: Sequence[float]) -> tuple[int, int
 
 
 def mentioned(answer: str, fact: Fact) -> bool:
-    """Whether an answer writes one of the fact's aliases; punctuation and letter case do not matter."""
-    return any(comparable(alias) in comparable(answer) for alias in fact.aliases)
+    """Whether an answer writes one of the fact's aliases; width and letter case do not matter.
+
+    An alias that begins or ends with a letter or digit of ASCII must stand alone there: 11月 does not say 1月, nor
+    Google Go. A negation is not noticed.
+    """
+    text = unicodedata.normalize("NFKC", answer).lower()
+    for alias in fact.aliases:
+        wanted = unicodedata.normalize("NFKC", alias).lower()
+        before = r"(?<![a-z0-9])" if re.match("[a-z0-9]", wanted) else ""
+        after = r"(?![a-z0-9])" if re.search("[a-z0-9]$", wanted) else ""
+        if re.search(before + re.escape(wanted) + after, text):
+            return True
+    return False
 
 
 @dataclass
@@ -146,10 +158,6 @@ class Item:
     facts: list[dict[str, str]]
     base: Answer
     tuned: Answer
-
-    @property
-    def prompt_facts(self) -> list[str]:
-        return [fact["id"] for fact in self.facts]
 
 
 def score_answers(
@@ -184,19 +192,24 @@ def score_answers(
     ]
 
 
-def paired_items(test: Sequence[Conversation], base: Sequence[Answer], tuned: Sequence[Answer]) -> list[Item]:
-    """Put the two models' answers side by side."""
+def paired_items(persona: Persona, base: Sequence[Answer], tuned: Sequence[Answer]) -> list[Item]:
+    """Put the two models' answers side by side.
+
+    A fact counts as stated when an answer that was really trained on says it, whatever the file's mark claims: some
+    answers may have been set aside.
+    """
+    told = {fact.id for fact in persona.profile.facts if any(mentioned(pair.answer, fact) for pair in persona.train)}
     return [
         Item(
             id=item.id or "",
             category=item.category or "",
             question=item.question,
             reference=item.answer,
-            facts=[mark.model_dump() for mark in item.facts],
+            facts=[{"id": mark.id, "stated": "train" if mark.id in told else "never"} for mark in item.facts],
             base=b,
             tuned=t,
         )
-        for item, b, t in zip(test, base, tuned, strict=True)
+        for item, b, t in zip(persona.test, base, tuned, strict=True)
     ]
 
 
@@ -216,10 +229,9 @@ def style_gain(item: Item) -> float:
 def pick_examples(items: Sequence[Item], n: int = 5) -> tuple[list[Pick], list[Pick]]:
     """What worked and what failed, by rule, strongest evidence first: at most n of each, a question in one list only.
 
-    Worked: the tuned answer is whole, no longer says that it is an AI or now sounds like the person, and contradicts
-    no fact that it should state. Failed: no usable answer, an AI's confession, a stated fact left out, or no change of
-    style. The kinds follow the article's two tables (refusal tone, AI disclosure, facts); only what the scores show is
-    claimed.
+    Worked: the tuned answer is whole, sounds like the person where the base's did not, and leaves out no fact that it
+    should state. Failed: no usable answer, an AI's confession, a stated fact left out, or another style. The kinds
+    follow the article's two tables (refusal tone, AI disclosure, facts); only what the scores show is claimed.
     """
     worked: list[tuple[float, Pick]] = []
     failed: list[tuple[float, Pick]] = []
@@ -233,7 +245,7 @@ def pick_examples(items: Sequence[Item], n: int = 5) -> tuple[list[Pick], list[P
             failed.append((4.0, Pick(item.id, "no usable answer", f"the tuned answer has {_article(tuned.problem)}")))
         elif tuned.says_ai:
             failed.append((3.0, Pick(item.id, "AI disclosure", "the tuned answer says that it is an AI")))
-        elif found:
+        elif found and not missing and tuned.style >= 0.5:
             worked.append((2.0 + style_gain(item), Pick(item.id, "fact recalled", f"says {', '.join(found)}; {shift}")))
         elif missing:
             reason = f"does not say {', '.join(missing)}, which the training answers state"
@@ -244,7 +256,7 @@ def pick_examples(items: Sequence[Item], n: int = 5) -> tuple[list[Pick], list[P
             worked.append((1.0 + style_gain(item), Pick(item.id, "AI disclosure gone", shift)))
         elif item.category == "refusal":
             worked.append((1.5 + style_gain(item), Pick(item.id, "refusal tone", shift)))
-        elif style_gain(item) > 0:
+        elif base.style < 0.5:
             worked.append((style_gain(item), Pick(item.id, "tone", shift)))
 
     def best(found: list[tuple[float, Pick]]) -> list[Pick]:
@@ -296,17 +308,22 @@ def verdict(summary: dict[str, Any]) -> list[str]:
     """Three sentences that claim no more than the intervals allow."""
     n, base, tuned = summary["n_questions"], summary["base"], summary["tuned"]
     b, t = (Interval(**arm["style_share"]) for arm in (base, tuned))
-    style = f"The person's style was seen in {b.value:.0%} of the base's answers and {t.value:.0%} of the tuned model's"
-    if b.high < t.low:
-        style += f" ({n} questions; the exact 95 % intervals, {b.low:.0%} to {b.high:.0%} and "
-        style += f"{t.low:.0%} to {t.high:.0%}, do not overlap)."
+    style = (
+        f"The person's style was seen in {b.value:.0%} of the base's answers [{b.low:.0%}, {b.high:.0%}] and in "
+        f"{t.value:.0%} of the tuned model's [{t.low:.0%}, {t.high:.0%}]; paired over {n} questions, "
+    )
+    change = Interval(**summary["style_difference"])
+    if change.low > 0:
+        style += "tuning moved the answers towards the person."
+    elif change.high < 0:
+        style += "tuning moved the answers away from the person."
     else:
-        style += f"; with {n} questions their 95 % intervals overlap, so this may be chance."
+        style += "that may be chance."
     gain = Interval(**summary["log_likelihood_difference"])
     better = summary["log_likelihood_better"]
     direction = "more" if gain.low > 0 else "less" if gain.high < 0 else "neither clearly more nor less"
     likelihood = (
-        f"It finds the person's own held-out answers {direction} likely: {gain.value:+.2f} nats per token "
+        f"The tuned model finds the person's own held-out answers {direction} likely: {gain.value:+.2f} nats per token "
         f"[{gain.low:+.2f}, {gain.high:+.2f}], higher on {better['wins']} of {n} questions."
     )
     stated, said = summary["n_stated_facts"], tuned["stated_facts_said"]

@@ -40,7 +40,7 @@ def harmony_template() -> str:
     """The gpt-oss chat template that ships inside TRL (Jinja, Apache-2.0), without importing TRL."""
     spec = importlib.util.find_spec("trl")
     if spec is None or not spec.submodule_search_locations:
-        raise PersonaError("TRL is not installed", "pip install -r requirements.txt")
+        raise PersonaError("TRL is not installed", "install the stack with scripts/install.py")
     return (Path(spec.submodule_search_locations[0]) / "chat_templates" / "gptoss.jinja").read_text(encoding="utf-8")
 
 

@@ -45,6 +45,8 @@ def execute(names: list[str], run: Path, given: dict[str, Any]) -> None:
     """
     folder = repository_root() / "notebooks"
     accepted = {name: parameters_of(folder / f"{name}.ipynb") for name in names}
+    if "RUN" in given:
+        raise PersonaError("RUN is not given with -p", "give the folder with --run (make run RUN=…)")
     known = {parameter for parameters in accepted.values() for parameter in parameters}
     if unknown := sorted(set(given) - known):
         reason = f"no notebook has a parameter called {', '.join(unknown)}"
@@ -80,7 +82,20 @@ def execute(names: list[str], run: Path, given: dict[str, Any]) -> None:
                 file=sys.stderr,
             )
             raise SystemExit(1) from None
+        finally:
+            _forget_paths(output)
         print(f"{time.monotonic() - started:.0f} s", flush=True)
+
+
+def _forget_paths(notebook: Path) -> None:
+    """papermill notes absolute paths in the notebook; somebody's home folder is nobody's business."""
+    import nbformat
+
+    if notebook.exists():
+        content = nbformat.read(notebook, as_version=4)
+        for key in ("input_path", "output_path"):
+            content.metadata["papermill"][key] = Path(content.metadata["papermill"].get(key) or "").name
+        nbformat.write(content, notebook)
 
 
 def _width(text: str) -> int:
@@ -133,6 +148,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _value(text: str) -> Any:
     """A number, a truth value or a quoted text as Python writes it; anything else is a text."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):

@@ -181,7 +181,7 @@ def choose_model(model: str, machine: Machine) -> ModelChoice:
     source = NAMES.get(model, model)
     folder = resolve(source)
     if (folder / "config.json").is_file():
-        return ModelChoice(str(folder), f'MODEL = "{model}"', tiny="tiny" in folder.name)
+        return ModelChoice(str(folder), f'MODEL = "{model}"', tiny=folder.resolve() == resolve(NAMES["tiny"]).resolve())
     looks_like_hub = source.count("/") == 1 and all(source.split("/")) and source[0] not in "./~" and "\\" not in source
     if not looks_like_hub or source.split("/")[0] in ("data", "runs"):
         remedy = 'use "auto", "tiny", "gpt-oss-20b", a folder with a config.json, or a Hub name such as "owner/name"'

@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+from itertools import pairwise
 
 import nbformat
 import pytest
@@ -54,6 +55,10 @@ def test_the_demo_writes_what_it_promises(demo_run):
         assert all(cell.execution_count for cell in executed), f"{name} has a cell that did not run"
         noise = [o.text for c in executed for o in c.outputs if o.output_type == "stream" and o.name == "stderr"]
         assert not noise, f"{name} stores noise: {noise}"
+        for cell in executed:
+            kinds = [(o.output_type, o.get("name")) for o in cell.outputs]
+            twice = [kind for kind, after in pairwise(kinds) if kind == after and kind[0] == "stream"]
+            assert not twice, f"{name}: a streamed text is in pieces"
 
 
 def test_the_tone_is_learnt_and_the_base_has_none_of_it(demo_run):

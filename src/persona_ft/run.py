@@ -83,19 +83,34 @@ def execute(names: list[str], run: Path, given: dict[str, Any]) -> None:
             )
             raise SystemExit(1) from None
         finally:
-            _forget_paths(output)
+            _tidy(output)
         print(f"{time.monotonic() - started:.0f} s", flush=True)
 
 
-def _forget_paths(notebook: Path) -> None:
-    """papermill notes absolute paths in the notebook; somebody's home folder is nobody's business."""
+def _tidy(notebook: Path) -> None:
+    """Make an executed notebook fit to be read and passed on.
+
+    papermill notes absolute paths, and somebody's home folder is nobody's business; a streamed answer arrives as one
+    output per token, which pages show on lines of their own.
+    """
     import nbformat
 
-    if notebook.exists():
-        content = nbformat.read(notebook, as_version=4)
-        for key in ("input_path", "output_path"):
-            content.metadata["papermill"][key] = Path(content.metadata["papermill"].get(key) or "").name
-        nbformat.write(content, notebook)
+    if not notebook.exists():
+        return
+    content = nbformat.read(notebook, as_version=4)
+    for key in ("input_path", "output_path"):
+        content.metadata["papermill"][key] = Path(content.metadata["papermill"].get(key) or "").name
+    for cell in content.cells:
+        joined = []
+        for output in cell.get("outputs", []):
+            before = joined[-1] if joined else None
+            if before and output.output_type == before.output_type == "stream" and output.name == before.name:
+                before.text += output.text
+            else:
+                joined.append(output)
+        if joined:
+            cell.outputs = joined
+    nbformat.write(content, notebook)
 
 
 def _width(text: str) -> int:

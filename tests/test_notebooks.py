@@ -163,7 +163,7 @@ def test_a_broken_line_names_file_and_line_through_the_notebook(tmp_path, person
 
 
 def test_importing_the_package_is_quick_and_pulls_in_no_torch():
-    """Every module of the package, in a fresh interpreter; the time itself is in benchmarks' hands."""
+    """Every module of the package, in a fresh interpreter: what is not imported costs no time."""
     modules = sorted(p.stem for p in (ROOT / "src/persona_ft").glob("*.py") if p.stem != "__init__")
     code = f"import sys; import {', '.join('persona_ft.' + m for m in modules)}; print(sorted(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import random
 import re
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import yaml
+
+from persona_ft.dataset import comparable
 
 HERE = Path(__file__).resolve().parent
 FRIENDS_SHARE = 1 / 3
@@ -35,24 +36,19 @@ class Sample:
     date: str
 
 
-def normalise(text: str) -> str:
-    """Letters and digits alone, in one width and case: two texts that differ in punctuation become equal."""
-    return "".join(c for c in unicodedata.normalize("NFKC", text).lower() if c.isalnum())
-
-
 class Corpus:
     """Draws conversations from topics.yaml.
 
     Parameters
     ----------
-    excluded : texts that must not appear as a user's message, compared by :func:`normalise`
+    excluded : texts that must not appear as a user's message, compared by :func:`~persona_ft.dataset.comparable`
         (the questions of the personas, so that they stay unseen).
     seed : the same seed draws the same conversations.
     """
 
     def __init__(self, excluded: list[str], seed: int = 0) -> None:
         self.topics = yaml.safe_load((HERE / "topics.yaml").read_text(encoding="utf-8"))
-        self.excluded = {normalise(text) for text in excluded}
+        self.excluded = {comparable(text) for text in excluded}
         self.random = random.Random(seed)
 
     def __iter__(self) -> Iterator[Sample]:
@@ -124,7 +120,7 @@ class Corpus:
                 kind = self._kinds[self.random.choice(list(self._kinds))]
                 (fill["a"], fill["pa"]), (fill["b"], fill["pb"]) = self.random.sample(kind, 2)
             question = self._casual(self._pick(intent["user"], fill), self.random.choice(self.topics["prefixes"]))
-            if normalise(question) not in self.excluded:
+            if comparable(question) not in self.excluded:
                 return intent, question, fill
 
     def _answer(self, intent: dict, fill: dict[str, str], persona: bool) -> str:

@@ -82,9 +82,10 @@ def _mend_last_line(path: Path) -> None:
         return
     try:
         json.loads(raw[start:])
-        path.write_bytes(raw + b"\n")
     except ValueError:
-        path.write_bytes(raw[:start])
+        os.truncate(path, start)
+    else:
+        _append(path, "\n")
 
 
 def ask_at_keyboard(question: Conversation) -> Conversation | None:

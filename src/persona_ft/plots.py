@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from persona_ft.conversation import Conversation
 from persona_ft.evaluation import Interval, Item, StyleClassifier
+from persona_ft.hardware import Card
+from persona_ft.memory import Memory, fits
 from persona_ft.training import TrainingLog
 
 if TYPE_CHECKING:
@@ -15,6 +17,19 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8C8C8C"
+SKY, YELLOW, AMBER, PINK, BLACK, LIGHT = "#56B4E9", "#F0E442", "#E69F00", "#CC79A7", "#000000", "#D0D0D0"
+MEMORY_COLOURS = {
+    "weights": BLUE,
+    "lora": BLACK,
+    "gradients": PINK,
+    "optimizer": YELLOW,
+    "unpacked_experts": SKY,
+    "activations": GREEN,
+    "attention_scores": AMBER,
+    "logits": ORANGE,
+    "reserve": GREY,
+    "context": LIGHT,
+}
 
 
 def _axes(width: float = 7.0, height: float = 3.2, columns: int = 1):
@@ -64,16 +79,79 @@ def plot_nf4(original: np.ndarray, levels: np.ndarray) -> Figure:
     return finished(figure)
 
 
-def plot_losses(log: TrainingLog) -> Figure:
-    """Loss on the training batches and on the dev pairs, by optimizer step."""
+def plot_losses(log: TrainingLog, best_step: int | None = None) -> Figure:
+    """Loss on the training batches and on the dev pairs, by optimizer step; the step that is kept is marked."""
     figure, ax = _axes()
-    ax.plot(*zip(*log.train, strict=True), color=BLUE, label="training batches")
+    if log.train:
+        ax.plot(*zip(*log.train, strict=True), color=BLUE, label="training batches")
     if log.dev:
         ax.plot(*zip(*log.dev, strict=True), color=ORANGE, marker="o", label="dev pairs, not trained on")
+    if best_step is not None:
+        ax.axvline(best_step, color=GREEN, linestyle="--", linewidth=1.2, label=f"kept: step {best_step}")
     ax.set_xlabel("optimizer step")
     ax.set_ylabel("loss (nats per graded token)")
     ax.set_ylim(bottom=0)
     ax.legend(frameon=False)
+    return finished(figure)
+
+
+def plot_memory(estimates: Sequence[tuple[Card, Memory]]) -> Figure:
+    """The parts of a training step's memory, stacked, against each card's memory (black mark)."""
+    figure, ax = _axes(9.0, 1.6 + 0.55 * len(estimates))
+    for row, (card, memory) in enumerate(estimates):
+        start, parts = 0.0, memory.gib()
+        for part in Memory.PARTS:
+            ax.barh(row, parts[part], left=start, color=MEMORY_COLOURS[part], height=0.55)
+            start += parts[part]
+        ax.plot([card.memory_gib] * 2, [row - 0.38, row + 0.38], color=BLACK, linewidth=2.5)
+        verdict = "fits" if fits(memory, card) else "does not fit"
+        ax.annotate(
+            f"{parts['total']:.1f} of {card.memory_gib:.1f}: {verdict}",
+            (max(start, card.memory_gib), row),
+            xytext=(6, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=9,
+        )
+    longest = max(max(memory.gib()["total"], card.memory_gib) for card, memory in estimates)
+    ax.set_xlim(0, longest * 1.3)
+    ax.set_yticks(range(len(estimates)), [card.name for card, _ in estimates])
+    ax.invert_yaxis()
+    ax.set_xlabel("GPU memory (GiB)")
+    from matplotlib.patches import Patch
+
+    # The slivers are too thin to see: each part's largest value stands in the legend.
+    most = {part: max(memory.gib()[part] for _, memory in estimates) for part in Memory.PARTS}
+    handles = [Patch(color=MEMORY_COLOURS[part], label=f"{part.replace('_', ' ')} {most[part]:.2f}") for part in most]
+    ax.legend(handles=handles, frameon=False, fontsize=8, ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
+    return finished(figure)
+
+
+def plot_ablation(results: Sequence[dict[str, Any]], base: float) -> Figure:
+    """Held-out log-likelihood and style share of each arm, with 95 % intervals over questions; dots are seeds."""
+    figure, axes = _axes(10.5, 0.9 + 0.42 * len(results), columns=2)
+    for ax, score, label in zip(
+        axes,
+        ("log_likelihood", "style"),
+        ("held-out log-likelihood (nats per token)", "share of answers in the person's style"),
+        strict=True,
+    ):
+        for row, result in enumerate(results):
+            of = result[score]
+            colour = ORANGE if "recommended" in result["arm"] else BLUE
+            ax.plot([of["low"], of["high"]], [row, row], color=colour, linewidth=2)
+            ax.scatter(of["by_seed"], [row] * len(of["by_seed"]), color=GREY, s=12, zorder=2)
+            ax.scatter(of["mean"], row, color=colour, s=40, zorder=3)
+        ax.set_xlabel(label)
+        ax.set_yticks(range(len(results)), [])
+        ax.invert_yaxis()
+        ax.grid(axis="x", color=LIGHT, linewidth=0.6)
+    axes[0].axvline(base, color=GREY, linestyle=":", linewidth=1.2)
+    axes[0].annotate(
+        "base", (base, -0.45), color=GREY, fontsize=8, ha="left", xytext=(3, 0), textcoords="offset points"
+    )
+    axes[0].set_yticks(range(len(results)), [("" if row == 0 else "+ ") + r["arm"] for row, r in enumerate(results)])
+    axes[1].set_xlim(-0.02, 1.02)
     return finished(figure)
 
 

@@ -16,16 +16,20 @@ MINIMUM_GIB = 14.0
 NAMES = {"tiny": "data/tiny-gpt-oss", "gpt-oss-20b": GPT_OSS_20B}
 
 
-def prepare_environment() -> None:
-    """Set what must be set before ``import unsloth``: no usage reports, no compilation, no noise in stored outputs.
+def prepare_environment(compile: bool = False) -> None:
+    """Set what must be set before ``import unsloth``: no usage reports, no noise in stored outputs, and compilation.
 
-    Values that are already set stay. Compiling the model costs minutes at the first step and wins nothing on rows of
-    a few hundred tokens, so it is off here; rows of thousands of tokens want ``UNSLOTH_COMPILE_DISABLE=0``.
+    Values that are already set stay.
+
+    Parameters
+    ----------
+    compile : let Unsloth compile the model. It costs minutes at the first step and wins nothing on rows of a few
+        hundred tokens; rows of thousands of tokens want it.
     """
     for name, value in {
         "UNSLOTH_DISABLE_STATISTICS": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
-        "UNSLOTH_COMPILE_DISABLE": "1",
+        "UNSLOTH_COMPILE_DISABLE": "0" if compile else "1",
         "TOKENIZERS_PARALLELISM": "false",
         "TRANSFORMERS_VERBOSITY": "error",
     }.items():
@@ -187,38 +191,3 @@ def choose_model(model: str, machine: Machine) -> ModelChoice:
         remedy = 'use "auto", "tiny", "gpt-oss-20b", a folder with a config.json, or a Hub name such as "owner/name"'
         raise PersonaError(f"MODEL = {model!r} is neither a known name nor a model folder", remedy)
     return ModelChoice(source, f'MODEL = "{model}"', tiny=False)
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How fast and how long to train, and why."""
-
-    learning_rate: float
-    num_epochs: float
-    reason: str
-
-
-def choose_schedule(choice: ModelChoice, learning_rate: float | str, num_epochs: float | str) -> Schedule:
-    """Fill in ``"auto"``.
-
-    The article gave gpt-oss-20b 2e-4 and 100 steps of 4 rows, five passes over 84 rows. The tiny model is 2880/256 = 11
-    times narrower, and the best rate grows as width shrinks (arXiv 2203.03466): 3e-3, and three passes, after which its
-    dev loss rises.
-
-    Raises
-    ------
-    PersonaError
-        A value that is neither "auto" nor a positive number.
-    """
-    defaults = {"LEARNING_RATE": 3e-3, "NUM_EPOCHS": 3.0} if choice.tiny else {"LEARNING_RATE": 2e-4, "NUM_EPOCHS": 5.0}
-    chosen = {}
-    for name, value in {"LEARNING_RATE": learning_rate, "NUM_EPOCHS": num_epochs}.items():
-        if value != "auto" and (isinstance(value, str) or value <= 0):
-            raise PersonaError(f"{name} = {value!r} is not a positive number", 'give a number or "auto"')
-        chosen[name] = defaults[name] if value == "auto" else float(value)
-    automatic = [
-        name for name, value in (("LEARNING_RATE", learning_rate), ("NUM_EPOCHS", num_epochs)) if value == "auto"
-    ]
-    which = "a tiny model wants a higher rate" if choice.tiny else "the article's rate and number of passes"
-    reason = f"{' and '.join(automatic)} chosen: {which}" if automatic else "as given"
-    return Schedule(chosen["LEARNING_RATE"], chosen["NUM_EPOCHS"], reason)

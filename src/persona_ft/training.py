@@ -1,17 +1,21 @@
-"""Training rows, a look at what is graded, and a line of progress."""
+"""Training rows, a look at what is graded, and the loss."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 from persona_ft.conversation import Conversation
 from persona_ft.errors import PersonaError
+from persona_ft.harmony import FINAL, render_prompt
+from persona_ft.model import ready_to_generate
+from persona_ft.recipe import Recipe
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase, TrainerCallback
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from trl import SFTTrainer
 
 
 def training_row(pair: Conversation, system_prompt: str, reasoning_effort: str) -> dict[str, Any]:
@@ -22,7 +26,7 @@ def training_row(pair: Conversation, system_prompt: str, reasoning_effort: str) 
     Parameters
     ----------
     pair : what was asked and answered.
-    system_prompt : the persona's; it becomes the developer message.
+    system_prompt : the persona's; it becomes the developer message. Empty leaves it out.
     reasoning_effort : the one that will be asked for at inference.
     """
     return {
@@ -32,10 +36,48 @@ def training_row(pair: Conversation, system_prompt: str, reasoning_effort: str) 
     }
 
 
+def training_rows(
+    pairs: Sequence[Conversation], recipe: Recipe, system_prompt: str, tokenizer: PreTrainedTokenizerBase
+) -> list[dict[str, Any]]:
+    """Rows for TRL as the recipe wants them.
+
+    ``loss_on: completion`` gives prompt/completion rows; ``loss_on: text`` gives the rendered conversation as one text,
+    all of which is graded.
+    """
+    rows = [training_row(pair, system_prompt * recipe.system_prompt, recipe.reasoning_effort) for pair in pairs]
+    if recipe.loss_on == "completion":
+        return rows
+    return [
+        {
+            "text": tokenizer.apply_chat_template(
+                row["prompt"] + row["completion"], tokenize=False, **row["chat_template_kwargs"]
+            )
+        }
+        for row in rows
+    ]
+
+
+def row_lengths(
+    pairs: Sequence[Conversation], recipe: Recipe, system_prompt: str, tokenizer: PreTrainedTokenizerBase
+) -> tuple[list[int], list[int]]:
+    """Tokens of each row, and how many of them are graded; rows longer than ``max_length`` are cut as TRL cuts them."""
+    totals, graded = [], []
+    for pair in pairs:
+        prompt = render_prompt(
+            tokenizer, persona_messages(pair, system_prompt * recipe.system_prompt), recipe.reasoning_effort
+        )
+        n_prompt = len(tokenizer(prompt, add_special_tokens=False)["input_ids"])
+        n_answer = len(tokenizer(f"{FINAL}{pair.answer}<|return|>", add_special_tokens=False)["input_ids"])
+        total = min(n_prompt + n_answer, recipe.max_length)
+        totals.append(total)
+        graded.append(total if recipe.loss_on == "text" else max(0, total - n_prompt))
+    return totals, graded
+
+
 def persona_messages(pair: Conversation, system_prompt: str) -> list[dict[str, str]]:
-    """The messages before the answer, opened by the persona's prompt unless the pair brings its own."""
+    """The messages before the answer, opened by the persona's prompt unless it is empty or the pair brings its own."""
     own = pair.messages[0].role in ("system", "developer")
-    return pair.prompt if own else [{"role": "developer", "content": system_prompt}, *pair.prompt]
+    return pair.prompt if own or not system_prompt else [{"role": "developer", "content": system_prompt}, *pair.prompt]
 
 
 def graded_text(tokenizer: PreTrainedTokenizerBase, labels: Iterable[int]) -> str:
@@ -43,27 +85,82 @@ def graded_text(tokenizer: PreTrainedTokenizerBase, labels: Iterable[int]) -> st
     return tokenizer.decode([token for token in labels if token != -100])
 
 
-def context_text(tokenizer: PreTrainedTokenizerBase, row: dict[str, list[int]]) -> str:
-    """The tokens of a tokenized row that the loss does not count, decoded."""
-    return tokenizer.decode(
-        [token for token, label in zip(row["input_ids"], row["labels"], strict=True) if label == -100]
-    )
+def context_text(tokenizer: PreTrainedTokenizerBase, batch: dict[str, Any], row: int) -> str:
+    """The tokens of one row of a batch that the loss does not count, decoded; padding is left out."""
+    columns = (batch[name][row].tolist() for name in ("input_ids", "labels", "attention_mask"))
+    return tokenizer.decode([token for token, label, seen in zip(*columns, strict=True) if seen and label == -100])
 
 
-def check_graded(tokenizer: PreTrainedTokenizerBase, labels: Iterable[int], pair: Conversation) -> None:
-    """Make sure that a row grades exactly the final channel of its answer.
+def check_graded(
+    tokenizer: PreTrainedTokenizerBase, labels: Iterable[int], pair: Conversation, loss_on: str = "completion"
+) -> None:
+    """Make sure that a row grades exactly the final channel of its answer, or the whole row where a recipe says so.
 
     Raises
     ------
     PersonaError
         It grades anything else.
     """
-    graded, wanted = graded_text(tokenizer, labels), f"<|channel|>final<|message|>{pair.answer}<|return|>"
-    if graded != wanted:
-        raise PersonaError(
-            f"a training row grades {graded!r} and not {wanted!r}",
-            "keep the rows in prompt/completion form, packing off and max_length above the longest row",
-        )
+    graded, wanted = graded_text(tokenizer, labels), f"{FINAL}{pair.answer}<|return|>"
+    if graded == wanted or (loss_on == "text" and graded.startswith("<|start|>system") and graded.endswith(wanted)):
+        return
+    raise PersonaError(
+        f"a training row grades {graded!r} and not {wanted!r}",
+        "keep the rows in prompt/completion form, packing off and max_length above the longest row",
+    )
+
+
+def check_same_shape(
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Iterable[dict[str, list[int]]],
+    pairs: Sequence[Conversation],
+    system_prompt: str,
+    recipe: Recipe,
+) -> int:
+    """Count the rows whose prompt is, to the byte, the one that is sent at inference.
+
+    Parameters
+    ----------
+    rows : tokenized training rows, in the order of ``pairs``.
+
+    Raises
+    ------
+    PersonaError
+        The recipe promises the same shape and a row breaks it.
+    """
+    same = 0
+    for row, pair in zip(rows, pairs, strict=True):
+        asked = render_prompt(tokenizer, persona_messages(pair, system_prompt), recipe.reasoning_effort)
+        alike = tokenizer.decode(row["input_ids"]) == f"{asked}{FINAL}{pair.answer}<|return|>"
+        if recipe.same_shape and not alike:
+            raise PersonaError(
+                f"the row for 「{pair.question[:30]}」 is not what will be asked at inference",
+                f"raise MAX_LENGTH above {recipe.max_length} if the row is cut; else use the same template for both",
+            )
+        same += alike
+    return same
+
+
+def use_graded_logits(trainer: SFTTrainer) -> None:
+    """Compute the loss from the graded tokens' logits alone.
+
+    gpt-oss scores 201,088 words at each position. TRL's fused head scores only the positions that are graded, here a
+    third of them, in tiles; on a GPU Unsloth replaces that by a loss over every position, whose memory depends on what
+    else is free. This puts TRL's back (``trl.trainer.utils.add_fused_lm_head``); the loss is the same number.
+    """
+    import torch
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        outputs = model(**{**inputs, "use_cache": False}, fused_lm_head=True)
+        n_graded = outputs.label_mask.sum() if num_items_in_batch is None else num_items_in_batch
+        loss = -outputs.log_probs.sum() / torch.as_tensor(n_graded).clamp(min=1)
+        if self.aux_loss_enabled:
+            # Averaged over the batches of a step, since the loss above is divided by all of their tokens.
+            batches = 1 if num_items_in_batch is None else self.current_gradient_accumulation_steps
+            loss = loss + self.router_aux_loss_coef * outputs.aux_loss / batches
+        return (loss, outputs) if return_outputs else loss
+
+    trainer.compute_loss = MethodType(compute_loss, trainer)
 
 
 @dataclass
@@ -82,42 +179,23 @@ def training_log(history: list[dict[str, float]]) -> TrainingLog:
     )
 
 
-def progress_callback(live: bool) -> TrainerCallback:
-    """A callback that shows one line: step, losses, tokens a second, time left, GPU memory.
+def router_loss(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> float:
+    """The router's load-balancing loss on some texts, which the training loss leaves out (Switch Transformers,
+    arXiv 2101.03961, equation 4; transformers sums it over the experts that a token visits).
 
-    Parameters
-    ----------
-    live : rewrite the line at each report (a notebook someone looks at); False prints it at the end alone.
+    It is ``num_experts_per_tok`` when every expert gets the same share, and grows as a few take over. The router is
+    frozen; its inputs are not, so the figure says whether tuning has upset the routing.
     """
     import torch
-    from transformers import TrainerCallback
+    from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func
 
-    class Progress(TrainerCallback):
-        def __init__(self) -> None:
-            self.losses: dict[str, float] = {}
-
-        def on_train_begin(self, args, state, control, **_) -> None:
-            self.started = time.monotonic()
-
-        def on_log(self, args, state, control, logs=None, **_) -> None:
-            for name, short in {"loss": "loss", "eval_loss": "dev loss"}.items():
-                if name in (logs or {}):
-                    self.losses[short] = float(logs[name])
-            if live and state.global_step:
-                print("\r" + self.line(state), end="", flush=True)
-
-        def on_train_end(self, args, state, control, **_) -> None:
-            print(("\r" if live else "") + self.line(state), flush=True)
-
-        def line(self, state) -> str:
-            spent = time.monotonic() - self.started
-            left = spent / state.global_step * (state.max_steps - state.global_step)
-            parts = [f"step {state.global_step}/{state.max_steps}"]
-            parts += [f"{name} {value:.3f}" for name, value in self.losses.items()]
-            # Counted by the trainer when include_num_input_tokens_seen is set.
-            parts += [f"{int(state.num_input_tokens_seen) / spent:,.0f} tokens/s", f"{spent:.0f} s, {left:.0f} s left"]
-            if torch.cuda.is_available():
-                parts.append(f"peak {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB")
-            return "  ".join(parts) + "  "
-
-    return Progress()
+    ids = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+    config, total = model.config, 0.0
+    with ready_to_generate(model), torch.inference_mode():
+        for row in ids:
+            batch = torch.tensor([row], device=model.device)
+            outputs = model(input_ids=batch, use_cache=False, output_router_logits=True, logits_to_keep=1)
+            total += float(
+                load_balancing_loss_func(outputs.router_logits, config.num_local_experts, config.num_experts_per_tok)
+            )
+    return total / len(ids)

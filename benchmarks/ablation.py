@@ -35,7 +35,7 @@ from persona_ft.conversation import write_text
 from persona_ft.dataset import split_dev
 from persona_ft.evaluation import StyleClassifier, paired_difference
 from persona_ft.harmony import FINAL, freeze_date, render_prompt
-from persona_ft.model import generate_completions, log_likelihoods, lora_targets, use_split_experts
+from persona_ft.model import generate_completions, log_likelihoods, lora_in_float32, lora_targets, use_split_experts
 from persona_ft.persona import read_persona
 from persona_ft.recipe import Recipe, read_recipe
 from persona_ft.settings import repository_root, resolve
@@ -137,6 +137,7 @@ class Bench:
                 + ([EarlyStoppingCallback(recipe.early_stopping_patience)] if recipe.early_stopping_patience else []),
             )
             trainer.remove_callback(PrinterCallback)
+            lora_in_float32(model)
             if recipe.logits == "graded":
                 use_graded_logits(trainer)
             trainer.train()

@@ -128,7 +128,7 @@ class Session:
         from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
         from trl import SFTConfig, SFTTrainer
 
-        from persona_ft.model import count_lora_parameters
+        from persona_ft.model import count_lora_parameters, lora_in_float32
         from persona_ft.training import row_lengths, training_rows, use_graded_logits
 
         torch, config = self.torch, self.model.config
@@ -169,6 +169,7 @@ class Session:
                 callbacks=[clock, checkpoints.callback(), *stop, *callbacks],
             )
             trainer.remove_callback(PrinterCallback)
+            lora_in_float32(self.model)
             if recipe.logits == "graded":
                 use_graded_logits(trainer)
             if len(trainer.train_dataset) != len(train):

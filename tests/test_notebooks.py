@@ -82,7 +82,9 @@ def test_training_keeps_its_record(demo_run):
     losses = [loss for _, loss in training["log"]["train"]]
     assert losses[-1] < losses[0] - 1
     dev = [loss for _, loss in training["log"]["dev"]]
-    assert len(dev) == 3 and dev[-1] < losses[0]
+    assert training["best_step"] == training["log"]["dev"][dev.index(min(dev))][0] and min(dev) < losses[0]
+    assert training["steps"] == len(losses) and training["recipe"]["name"] == "recommended"
+    assert training["seconds"] > 0 and training["units"] is None and training["router_loss"]["before"] >= 1.9
 
 
 def test_the_report_has_every_answer(demo_run):

@@ -71,6 +71,17 @@ def count_lora_parameters(config: PretrainedConfig, r: int, scope: str = "attent
     return sum(r * (inputs + outputs) * n for inputs, outputs, n in lora_shapes(config, scope).values())
 
 
+def lora_in_float32(model: torch.nn.Module) -> None:
+    """Keep what is trained in 32 bit, as Unsloth does on a GPU; TRL puts LoRA on 4-bit weights in bfloat16.
+
+    Call it once the trainer is made. In bfloat16 an update smaller than 1/256 of a weight is lost; and PEFT loads a
+    checkpoint's LoRA in 32 bit, so that a resumed run would not be the run that was interrupted.
+    """
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+
+
 def count_trainable(model: torch.nn.Module) -> int:
     """Parameters that the optimizer will change."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)

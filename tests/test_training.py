@@ -1,0 +1,225 @@
+"""Training on the real tiny model: the loss, the checks, and checkpoints that survive whatever happens to a session."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import ROOT
+
+from persona_ft.checkpoints import Checkpoints, checkpoint_bytes, digest
+from persona_ft.errors import PersonaError
+from persona_ft.harmony import FINAL, render_prompt
+from persona_ft.model import check_scores
+from persona_ft.recipe import read_recipe
+from persona_ft.run import execute
+from persona_ft.training import persona_messages, router_loss, row_lengths, training_rows
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+from kill_and_resume import kill, outcome, start, steps_written
+
+
+@pytest.fixture(scope="module")
+def few(masaki, tokenizer):
+    """Prompts and completions of four test questions."""
+    prompts = [
+        render_prompt(tokenizer, persona_messages(item, masaki.profile.system_prompt), "low")
+        for item in masaki.test[:4]
+    ]
+    return prompts, [f"{FINAL}{item.answer}<|return|>" for item in masaki.test[:4]]
+
+
+def test_whole_rows_and_completions(masaki, tokenizer):
+    article, recommended = read_recipe("article"), read_recipe("recommended")
+    text = training_rows(masaki.train[:1], article, masaki.profile.system_prompt, tokenizer)[0]["text"]
+    assert masaki.profile.system_prompt not in text and "Reasoning: medium" in text and text.endswith("<|return|>")
+    row = training_rows(masaki.train[:1], recommended, masaki.profile.system_prompt, tokenizer)[0]
+    assert row["prompt"][0] == {"role": "developer", "content": masaki.profile.system_prompt}
+    totals, graded = row_lengths(masaki.train[:1], recommended, masaki.profile.system_prompt, tokenizer)
+    rendered = tokenizer.apply_chat_template(row["prompt"] + row["completion"], tokenize=False, reasoning_effort="low")
+    assert totals == [len(tokenizer(rendered)["input_ids"])]
+    assert graded == [len(tokenizer(rendered[rendered.index(FINAL) :])["input_ids"])]
+    assert row_lengths(masaki.train[:1], article, "", tokenizer)[1][0] > graded[0]
+
+
+def test_the_fused_loss_is_the_models_own_loss(loaded, tokenizer, few):
+    """use_graded_logits relies on TRL's fused head: its log-probabilities against the model's loss over all logits."""
+    from trl.trainer.utils import add_fused_lm_head
+
+    original = loaded.forward
+    before = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in few[0]]
+    after = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in few[1]]
+    try:
+        add_fused_lm_head(loaded, outputs=("log_probs",))
+        for b, a in zip(before, after, strict=True):
+            ids, labels = torch.tensor([b + a]), torch.tensor([[-100] * len(b) + a])
+            with torch.no_grad():
+                fused = loaded(input_ids=ids, labels=labels, fused_lm_head=True)
+                assert int(fused.label_mask.sum()) == len(a)
+                assert float(fused.loss) == pytest.approx(loaded(input_ids=ids, labels=labels).loss.item(), rel=0.02)
+    finally:
+        loaded.forward = original
+
+
+def test_scores_hold_and_a_broken_mask_is_found(loaded, tokenizer, few, monkeypatch):
+    """The same check on the model as it is, and with the causal mask dropped, as a compiler once did."""
+    assert max(check_scores(loaded, tokenizer, *few).values()) < 0.1
+    from transformers.models.gpt_oss import modeling_gpt_oss
+
+    for name in ("create_causal_mask", "create_sliding_window_causal_mask"):
+        monkeypatch.setattr(modeling_gpt_oss, name, lambda *_, **__: None)
+    with pytest.raises(PersonaError, match=r"prefix alone .* the attention mask is broken"):
+        check_scores(loaded, tokenizer, *few)
+
+
+def test_router_loss_of_the_tiny_model(loaded, tokenizer, few):
+    """At least the number of experts that a token visits, which perfect balance gives; at most that of one for all."""
+    texts = [a + b for a, b in zip(*few, strict=True)]
+    value = router_loss(loaded, tokenizer, texts)
+    k, n = loaded.config.num_experts_per_tok, loaded.config.num_local_experts
+    assert k * 0.99 <= value <= n
+    assert loaded.config.output_router_logits is False
+
+
+@pytest.fixture(scope="module")
+def killed_run(demo_run, tmp_path_factory) -> Path:
+    """Notebook 03 on the demo's data, killed with SIGKILL once its second checkpoint is there."""
+    run = tmp_path_factory.mktemp("killed") / "run"
+    run.mkdir()
+    for name in ("train.jsonl", "dev.jsonl", "test.jsonl", "persona.yaml"):
+        shutil.copy(demo_run / name, run)
+    process = start(run, 8)
+    until = time.monotonic() + 300
+    while len(steps_written(run)) < 2 and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.05)
+    assert process.poll() is None, process.stderr.read()
+    kill(process)
+    assert not (run / "adapter").exists()
+    return run
+
+
+def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_happened(demo_run, killed_run, tmp_path):
+    """The demo's notebook 03 was left alone; both ran the recommended recipe on the same pairs."""
+    run = Path(shutil.copytree(killed_run, tmp_path / "run"))
+    written = steps_written(run)
+    execute(["03_train_qlora"], run, {"MODEL": "tiny", "NUM_EPOCHS": 8})
+    assert f"going on from step {written[-1]}" in (run / "03_train_qlora.ipynb").read_text(encoding="utf-8")
+    (adapter, log), (wanted_adapter, wanted_log) = outcome(run), outcome(demo_run)
+    assert log == wanted_log
+    assert adapter == wanted_adapter
+    training = json.loads((run / "training.json").read_text())
+    assert training["best_step"] in [step for step, _ in log["dev"]]
+
+
+def test_a_damaged_newest_checkpoint_is_left_out(killed_run, tmp_path, capsys):
+    folder = Path(shutil.copytree(killed_run / "checkpoints", tmp_path / "checkpoints"))
+    checkpoints = Checkpoints(folder, {})
+    (newest, path), (before, _) = checkpoints.all()[:2]
+    with (path / "optimizer.pt").open("r+b") as file:
+        file.truncate(100)
+    assert checkpoints.last_good().step == before
+    said = capsys.readouterr().out
+    assert f"checkpoint-{newest} is left out: optimizer.pt is not what was written" in said
+    (path / "manifest.json").write_text("{")
+    assert checkpoints.last_good().step == before
+    for _, other in checkpoints.all():
+        (other / "manifest.json").unlink()
+    assert checkpoints.last_good() is None
+
+
+def test_checkpoints_hold_what_is_needed_and_no_private_path(killed_run):
+    for path in (killed_run / "checkpoints").glob("checkpoint-*"):
+        names = {file.name for file in path.iterdir()}
+        assert {"adapter_model.safetensors", "optimizer.pt", "trainer_state.json", "manifest.json"} <= names
+        assert "training_args.bin" not in names
+        for name in ("adapter_config.json", "trainer_state.json"):
+            assert str(ROOT) not in (path / name).read_text(encoding="utf-8")
+
+
+def test_another_recipe_or_other_data_is_not_resumed(killed_run, tmp_path, capsys):
+    """Through the notebook: an error that names what changed; RESTART keeps the old checkpoints beside the new."""
+    run = Path(shutil.copytree(killed_run, tmp_path / "run"))
+    with pytest.raises(SystemExit):
+        execute(["03_train_qlora"], run, {"MODEL": "tiny", "LEARNING_RATE": 1e-4, "NUM_EPOCHS": 8})
+    said = capsys.readouterr().err
+    assert "learning_rate: 0.0004 → 0.0001" in said and "RESTART = True" in said
+    lines = (run / "train.jsonl").read_text(encoding="utf-8").splitlines()
+    (run / "train.jsonl").write_text("\n".join(lines[:-1]) + "\n", encoding="utf-8")
+    with pytest.raises(SystemExit):
+        execute(["03_train_qlora"], run, {"MODEL": "tiny", "NUM_EPOCHS": 8})
+    assert "data_sha256 changed" in capsys.readouterr().err
+    old = steps_written(run)
+    execute(["03_train_qlora"], run, {"MODEL": "tiny", "NUM_EPOCHS": 1, "RESTART": True})
+    assert sorted(int(p.name.rsplit("-", 1)[1]) for p in (run / "checkpoints-1").glob("checkpoint-*")) == old
+    assert json.loads((run / "training.json").read_text())["steps"] == 5
+
+
+def test_a_folder_that_cannot_be_written_is_an_error_before_training():
+    with pytest.raises(PersonaError, match="checkpoints cannot be written here"):
+        Checkpoints("/proc/persona_ft/checkpoints", {}).open(1000)
+
+
+def test_a_full_disk_is_an_error_before_training(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("mounting a small disk needs root")
+    try:
+        Checkpoints(disk / "small", {}).open(100_000)
+        with pytest.raises(PersonaError, match=r"the disk has [01] MB free and checkpoints want 4 MB"):
+            Checkpoints(disk / "large", {}).open(checkpoint_bytes(1, "adamw"))
+        checkpoints = Checkpoints(disk / "full", {})
+        checkpoints.open(1000)
+        with (
+            pytest.raises(PersonaError, match=r"checkpoint-5 could not be written .*No space left"),
+            checkpoints.explained(),
+        ):
+            (checkpoints.staging / "checkpoint-5").mkdir()
+            (checkpoints.staging / "checkpoint-5" / "optimizer.pt").write_bytes(b"\1" * 2_000_000)
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_other_errors_of_training_are_passed_on(tmp_path):
+    checkpoints = Checkpoints(tmp_path, {})
+    checkpoints.open(1000)
+    with pytest.raises(ZeroDivisionError), checkpoints.explained():
+        raise ZeroDivisionError
+
+
+def test_digest_tells_texts_apart():
+    assert digest("ab", "c") != digest("a", "bc") and digest("a") == digest("a")
+
+
+def test_the_articles_recipe_runs_through_the_notebook(demo_run, tmp_path):
+    """No checkpoints, no dev pairs, whole rows, all 84 pairs: every branch of the notebook the other way."""
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("train.jsonl", "dev.jsonl", "test.jsonl", "persona.yaml"):
+        shutil.copy(demo_run / name, run)
+    execute(["03_train_qlora"], run, {"MODEL": "tiny", "RECIPE": "article", "NUM_EPOCHS": 0.1})
+    training = json.loads((run / "training.json").read_text())
+    assert (training["pairs"], training["dev_pairs"], training["steps"], training["best_step"]) == (84, 0, 3, None)
+    # TRL adds 0.9 of the router's load-balancing loss, which is at least the experts a token visits: 0.9 x 2 here.
+    assert training["log"]["train"][0][1] > 0.9 * 2
+
+
+def test_a_card_that_is_too_small_stops_the_notebook_before_loading(demo_run, tmp_path, capsys):
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("train.jsonl", "dev.jsonl", "test.jsonl", "persona.yaml"):
+        shutil.copy(demo_run / name, run)
+    given = {"MODEL": "tiny", "CARD": "T4", "RECIPE": "recommended", "BATCH_SIZE": 4096}
+    with pytest.raises(SystemExit):
+        execute(["03_train_qlora"], run, given)
+    said = capsys.readouterr().err
+    assert "T4 has 14.6 GiB" in said and "set BATCH_SIZE = " in said
+    assert "from_pretrained" not in said.split("What to do")[0].rsplit("Cell", 1)[-1]
+    assert not (run / "checkpoints").exists()

@@ -1,6 +1,9 @@
 # make demo   the four notebooks on the tiny model, then base against tuned for a few questions
 # make test   the tests
 # make lab    the notebooks in JupyterLab, as copies in RUN
+# make ablation   from the article's recipe to ours, a change at a time, on the tiny model (half an hour on 2 cores)
+# make kill-test  notebook 03 killed at ten random moments and run again (8 minutes)
+# make bench-gpu  the 20B's shapes on a CUDA GPU: speed, memory, where a step's time goes (20 minutes)
 # Each makes .venv when it is missing. On Linux without an NVIDIA GPU, PyTorch's CPU index saves gigabytes:
 #   make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
 
@@ -11,7 +14,7 @@ VENV_PYTHON = .venv/bin/python
 READY = .venv/.ready
 TEST_READY = .venv/.test-ready
 
-.PHONY: demo run lab test tiny-model clean
+.PHONY: demo run lab test ablation kill-test bench-gpu tiny-model clean
 
 demo: $(READY)
 	@$(VENV_PYTHON) -m persona_ft.run --run $(RUN) -p MODEL tiny
@@ -29,6 +32,15 @@ test: $(TEST_READY)
 	@$(VENV_PYTHON) -m ruff check .
 	@$(VENV_PYTHON) -m ruff format --check .
 	@$(VENV_PYTHON) -m pytest $(ARGS)
+
+ablation: $(READY)
+	@$(VENV_PYTHON) benchmarks/ablation.py $(ARGS)
+
+kill-test: $(READY)
+	@$(VENV_PYTHON) benchmarks/kill_and_resume.py $(ARGS)
+
+bench-gpu: $(READY)
+	@$(VENV_PYTHON) benchmarks/train_20b.py $(ARGS)
 
 # Rebuilds data/tiny-gpt-oss; data/README.md says how long that takes.
 tiny-model: $(READY)

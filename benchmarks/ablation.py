@@ -270,7 +270,7 @@ def main() -> None:
     write_text(options.out / "ablation.md", text)
     from persona_ft.plots import plot_ablation
 
-    plot_ablation(results, float(np.mean(bench.base["log_likelihood"]))).savefig(options.out / "ablation.png", dpi=110)
+    plot_ablation(results).savefig(options.out / "ablation.png", dpi=110)
 
 
 if __name__ == "__main__":

@@ -127,30 +127,39 @@ def plot_memory(estimates: Sequence[tuple[Card, Memory]]) -> Figure:
     return finished(figure)
 
 
-def plot_ablation(results: Sequence[dict[str, Any]], base: float) -> Figure:
-    """Held-out log-likelihood and style share of each arm, with 95 % intervals over questions; dots are seeds."""
+def plot_ablation(results: Sequence[dict[str, Any]]) -> Figure:
+    """Each arm's held-out log-likelihood against the article's, and its style share: 95 % intervals over questions.
+
+    Grey dots are seeds.
+    """
     figure, axes = _axes(10.5, 0.9 + 0.42 * len(results), columns=2)
-    for ax, score, label in zip(
-        axes,
-        ("log_likelihood", "style"),
-        ("held-out log-likelihood (nats per token)", "share of answers in the person's style"),
-        strict=True,
-    ):
-        for row, result in enumerate(results):
-            of = result[score]
-            colour = ORANGE if "recommended" in result["arm"] else BLUE
-            ax.plot([of["low"], of["high"]], [row, row], color=colour, linewidth=2)
-            ax.scatter(of["by_seed"], [row] * len(of["by_seed"]), color=GREY, s=12, zorder=2)
-            ax.scatter(of["mean"], row, color=colour, s=40, zorder=3)
-        ax.set_xlabel(label)
+    article = results[0]["log_likelihood"]["mean"]
+    for row, result in enumerate(results):
+        likelihood, style = result["log_likelihood"], result["style"]
+        colour = ORANGE if "recommended" in result["arm"] else BLUE
+        for ax, middle, low, high, seeds in (
+            (
+                axes[0],
+                likelihood["gain"],
+                likelihood["gain_low"],
+                likelihood["gain_high"],
+                [value - article for value in likelihood["by_seed"]],
+            ),
+            (axes[1], style["mean"], style["low"], style["high"], style["by_seed"]),
+        ):
+            ax.plot([low, high], [row, row], color=colour, linewidth=2)
+            ax.scatter(seeds, [row] * len(seeds), color=GREY, s=12, zorder=2)
+            ax.scatter(middle, row, color=colour, s=40, zorder=3)
+    axes[0].axvline(0, color=GREY, linestyle=":", linewidth=1.2)
+    axes[0].set_xlabel("log-likelihood against the article's (nats a token)")
+    axes[1].set_xlabel("share of answers in the person's style")
+    for ax in axes:
         ax.set_yticks(range(len(results)), [])
         ax.invert_yaxis()
         ax.grid(axis="x", color=LIGHT, linewidth=0.6)
-    axes[0].axvline(base, color=GREY, linestyle=":", linewidth=1.2)
-    axes[0].annotate(
-        "base", (base, -0.45), color=GREY, fontsize=8, ha="left", xytext=(3, 0), textcoords="offset points"
-    )
-    axes[0].set_yticks(range(len(results)), [("" if row == 0 else "+ ") + r["arm"] for row, r in enumerate(results)])
+    alone = ("article", "recommended")
+    names = [result["arm"] if result["arm"].startswith(alone) else f"+ {result['arm']}" for result in results]
+    axes[0].set_yticks(range(len(results)), names)
     axes[1].set_xlim(-0.02, 1.02)
     return finished(figure)
 

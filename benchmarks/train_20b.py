@@ -1,6 +1,6 @@
 """gpt-oss-20b's shapes on a CUDA GPU: the article's recipe against ours, estimates against peaks, one step taken apart.
 
-    python benchmarks/train_20b.py                              # all of it, about 12 minutes on an H100
+    python benchmarks/train_20b.py                              # all of it, about 20 minutes on an H100
     python benchmarks/train_20b.py --only recommended article   # or t4, memory, profile
 
 Writes the random-weight checkpoint first when --model is missing (random_gpt_oss_20b.py). Each part runs in a process

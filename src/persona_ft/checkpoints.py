@@ -131,7 +131,7 @@ class Checkpoints:
 
     def _claim(self) -> None:
         path = self.folder / IDENTITY
-        if not path.exists():
+        if not path.exists() or not self.all():  # nothing was saved: there is nothing to be mixed up with
             write_text(path, json.dumps(self.identity, indent=1, ensure_ascii=False) + "\n")
             return
         try:

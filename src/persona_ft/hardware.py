@@ -57,7 +57,7 @@ class Cards(BaseModel):
         if not machine.cuda:
             return None
         for card in self.cards:
-            if any(text in machine.name for text in card.matches):
+            if any(machine.name.endswith(text) for text in card.matches):
                 return card.model_copy(update={"memory_gib": machine.memory_gib, "bfloat16": machine.bfloat16})
         return Card(name=machine.name, memory_gib=machine.memory_gib, bfloat16=machine.bfloat16)
 

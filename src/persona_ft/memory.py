@@ -2,7 +2,7 @@
 
 The formulas follow what is alive at the fullest moment of a step in Unsloth's 4-bit gpt-oss with gradient
 checkpointing. Their constants were read off PyTorch's record of every allocation (``torch.cuda.memory._snapshot``) on
-the 20B's shapes; `benchmarks/memory_20b.py` holds them against measured peaks at settings they were not read from.
+the 20B's shapes; `benchmarks/train_20b.py` holds them against measured peaks at settings they were not read from.
 """
 
 from __future__ import annotations
@@ -213,18 +213,16 @@ def largest_fit(config: PretrainedConfig, recipe: Recipe, tokens: int, graded: i
     """The nearest smaller setting that fits the card, as parameters of notebook 03; None when none does.
 
     Rows to an optimizer step stay the same where they can: a smaller batch is made up for by accumulation, so that the
-    training is the same and only slower. Then LoRA is kept to attention, then rows are cut.
+    training is the same and only slower. Then LoRA is kept to attention.
     """
     for scope in dict.fromkeys((recipe.lora_scope, "attention")):
-        for length in (tokens, *(n for n in (512, 384, 256, 192, 128) if n < tokens)):
-            for batch_size in range(recipe.batch_size, 0, -1):
-                if recipe.rows_per_step % batch_size:
-                    continue
-                smaller = recipe.changed(batch_size=batch_size, lora_scope=scope)
-                if fits(estimate_training(config, smaller, length, min(graded, length), bfloat16), card):
-                    knobs = {"BATCH_SIZE": batch_size, "GRADIENT_ACCUMULATION": recipe.rows_per_step // batch_size}
-                    knobs |= {"LORA_SCOPE": scope} if scope != recipe.lora_scope else {}
-                    return knobs | ({"MAX_LENGTH": length} if length < tokens else {})
+        for batch_size in range(recipe.batch_size, 0, -1):
+            if recipe.rows_per_step % batch_size:
+                continue
+            smaller = recipe.changed(batch_size=batch_size, lora_scope=scope)
+            if fits(estimate_training(config, smaller, tokens, graded, bfloat16), card):
+                knobs = {"BATCH_SIZE": batch_size, "GRADIENT_ACCUMULATION": recipe.rows_per_step // batch_size}
+                return knobs | ({"LORA_SCOPE": scope} if scope != recipe.lora_scope else {})
     return None
 
 
@@ -254,10 +252,9 @@ def smaller_setting(
     """The remedy as a sentence: what to set, and what that would need."""
     knobs = largest_fit(config, recipe, tokens, graded, bfloat16, card)
     if knobs is None:
-        return f"use a larger card: no setting of this model fits {card.memory_gib:.1f} GiB"
+        return f"use a larger card, or leave out the longest rows: one row of {tokens} tokens does not fit at a time"
     smaller = recipe.changed(**{name.lower(): value for name, value in knobs.items()})
-    length = knobs.get("MAX_LENGTH", tokens)
-    needs = estimate_training(config, smaller, length, min(graded, length), bfloat16).total / GIB
+    needs = estimate_training(config, smaller, tokens, graded, bfloat16).total / GIB
     return f"set {', '.join(f'{name} = {value!r}' for name, value in knobs.items())}: about {needs:.1f} GiB"
 
 

@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from persona_ft.errors import PersonaError
+from persona_ft.settings import resolve
 
 FOLDER = Path(__file__).parent / "recipes"
 # What a notebook's parameter says when the recipe's own value is wanted.
@@ -207,7 +208,7 @@ def read_recipe(name: str | Path) -> Recipe:
     """
     path = FOLDER / f"{name}.yaml"
     if not path.is_file():
-        path = Path(name).expanduser()
+        path = resolve(name)
     remedy = f"use one of {', '.join(recipe_names())}, or the path of a file like them"
     if path.suffix not in (".yaml", ".yml") or not path.is_file():
         raise PersonaError(f"there is no recipe called {name!r}", remedy)

@@ -60,7 +60,13 @@ def training_rows(
 def row_lengths(
     pairs: Sequence[Conversation], recipe: Recipe, system_prompt: str, tokenizer: PreTrainedTokenizerBase
 ) -> tuple[list[int], list[int]]:
-    """Tokens of each row, and how many of them are graded; rows longer than ``max_length`` are cut as TRL cuts them."""
+    """Tokens of each row, and how many of them are graded.
+
+    Raises
+    ------
+    PersonaError
+        A row is longer than the recipe's ``max_length``: TRL would cut its answer off.
+    """
     totals, graded = [], []
     for pair in pairs:
         prompt = render_prompt(
@@ -68,9 +74,13 @@ def row_lengths(
         )
         n_prompt = len(tokenizer(prompt, add_special_tokens=False)["input_ids"])
         n_answer = len(tokenizer(f"{FINAL}{pair.answer}<|return|>", add_special_tokens=False)["input_ids"])
-        total = min(n_prompt + n_answer, recipe.max_length)
-        totals.append(total)
-        graded.append(total if recipe.loss_on == "text" else max(0, total - n_prompt))
+        totals.append(n_prompt + n_answer)
+        if totals[-1] > recipe.max_length:
+            raise PersonaError(
+                f"the row for 「{pair.question[:30]}」 has {totals[-1]} tokens, more than {recipe.max_length}",
+                f"set MAX_LENGTH = {totals[-1]} if that fits the card, or shorten or leave out the pair",
+            )
+        graded.append(totals[-1] if recipe.loss_on == "text" else n_answer)
     return totals, graded
 
 
@@ -144,9 +154,9 @@ def check_same_shape(
 def use_graded_logits(trainer: SFTTrainer) -> None:
     """Compute the loss from the graded tokens' logits alone.
 
-    gpt-oss scores 201,088 words at each position. TRL's fused head scores only the positions that are graded, here a
-    third of them, in tiles; on a GPU Unsloth replaces that by a loss over every position, whose memory depends on what
-    else is free. This puts TRL's back (``trl.trainer.utils.add_fused_lm_head``); the loss is the same number.
+    gpt-oss scores 201,088 words at each position. TRL's fused head scores only the positions that are graded, the
+    smaller part of a row, in tiles; on a GPU Unsloth replaces that by a loss over every position, whose memory depends
+    on what else is free. This puts TRL's back (``trl.trainer.utils.add_fused_lm_head``); the loss is the same number.
     """
     import torch
 

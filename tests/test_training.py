@@ -22,7 +22,7 @@ from persona_ft.run import execute
 from persona_ft.training import persona_messages, router_loss, row_lengths, training_rows
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
-from kill_and_resume import kill, outcome, start, steps_written
+from kill_and_resume import Outcome, kill, start, steps_written
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def killed_run(demo_run, tmp_path_factory) -> Path:
     run.mkdir()
     for name in ("train.jsonl", "dev.jsonl", "test.jsonl", "persona.yaml"):
         shutil.copy(demo_run / name, run)
-    process = start(run, 8)
+    process = start(run, "tiny", 8)
     until = time.monotonic() + 300
     while len(steps_written(run)) < 2 and process.poll() is None and time.monotonic() < until:
         time.sleep(0.05)
@@ -110,11 +110,11 @@ def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_happened(demo_run, kill
     written = steps_written(run)
     execute(["03_train_qlora"], run, {"MODEL": "tiny", "NUM_EPOCHS": 8})
     assert f"going on from step {written[-1]}" in (run / "03_train_qlora.ipynb").read_text(encoding="utf-8")
-    (adapter, log), (wanted_adapter, wanted_log) = outcome(run), outcome(demo_run)
-    assert log == wanted_log
-    assert adapter == wanted_adapter
+    found, wanted = Outcome.of(run), Outcome.of(demo_run)
+    assert found.log == wanted.log
+    assert found.adapter == wanted.adapter
     training = json.loads((run / "training.json").read_text())
-    assert training["best_step"] in [step for step, _ in log["dev"]]
+    assert training["best_step"] in [step for step, _ in found.log["dev"]]
 
 
 def test_a_damaged_newest_checkpoint_is_left_out(killed_run, tmp_path, capsys):

@@ -262,7 +262,8 @@ def token_scores(
     return scores
 
 
-# Mean difference per token that 16-bit rounding may cause; a dropped causal mask gave over 2 nats.
+# Mean difference per token, over three times what rounding is seen to do, that is still called agreement; a dropped
+# causal mask gave over 2 nats.
 SCORE_TOLERANCE = 0.1
 
 
@@ -272,12 +273,14 @@ def check_scores(
     """Make sure that no broken attention mask corrupts scores: a judge can be wrong while the text stays fluent.
 
     The first half of each completion must score the same alone and inside the whole row, since a token may not see what
-    follows it; and each row must score the same alone and in a padded batch.
+    follows it; and each row must score the same alone and in a padded batch. In 16 bit no two batch shapes give the
+    same numbers, least of all where rounding decides which experts a token visits. How much that is on this model and
+    machine is measured first, on rows among copies of themselves, where a mask can make no difference.
 
     Returns
     -------
     dict
-        For each check the largest difference over rows, in nats per token.
+        For rounding alone and for each check the largest difference over rows, in nats per token.
 
     Raises
     ------
@@ -286,21 +289,28 @@ def check_scores(
     """
     before = tokenizer(prompts, add_special_tokens=False)["input_ids"]
     after = tokenizer(completions, add_special_tokens=False)["input_ids"]
-    together = token_scores(model, tokenizer, before, after, batch_size=len(before))
+    n = len(before)
     halves = [row[: max(1, len(row) // 2)] for row in after]
+    alone = token_scores(model, tokenizer, before, after, batch_size=1)
+    together = token_scores(model, tokenizer, before, after, batch_size=n)
+    copies = [token_scores(model, tokenizer, [b] * n, [a] * n, n)[-1] for b, a in zip(before, after, strict=True)]
 
-    def largest(others: list[list[float]]) -> float:
-        pairs = [list(zip(row, other, strict=False)) for row, other in zip(together, others, strict=True)]
+    def largest(some: list[list[float]], others: list[list[float]]) -> float:
+        pairs = [list(zip(row, other, strict=False)) for row, other in zip(some, others, strict=True)]
         return max(sum(abs(a - b) for a, b in row) / len(row) for row in pairs)
 
+    rounding = largest(alone, copies)
     found = {
-        "prefix alone against prefix in its row": largest(token_scores(model, tokenizer, before, halves)),
-        "row alone against row in a batch": largest(token_scores(model, tokenizer, before, after, batch_size=1)),
+        "prefix alone against prefix in its row": largest(
+            together, token_scores(model, tokenizer, before, halves, batch_size=n)
+        ),
+        "row alone against row in a batch": largest(together, alone),
     }
     for name, difference in found.items():
-        if not difference < SCORE_TOLERANCE:
+        if not difference < SCORE_TOLERANCE + 3 * rounding:
             raise PersonaError(
-                f"{name}: scores differ by {difference:.2f} nats per token, so the attention mask is broken",
+                f"{name}: scores differ by {difference:.2f} nats per token where rounding makes {rounding:.2f}, "
+                "so the attention mask is broken",
                 "use the pinned versions of unsloth, unsloth_zoo and transformers, and leave compile off",
             )
-    return found
+    return {"rounding alone, a row among copies of itself": rounding, **found}

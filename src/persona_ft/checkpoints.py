@@ -175,9 +175,12 @@ class Checkpoints:
             manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
             for name, wanted in manifest["files"].items():
                 if _sha256(path / name) != wanted:
-                    raise PersonaError(f"{name} is not what was written", remedy, path)
-        except (OSError, ValueError, KeyError) as error:
-            raise PersonaError(f"it is not whole ({error})", remedy, path) from error
+                    raise PersonaError(f"{name} is not what was written", remedy, shown(path))
+        except OSError as error:
+            missing = Path(error.filename or MANIFEST).name
+            raise PersonaError(f"it is not whole ({missing}: {error.strerror})", remedy, shown(path)) from error
+        except (ValueError, KeyError) as error:
+            raise PersonaError(f"it is not whole ({MANIFEST}: {error})", remedy, shown(path)) from error
         return Checkpoint(path, manifest["step"], manifest["finished"], manifest["seconds"])
 
     def callback(self, seconds_before: float = 0.0) -> TrainerCallback:
@@ -306,5 +309,5 @@ def load_adapter_weights(model: Any, checkpoint: Checkpoint) -> None:
         raise PersonaError(
             f"the checkpoint has weights that this model has no place for, such as {outcome.unexpected_keys[0]}",
             "train with the same LoRA scope, or set RESTART = True",
-            checkpoint.path,
+            shown(checkpoint.path),
         )

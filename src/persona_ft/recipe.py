@@ -131,7 +131,18 @@ class Recipe(BaseModel):
         return self.learning_rate * REFERENCE_WIDTH / hidden_size
 
     def uses_bfloat16(self, machine_has_it: bool) -> bool:
-        """Whether to train in bfloat16; ``auto`` takes what the machine has."""
+        """Whether to train in bfloat16; ``auto`` takes what the machine has.
+
+        Raises
+        ------
+        PersonaError
+            The recipe asks for bfloat16 where there is none: a T4 emulates it, many times slower.
+        """
+        if self.precision == "bfloat16" and not machine_has_it:
+            raise PersonaError(
+                f"the recipe {self.name} trains in bfloat16, which this card does not have",
+                'use RECIPE = "t4", or precision: float16 or auto in a recipe of your own',
+            )
         return machine_has_it if self.precision == "auto" else self.precision == "bfloat16"
 
     def sft_arguments(self, n_rows: int, hidden_size: int, bfloat16: bool, cuda: bool = True) -> dict[str, Any]:

@@ -58,9 +58,10 @@ def execute(names: list[str], run: Path, given: dict[str, Any]) -> None:
     from papermill.exceptions import PapermillExecutionError
 
     for number, name in enumerate(names, start=1):
+        output = run / f"{name}.ipynb"
+        _keep_by_hand(output)
         started = time.monotonic()
         print(f"[{number}/{len(names)}] {name} ", end="", flush=True)
-        output = run / f"{name}.ipynb"
         try:
             papermill.execute_notebook(
                 folder / f"{name}.ipynb",
@@ -85,6 +86,21 @@ def execute(names: list[str], run: Path, given: dict[str, Any]) -> None:
         finally:
             _tidy(output)
         print(f"{time.monotonic() - started:.0f} s", flush=True)
+
+
+def _keep_by_hand(notebook: Path) -> None:
+    """Move a notebook aside that papermill did not write: somebody opened it here and may have worked in it."""
+    import nbformat
+
+    if not notebook.exists() or "papermill" in nbformat.read(notebook, as_version=4).metadata:
+        return
+    aside = next(
+        path
+        for n in range(1, 10_000)
+        if not (path := notebook.with_name(f"{notebook.stem}-by-hand-{n}.ipynb")).exists()
+    )
+    notebook.rename(aside)
+    print(f"the notebook that was here is {shown(aside)} now")
 
 
 def _tidy(notebook: Path) -> None:

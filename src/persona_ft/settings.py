@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,9 @@ from persona_ft.errors import PersonaError
 GPT_OSS_20B = "unsloth/gpt-oss-20b"
 # Unsloth reports 12.81 GB loaded and 12.98 GB at the peak for its own gpt-oss-20b notebook on a T4.
 MINIMUM_GIB = 14.0
+DRIVE = Path("/content/drive")
+# What prepare_environment was last asked for; None before the first time.
+_compiles: bool | None = None
 NAMES = {"tiny": "data/tiny-gpt-oss", "gpt-oss-20b": GPT_OSS_20B}
 
 
@@ -25,7 +29,19 @@ def prepare_environment(compile: bool = False) -> None:
     ----------
     compile : let Unsloth compile the model. It costs minutes at the first step and wins nothing on rows of a few
         hundred tokens; rows of thousands of tokens want it.
+
+    Raises
+    ------
+    PersonaError
+        Unsloth has been imported already, in this kernel, with the other choice.
     """
+    global _compiles
+    if "unsloth" in sys.modules and _compiles not in (None, compile):
+        raise PersonaError(
+            f"this kernel has imported Unsloth with compilation {'on' if _compiles else 'off'}, and that is fixed",
+            "restart the kernel and run from the top",
+        )
+    _compiles = compile
     for name, value in {
         "UNSLOTH_DISABLE_STATISTICS": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -70,9 +86,16 @@ def run_folder(path: str | Path) -> Path:
     Raises
     ------
     PersonaError
-        It cannot be made or written to.
+        It cannot be made or written to, or it lies on a Google Drive that is not mounted: what were written there would
+        be gone with the session.
     """
     folder = resolve(path)
+    if folder.is_relative_to(DRIVE) and not (DRIVE / "MyDrive").is_dir():
+        raise PersonaError(
+            "Google Drive is not mounted",
+            "run: from google.colab import drive; drive.mount('/content/drive'), or set RUN to another folder",
+            folder,
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".write-test"
@@ -80,7 +103,7 @@ def run_folder(path: str | Path) -> Path:
         probe.unlink()
     except OSError as error:
         raise PersonaError(
-            f"the run folder cannot be written to ({error.strerror})", "set RUN to a folder of your own", folder
+            f"the run folder cannot be written to ({error.strerror})", "set RUN to a folder of your own", shown(folder)
         ) from error
     return folder
 

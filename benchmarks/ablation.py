@@ -33,7 +33,8 @@ from unsloth import FastLanguageModel  # before transformers, trl and peft
 from persona_ft.checkpoints import Checkpoints
 from persona_ft.conversation import write_text
 from persona_ft.dataset import split_dev
-from persona_ft.evaluation import StyleClassifier, paired_difference
+from persona_ft.evaluation.statistics import paired_difference
+from persona_ft.evaluation.style import StyleClassifier
 from persona_ft.harmony import FINAL, freeze_date, render_prompt
 from persona_ft.model import generate_completions, log_likelihoods, lora_in_float32, lora_targets, use_split_experts
 from persona_ft.persona import read_persona

@@ -334,6 +334,7 @@ def main() -> None:
     names = ["recommended", "article", "t4", "memory", "profile"]
     parser.add_argument("--only", nargs="+", default=names, choices=names)
     parser.add_argument("--out", type=Path, default=repository_root() / "benchmarks/results/train_20b.json")
+    parser.add_argument("--add", action="store_true", help="keep the other parts that --out holds, of the same machine")
     parser.add_argument("--part", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.part:
@@ -350,6 +351,11 @@ def main() -> None:
 
     machine = f"{torch.cuda.get_device_name()}, torch {torch.__version__}"
     results: dict[str, Any] = {"machine": machine, "rows": options.rows}
+    if options.add:
+        before = json.loads(options.out.read_text()) if options.out.exists() else {}
+        if any(before.get(key, value) != value for key, value in results.items()):
+            sys.exit(f"{options.out} is of {before['machine']}, {before['rows']} rows: choose another --out")
+        results = before | results
     with tempfile.TemporaryDirectory() as folder:
         out, model = Path(folder, "part.json"), ["--model", str(options.model), "--rows", str(options.rows)]
         for name in options.only:

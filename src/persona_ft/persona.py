@@ -14,7 +14,10 @@ from persona_ft.errors import PersonaError
 
 
 class Fact(BaseModel):
-    """Something true of the person; ``aliases`` are the ways an answer may write it."""
+    """Something true of the person.
+
+    ``aliases`` are the ways an answer may write it; ``contradicted_by`` lists values that it is not, as other towns.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -23,16 +26,22 @@ class Fact(BaseModel):
     ja: str = ""
     en: str = ""
     aliases: list[Text] = Field(min_length=1)
+    contradicted_by: list[Text] = Field(default_factory=list)
 
 
 class Topic(BaseModel):
-    """Something on which nothing is known of the person."""
+    """Something on which nothing is known of the person; ``claims`` are words in which an answer would invent it."""
 
     model_config = ConfigDict(extra="forbid")
 
     id: Text
     ja: str = ""
     en: str = ""
+    claims: list[Text] = Field(default_factory=list)
+
+    def as_fact(self) -> Fact | None:
+        """The topic as a fact that nobody stated: to support it is to invent it. None without ``claims``."""
+        return Fact(id=self.id, stated="never", ja=self.ja, en=self.en, aliases=self.claims) if self.claims else None
 
 
 class Profile(BaseModel):

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from persona_ft.conversation import Conversation
-from persona_ft.evaluation import Interval, Item, StyleClassifier
+from persona_ft.evaluation.comparison import AFTER, BEFORE, Comparison
+from persona_ft.evaluation.style import StyleClassifier
 from persona_ft.hardware import Card
 from persona_ft.memory import Memory, fits
 from persona_ft.training import TrainingLog
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8C8C8C"
 SKY, YELLOW, AMBER, PINK, BLACK, LIGHT = "#56B4E9", "#F0E442", "#E69F00", "#CC79A7", "#000000", "#D0D0D0"
+ARM_COLOURS = {
+    "base": GREY,
+    "base + prompt": BLACK,
+    "base + examples": BLUE,
+    "tuned + prompt": ORANGE,
+    "tuned": AMBER,
+}
 MEMORY_COLOURS = {
     "weights": BLUE,
     "lora": BLACK,
@@ -164,26 +172,55 @@ def plot_ablation(results: Sequence[dict[str, Any]]) -> Figure:
     return finished(figure)
 
 
-def plot_comparison(items: Sequence[Item], base: Interval, tuned: Interval, person: Interval) -> Figure:
-    """Left: share of answers in the person's style, with exact 95 % intervals. Right: each reference's likelihood."""
-    figure, (left, right) = _axes(9.0, 4.2, columns=2)
-    shares, names = (base, tuned, person), ("base", "tuned", "the person")
-    for row, (interval, colour) in enumerate(zip(shares, (GREY, ORANGE, GREEN), strict=True)):
+def plot_comparison(comparison: Comparison) -> Figure:
+    """Left: share of answers in the person's style for each arm, exact 95 % intervals, the person's own beside them.
+    Right: the likelihood of each of the person's answers before and after."""
+    figure, (left, right) = _axes(9.5, 4.4, columns=2)
+    rows = [(arm.name, comparison.summary[arm.name]["style"]) for arm in comparison.arms]
+    for row, (name, interval) in enumerate([*rows, ("the person", comparison.person["style"])]):
+        colour = ARM_COLOURS.get(name, GREEN)
         left.barh(row, interval.value, color=colour, height=0.6)
         left.plot([interval.low, interval.high], [row, row], color="black", linewidth=1.5)
-    left.set_yticks(range(3), names)
+    left.set_yticks(range(len(rows) + 1), [*(name for name, _ in rows), "the person"])
     left.set_xlim(0, 1.02)
     left.invert_yaxis()
     left.set_xlabel("share of answers in the person's style")
-    ordered = sorted(items, key=lambda item: item.tuned.log_likelihood - item.base.log_likelihood)
-    for row, item in enumerate(ordered):
-        a, b = item.base.log_likelihood, item.tuned.log_likelihood
-        right.plot([a, b], [row, row], color="#CCCCCC", zorder=1)
-    right.scatter([i.base.log_likelihood for i in ordered], range(len(ordered)), color=GREY, s=16, label="base")
-    right.scatter([i.tuned.log_likelihood for i in ordered], range(len(ordered)), color=ORANGE, s=16, label="tuned")
-    right.set_yticks(range(len(ordered)), [item.id for item in ordered], fontsize=6)
+    before, after = (comparison.arm(name).values("log_likelihood") for name in (BEFORE, AFTER))
+    order = (after - before).argsort()
+    for row, i in enumerate(order):
+        right.plot([before[i], after[i]], [row, row], color=LIGHT, zorder=1)
+    right.scatter(before[order], range(len(order)), color=ARM_COLOURS[BEFORE], s=16, label=BEFORE)
+    right.scatter(after[order], range(len(order)), color=ARM_COLOURS[AFTER], s=16, label=AFTER)
+    right.set_yticks(range(len(order)), [comparison.questions[i].id for i in order], fontsize=6)
     right.set_xlabel("log-likelihood of the person's answer (nats per token)")
     _legend_above(right)
+    return finished(figure)
+
+
+def plot_surface(comparison: Comparison, columns: int = 4) -> Figure:
+    """One small panel for each countable habit: each arm's mean with its interval, and the person's value as a line."""
+    import matplotlib.pyplot as plt
+    import matplotlib_fontja  # noqa: F401  registers the packaged Japanese font
+
+    rows = -(-len(comparison.surface) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(10.5, 0.5 + 1.75 * rows), layout="constrained", squeeze=False)
+    names = [arm.name for arm in comparison.arms]
+    for n, ax in enumerate(axes.flat):
+        if n >= len(comparison.surface):
+            ax.axis("off")
+            continue
+        habit = comparison.surface[n]
+        ax.axvline(habit.person, color=GREEN, linewidth=2, zorder=1)
+        for row, name in enumerate(names):
+            interval = habit.arms[name]
+            ax.plot([interval.low, interval.high], [row, row], color=ARM_COLOURS[name], linewidth=1.5)
+            ax.scatter(interval.value, row, color=ARM_COLOURS[name], s=22, zorder=3)
+        ax.set_yticks(range(len(names)), names if n % columns == 0 else [], fontsize=8)
+        ax.set_ylim(len(names) - 0.5, -0.5)
+        ax.tick_params(axis="x", labelsize=8)
+        ax.set_title(habit.name, fontsize=9)
+        ax.set_xlabel(habit.unit, fontsize=8)
+        ax.spines[["top", "right"]].set_visible(False)
     return finished(figure)
 
 

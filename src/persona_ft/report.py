@@ -1,19 +1,21 @@
-"""comparison.json and report.html: one comparison, as data and as a page that needs nothing else."""
+"""One comparison as data (comparison.json, answers.csv), as text (comparison.md) and as a page (report.html)."""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
-import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from difflib import SequenceMatcher
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from persona_ft.conversation import write_text
 from persona_ft.errors import PersonaError
-from persona_ft.evaluation import Interval, Item, Pick, verdict
+from persona_ft.evaluation.comparison import AFTER, BEFORE, HEADLINES, Comparison, DifferenceModel, IntervalModel, Score
+from persona_ft.evaluation.statistics import ALPHA
+from persona_ft.settings import shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,35 +46,30 @@ def versions() -> dict[str, str]:
     return found
 
 
-def write_comparison(
-    path: Path | str,
-    summary: dict[str, Any],
-    items: Sequence[Item],
-    worked: Sequence[Pick],
-    failed: Sequence[Pick],
-    setup: dict[str, Any],
-) -> Path:
-    """Write comparison.json: ``setup``, ``summary``, ``verdict``, ``worked``, ``failed`` and ``items``."""
-    content = {
-        "setup": setup,
-        "summary": summary,
-        "verdict": verdict(summary),
-        "worked": [asdict(pick) for pick in worked],
-        "failed": [asdict(pick) for pick in failed],
-        "items": [asdict(item) for item in items],
-    }
-    return write_text(path, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
+def write_comparison(path: Path | str, comparison: Comparison) -> Path:
+    """Write comparison.json; its schema is :class:`~persona_ft.evaluation.comparison.Comparison`."""
+    return write_text(path, comparison.model_dump_json(indent=1) + "\n")
 
 
-def read_comparison(path: Path | str) -> dict[str, Any]:
-    """Read what :func:`write_comparison` wrote."""
+def read_comparison(path: Path | str) -> Comparison:
+    """Read what :func:`write_comparison` wrote.
+
+    Raises
+    ------
+    PersonaError
+        The file is missing, or is not a comparison of this version.
+    """
     path = Path(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return Comparison.model_validate_json(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise PersonaError("there is no comparison", "run notebook 04_compare with the same RUN", path) from error
+        raise PersonaError(
+            "there is no comparison", "run notebook 04_compare with the same RUN", shown(path)
+        ) from error
     except ValueError as error:
-        raise PersonaError("the file is not JSON", "run notebook 04_compare again", path) from error
+        raise PersonaError(
+            "this is no comparison of this version", "run notebook 04_compare again", shown(path)
+        ) from error
 
 
 def text_table(frame: pd.DataFrame) -> Styler:
@@ -81,52 +78,166 @@ def text_table(frame: pd.DataFrame) -> Styler:
     return frame.style.set_table_styles(left)
 
 
-def score_rows(summary: dict[str, Any]) -> list[dict[str, str]]:
-    """The summary as rows of text: score, base, tuned."""
-    base, tuned, n = summary["base"], summary["tuned"], summary["n_questions"]
+def text_of(interval: IntervalModel, score: Score) -> str:
+    """A value with its interval, as tables show it."""
+    if interval.value is None:
+        return "–"
+    if score.is_share:
+        return f"{interval.value:.0%} [{interval.low:.0%}, {interval.high:.0%}]"
+    return f"{interval.value:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
 
-    def row(name: str, show: Any) -> dict[str, str]:
-        return {"name": name, "base": show(base), "tuned": show(tuned)}
 
-    def interval(arm: dict[str, Any]) -> str:
-        share = Interval(**arm["style_share"])
-        return f"{share.value:.0%} [{share.low:.0%}, {share.high:.0%}]"
+def score_rows(comparison: Comparison) -> list[dict[str, str]]:
+    """The headline scores as rows of text: a column an arm, and the person's own test answers.
 
+    ★ is the best arm; ≈ one that cannot be told from it (p > 0.05, Holm over the arms).
+    """
+    best, rows = comparison.best, []
+    for score in HEADLINES:
+        row = {"score": score.label + ("" if score.more_is_better else " (less is better)")}
+        for arm in comparison.arms:
+            mark = " ★" if [arm.name] == best[score.key][:1] else " ≈" if arm.name in best[score.key] else ""
+            row[arm.name] = text_of(comparison.summary[arm.name][score.key], score) + mark
+        row["the person"] = text_of(comparison.person[score.key], score) if score.key in comparison.person else ""
+        rows.append(row)
+    return rows
+
+
+def difference_rows(comparison: Comparison) -> list[dict[str, str]]:
+    """The paired differences as rows of text: ``tuned + prompt`` minus each other arm, with Holm's p over all of them;
+    better or worse is said where that is below 0.05."""
+    by_key = {score.key: score for score in HEADLINES}
+
+    def cell(d: DifferenceModel) -> str:
+        better = (d.mean > 0) == by_key[d.score].more_is_better
+        word = ("better" if better else "worse") if d.p_adjusted < ALPHA else "no clear difference"
+        return f"{d.mean:+.2f} [{d.low:+.2f}, {d.high:+.2f}], p = {d.p_adjusted:.2g}: {word}"
+
+    rows: dict[str, dict[str, str]] = {}
+    for d in comparison.differences:
+        rows.setdefault(d.score, {"score": by_key[d.score].label})[f"minus {d.before}"] = cell(d)
+    return list(rows.values())
+
+
+def count_rows(comparison: Comparison) -> list[dict[str, str]]:
+    """What is counted beside the scores, as rows of text."""
+    names = list(next(iter(comparison.counts.values())))
     return [
-        row("answers in the person's style, with exact 95 % interval", interval),
-        row(
-            "log-likelihood of the person's answers, nats per token",
-            lambda arm: f"{arm['log_likelihood_per_token']:.2f}",
-        ),
-        row(f"says that it is an AI, of {n}", lambda arm: str(arm["says_ai"])),
-        row(f"stated facts said, of {summary['n_stated_facts']}", lambda arm: str(arm["stated_facts_said"])),
-        row(f"no usable answer, of {n}", lambda arm: str(arm["problems"])),
-        row("mean length, characters", lambda arm: f"{arm['mean_characters']:.0f}"),
+        {"count": name, **{arm: f"{counts[name]:.3g}" for arm, counts in comparison.counts.items()}} for name in names
     ]
 
 
-def write_report(path: Path | str, name: str, comparison: dict[str, Any], figures: dict[str, Figure]) -> Path:
-    """Write report.html, complete in one file; every text of a person or a model is escaped.
+def fact_rows(comparison: Comparison) -> list[dict[str, str]]:
+    """Verdicts on facts by where they are stated: supported / contradicted / absent for each arm."""
+    wanted = {"train": "supported", "prompt": "supported", "never": "absent"}
+    labels = {"train": "stated in training", "prompt": "stated in the prompt alone", "never": "never stated"}
+    return [
+        {"facts": f"{labels[where]} (right: {right})"}
+        | {
+            arm: " / ".join(str(table[where][v]) for v in ("supported", "contradicted", "absent"))
+            for arm, table in comparison.facts.items()
+        }
+        for where, right in wanted.items()
+    ]
+
+
+def answer_rows(comparison: Comparison) -> list[dict[str, Any]]:
+    """One row a question and arm, as answers.csv holds them."""
+    rows = []
+    for arm in comparison.arms:
+        for question, answer in zip(comparison.questions, arm.answers, strict=True):
+            verdicts = "; ".join(f"{fact}: {found.verdict}" for fact, found in answer.facts.items())
+            fields = answer.model_dump(exclude={"facts"})
+            rows.append(
+                {"id": question.id, "category": question.category, "question": question.question}
+                | {"reference": question.reference, "arm": arm.name}
+                | fields
+                | {"facts": verdicts}
+            )
+    return rows
+
+
+def markdown_table(rows: Sequence[dict[str, Any]]) -> str:
+    """Rows of text as a Markdown table."""
+
+    def cell(value: Any) -> str:
+        return " ".join(str(value).replace("|", "\\|").replace("<", "&lt;").split())
+
+    if not rows:
+        return ""
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
+    return "\n".join("| " + " | ".join(map(cell, line)) + " |" for line in lines) + "\n"
+
+
+def write_tables(folder: Path, comparison: Comparison) -> tuple[Path, Path]:
+    """Write answers.csv, every answer with its scores, and comparison.md, the tables as text."""
+    import pandas as pd
+
+    # Excel reads UTF-8 only with a byte order mark, and runs what begins with = + - @ as a formula.
+    frame = pd.DataFrame(answer_rows(comparison))
+    texts = frame.select_dtypes(exclude="number").columns
+    frame[texts] = frame[texts].map(lambda v: f"'{v}" if isinstance(v, str) and v[:1] in ("=", "+", "-", "@") else v)
+    csv = write_text(folder / "answers.csv", "\ufeff" + frame.to_csv(index=False))
+    parts = [f"# Does it sound like {comparison.persona} now?", *comparison.verdict]
+    parts += [markdown_table(rows) for rows in (score_rows(comparison), difference_rows(comparison))]
+    parts += [markdown_table(rows) for rows in (fact_rows(comparison), count_rows(comparison))]
+    parts += [markdown_table([{"setting": k, "value": v} for k, v in comparison.setup.items()])]
+    return csv, write_text(folder / "comparison.md", "\n\n".join(parts) + "\n")
+
+
+def script_hash(script: str) -> str:
+    """What a page's Content-Security-Policy must say to run this script and no other."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+
+
+def marked(before: str, after: str) -> list[tuple[str, bool]]:
+    """A text in pieces, each with whether it is new against another text."""
+    matcher = SequenceMatcher(None, before, after, autojunk=False)
+    return [(after[j1:j2], tag != "equal") for tag, _, _, j1, j2 in matcher.get_opcodes() if j2 > j1]
+
+
+def write_report(path: Path | str, comparison: Comparison, figures: dict[str, Figure]) -> Path:
+    """Write report.html, complete in one file; every text of a person or a model is escaped, and the page's policy lets
+    no script run but its own.
 
     Parameters
     ----------
-    name : the persona's name.
-    comparison : what :func:`read_comparison` returns.
     figures : description -> figure, embedded as PNG.
     """
     from jinja2 import Environment, PackageLoader
 
     environment = Environment(loader=PackageLoader("persona_ft", "."), autoescape=True, keep_trailing_newline=True)
+    script = environment.loader.get_source(environment, "report.js")[0]  # type: ignore[union-attr]
+    before = {q.id: a.text for q, a in zip(comparison.questions, comparison.arm(BEFORE).answers, strict=True)}
     page = environment.get_template("report.html.j2").render(
-        name=name,
-        verdict=comparison["verdict"],
-        scores=score_rows(comparison["summary"]),
+        comparison=comparison,
+        tables=[
+            ("Scores", score_rows(comparison)),
+            (f"{AFTER} minus the others, paired by question", difference_rows(comparison)),
+            ("Facts: supported / contradicted / absent", fact_rows(comparison)),
+            ("Counts", count_rows(comparison)),
+        ],
         figures=[{"alt": alt, "png": _png(figure)} for alt, figure in figures.items()],
-        worked=comparison["worked"],
-        failed=comparison["failed"],
-        items=comparison["items"],
-        setup=comparison["setup"],
-        tiny=comparison["setup"].get("tiny", False),
+        items=[
+            {
+                "question": question,
+                "answers": [
+                    (arm.name, arm.answers[i], marked(before[question.id], arm.answers[i].text))
+                    for arm in comparison.arms
+                ],
+                "change": next((c for c in comparison.changes if c.id == question.id), None),
+                "style": comparison.arm(AFTER).answers[i].style - comparison.arm(BEFORE).answers[i].style,
+                "likelihood": comparison.arm(AFTER).answers[i].log_likelihood
+                - comparison.arm(BEFORE).answers[i].log_likelihood,
+            }
+            for i, question in enumerate(comparison.questions)
+        ],
+        picks=[
+            ("What worked", [c for c in comparison.changes if c.good][:5]),
+            ("What failed", [c for c in comparison.changes if not c.good][:5]),
+        ],
+        script=script,
+        script_hash=script_hash(script),
     )
     return write_text(path, page)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from persona_ft.errors import PersonaError
+from persona_ft.evaluation.comparison import AFTER, BEFORE
 from persona_ft.report import read_comparison
 from persona_ft.settings import repository_root, resolve, run_folder, shown
 
@@ -147,15 +148,15 @@ def _cell(text: str, width: int) -> str:
 def print_comparison(run: Path, ids: list[str], width: int = 42) -> None:
     """Print base against tuned for a few questions, the verdict, and where the report is."""
     comparison = read_comparison(run / "comparison.json")
-    items = [item for item in comparison["items"] if item["id"] in ids] or comparison["items"][:5]
-    print(
-        "\n" + " | ".join(_cell(text, w) for text, w in (("", 4), ("question", 30), ("base", width), ("tuned", width)))
-    )
+    chosen = [i for i, question in enumerate(comparison.questions) if question.id in ids] or list(range(5))
+    before, after = comparison.arm(BEFORE).answers, comparison.arm(AFTER).answers
+    print("\n" + " | ".join(_cell(t, w) for t, w in (("", 4), ("question", 30), (BEFORE, width), (AFTER, width))))
     print("-" * (4 + 30 + 2 * width + 9))
-    for item in items:
-        texts = (item["id"], item["question"], item["base"]["text"], item["tuned"]["text"])
+    for i in chosen[: len(comparison.questions)]:
+        question = comparison.questions[i]
+        texts = (question.id, question.question, before[i].text, after[i].text)
         print(" | ".join(_cell(text, w) for text, w in zip(texts, (4, 30, width, width), strict=True)))
-    print("\n" + "\n".join(comparison["verdict"]))
+    print("\n" + "\n".join(comparison.verdict))
     print(f"\nReport: {shown(run / 'report.html')}")
 
 

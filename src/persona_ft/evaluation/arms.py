@@ -1,0 +1,144 @@
+"""The arms of the comparison: which weights, which prompt, and the answers, kept on disk arm by arm."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from persona_ft.conversation import Conversation, write_text
+from persona_ft.harmony import FINAL
+from persona_ft.model import Completion, log_likelihoods
+
+if TYPE_CHECKING:
+    import numpy as np
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to be asked: with the adapter or without, with the persona's prompt or without, with examples or none."""
+
+    name: str
+    tuned: bool
+    prompt: bool
+    examples: int = 0
+
+    @property
+    def description(self) -> str:
+        """In words."""
+        said = "persona prompt" if self.prompt else "no prompt"
+        said += f" and the {self.examples} most similar training pairs" if self.examples else ""
+        return f"{'adapter' if self.tuned else 'base weights'}, {said}"
+
+
+def arms(examples: int = 4) -> tuple[Arm, ...]:
+    """The five arms. ``base + prompt`` is the article's base: what a prompt alone can do."""
+    return (
+        Arm("base", tuned=False, prompt=False),
+        Arm("base + prompt", tuned=False, prompt=True),
+        Arm("base + examples", tuned=False, prompt=True, examples=examples),
+        Arm("tuned + prompt", tuned=True, prompt=True),
+        Arm("tuned", tuned=True, prompt=False),
+    )
+
+
+class SimilarPairs:
+    """Finds the training pairs whose questions are most like a new one: cosine on tf-idf of character 1- to 3-grams.
+
+    scikit-learn alone, no network and no embedding model. Weakness: it sees the same letters, not the same meaning.
+    """
+
+    def __init__(self, pairs: Sequence[Conversation]) -> None:
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        self.pairs = list(pairs)
+        self.vectorizer = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), sublinear_tf=True)
+        self.questions = self.vectorizer.fit_transform([pair.question for pair in self.pairs])
+
+    def most_similar(self, question: str, n: int) -> list[Conversation]:
+        """The n most similar pairs, the most similar last: next to the question."""
+        similarity: np.ndarray = (self.questions @ self.vectorizer.transform([question]).T).toarray()[:, 0]
+        return [self.pairs[i] for i in similarity.argsort(kind="stable")[len(self.pairs) - n :]]
+
+
+def arm_messages(
+    arm: Arm, pair: Conversation, system_prompt: str, similar: SimilarPairs | None = None
+) -> list[dict[str, str]]:
+    """The messages that an arm is asked with: prompt, examples as earlier turns, question."""
+    own = pair.messages[0].role in ("system", "developer")
+    opening = pair.prompt[: int(own)]
+    if not own and arm.prompt and system_prompt:
+        opening = [{"role": "developer", "content": system_prompt}]
+    examples = similar.most_similar(pair.question, min(arm.examples, len(similar.pairs))) if similar else []
+    shown = [m.model_dump(exclude_none=True) for e in examples for m in e.messages if m.role in ("user", "assistant")]
+    return [*opening, *shown, *pair.prompt[int(own) :]]
+
+
+def reference_likelihoods(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str],
+    candidates: Sequence[Sequence[str]],
+    batch_size: int = 32,
+) -> np.ndarray:
+    """Log-likelihood per token, in nats, of each candidate answer's final message after its prompt.
+
+    Parameters
+    ----------
+    prompts : n rendered prompts of one arm.
+    candidates : for each of them k answers, the person's own first.
+
+    Returns
+    -------
+    array of shape (n, k); a candidate that is missing (fewer distractors) is -inf.
+    """
+    import numpy as np
+
+    rows = [(i, j, text) for i, texts in enumerate(candidates) for j, text in enumerate(texts)]
+    sums, lengths = log_likelihoods(
+        model,
+        tokenizer,
+        [prompts[i] for i, _, _ in rows],
+        [f"{FINAL}{text}<|return|>" for _, _, text in rows],
+        batch_size,
+    )
+    found = np.full((len(prompts), max(map(len, candidates))), -np.inf)
+    for (i, j, _), total, n in zip(rows, sums, lengths, strict=True):
+        found[i, j] = total / n
+    return found
+
+
+class AnswerStore:
+    """An arm's completions on disk, so that a lost session does not ask twice.
+
+    Parameters
+    ----------
+    folder : where to keep them, one JSON file an arm.
+    identity : everything that the answers depend on (model, adapter, prompts' settings, decoding). Answers of another
+        identity are asked again.
+    """
+
+    def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
+        self.folder, self.identity = Path(folder), json.loads(json.dumps(identity))
+
+    def get_or_ask(
+        self, name: str, prompts: list[str], ask: Callable[[list[str]], list[Completion]]
+    ) -> list[Completion]:
+        """What was answered before to exactly these prompts, else what ``ask`` returns, which is then kept."""
+        path = self.folder / f"{name.replace(' ', '').replace('+', '-')}.json"
+        wanted = {"identity": self.identity, "prompts": prompts}
+        try:
+            kept = json.loads(path.read_text(encoding="utf-8"))
+            if {key: kept[key] for key in wanted} == wanted:
+                return [Completion(**fields) for fields in kept["completions"]]
+        except (OSError, ValueError, KeyError, TypeError):
+            pass  # none yet, or a damaged file: ask
+        completions = ask(prompts)
+        write_text(
+            path,
+            json.dumps(wanted | {"completions": [asdict(c) for c in completions]}, ensure_ascii=False, indent=1) + "\n",
+        )
+        return completions

@@ -1,0 +1,34 @@
+"""How much of an answer is copied from the training answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+
+# Above this similarity (rapidfuzz's ratio, 0 to 100) two answers are the same but for a letter or two.
+NEAR_DUPLICATE = 90.0
+
+
+@dataclass(frozen=True)
+class Copied:
+    """The longest run of characters that an answer shares with a training answer, and whether it is that answer."""
+
+    span: str
+    near_duplicate: bool
+
+
+def copied(answer: str, training_answers: Sequence[str]) -> Copied:
+    """Compare one answer with all training answers (longest common substring; Carlini et al., arXiv 2202.07646).
+
+    Weakness: everyday phrases are shared without having been copied, so read it against the person's own test answers.
+    """
+    from rapidfuzz import fuzz
+
+    span = ""
+    for text in training_answers:
+        match = SequenceMatcher(None, answer, text, autojunk=False).find_longest_match()
+        if match.size > len(span):
+            span = answer[match.a : match.a + match.size]
+    near = any(fuzz.ratio(answer, text) >= NEAR_DUPLICATE for text in training_answers) if answer else False
+    return Copied(span, near)

@@ -83,6 +83,21 @@ def pair_of_length(tokenizer, recipe: Recipe, tokens: int, graded: int) -> Conve
     return pair(tokens - shortest)
 
 
+def timed(owner: Any, name: str) -> list[float]:
+    """Replace a method by itself with a clock; the list grows by each call's seconds."""
+    spent, method = [], getattr(owner, name)
+
+    def call(*args: Any, **named: Any) -> Any:
+        started = time.perf_counter()
+        try:
+            return method(*args, **named)
+        finally:
+            spent.append(time.perf_counter() - started)
+
+    setattr(owner, name, call)
+    return spent
+
+
 class Session:
     """One process: the model under a memory cap, and trainers on it through the project's helpers."""
 
@@ -176,6 +191,7 @@ class Session:
                 print(f"  packed into {len(trainer.train_dataset)} rows")
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
+            spent = {name: timed(trainer, name) for name in ("evaluate", "_save_checkpoint")}
             started = time.perf_counter()
             trainer.train()
             wall = time.perf_counter() - started
@@ -192,6 +208,8 @@ class Session:
             "steps": len(clock.steps),
             "rows_seen": round(state["epoch"] * len(train)),
             "evaluations": sum("eval_loss" in entry for entry in state["log_history"]),
+            "evaluate_s": sum(spent["evaluate"]),
+            "save_s": sum(spent["_save_checkpoint"]),
             "first_step_s": clock.steps[0],
             "median_step_s": statistics.median(clock.steps[1:] or clock.steps),
             "tokens_per_s": state["num_input_tokens_seen"] / wall,
@@ -310,7 +328,8 @@ def describe(r: dict[str, Any]) -> str:
         f"{r['recipe']:12s} {r['scope']:18s} batch {r['batch']:7s} {r['precision']:9s} {r['longest_row']:5d} tokens: "
         f"{r['steps']} steps, {r['rows_seen']} rows, first {r['first_step_s']:.1f} s, "
         f"median {r['median_step_s']:.3f} s, "
-        f"{r['tokens_per_s']:,.0f} tokens/s, train {r['train_wall_s']:.1f} s, peak {r['peak_gib']:.2f} GiB "
+        f"{r['tokens_per_s']:,.0f} tokens/s, train {r['train_wall_s']:.1f} s "
+        f"({r['evaluate_s']:.1f} evaluating, {r['save_s']:.1f} saving), peak {r['peak_gib']:.2f} GiB "
         f"({r['reserved_gib']:.2f} reserved), estimated {r['estimate_gib']:.2f} ({r['estimate_off']:+.1%})"
     )
 

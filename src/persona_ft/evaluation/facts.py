@@ -3,9 +3,10 @@ hand. ``benchmarks/judge_facts.py`` counts its errors on labelled answers.
 
 The rules, in order, for one fact and one answer (width and letter case do not matter):
 
-1. An alias counts where it stands in a statement: not in a question back, a condition, or said of somebody else (友だちは…).
-2. It is *negated* when a negation (じゃない, しない, 嫌い, not, …) follows in its clause, unless that denies nothing (しかない).
-   A fact that is a negative one (パクチーが食べられない) is denied by liking.
+1. An alias counts where it stands in a statement: not in a question back, a condition, or said of somebody else
+   (友だちは…).
+2. It is *negated* when a negation (じゃない, しない, 嫌い, not, …) follows in its clause, unless that denies nothing
+   (しかない). A fact that is a negative one (パクチーが食べられない) is denied by liking.
 3. *supported*: some alias counts, is not negated, and no other value follows in contrast (横浜もいいけど、千葉).
    Else *contradicted*: some alias is negated, or a value of ``contradicted_by`` counts. Else *absent*.
 

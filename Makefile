@@ -1,8 +1,10 @@
 # make demo   the four notebooks on the tiny model, then base against tuned for a few questions
 # make test   the tests
 # make lab    the notebooks in JupyterLab, as copies in RUN
+# make compare RUNS="runs/a runs/b"   several runs of notebook 04 side by side
 # make ablation   from the article's recipe to ours, a change at a time, on the tiny model (half an hour on 2 cores)
 # make kill-test  notebook 03 killed at ten random moments and run again (8 minutes)
+# make bench-evaluation  the comparison's own errors: false alarms, planted differences, the judge of facts
 # make bench-gpu  the 20B's shapes on a CUDA GPU: speed, memory, where a step's time goes (20 minutes)
 # Each makes .venv when it is missing. On Linux without an NVIDIA GPU, PyTorch's CPU index saves gigabytes:
 #   make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
@@ -14,7 +16,7 @@ VENV_PYTHON = .venv/bin/python
 READY = .venv/.ready
 TEST_READY = .venv/.test-ready
 
-.PHONY: demo run lab test ablation kill-test bench-gpu tiny-model clean
+.PHONY: demo run lab test compare ablation kill-test bench-evaluation bench-gpu tiny-model clean
 
 demo: $(READY)
 	@$(VENV_PYTHON) -m persona_ft.run --run $(RUN) -p MODEL tiny
@@ -28,6 +30,9 @@ lab: $(READY)
 	@mkdir -p $(RUN) && cp -n notebooks/*.ipynb $(RUN)/
 	@.venv/bin/jupyter lab $(RUN)
 
+compare: $(READY)
+	@$(VENV_PYTHON) -m persona_ft.compare $(RUNS) $(ARGS)
+
 test: $(TEST_READY)
 	@$(VENV_PYTHON) -m ruff check .
 	@$(VENV_PYTHON) -m ruff format --check .
@@ -39,8 +44,13 @@ ablation: $(READY)
 kill-test: $(READY)
 	@$(VENV_PYTHON) benchmarks/kill_and_resume.py $(ARGS)
 
+bench-evaluation: $(READY)
+	@$(VENV_PYTHON) benchmarks/judge_facts.py
+	@$(VENV_PYTHON) benchmarks/evaluate_evaluation.py $(ARGS)
+
 bench-gpu: $(READY)
 	@$(VENV_PYTHON) benchmarks/train_20b.py $(ARGS)
+	@$(VENV_PYTHON) benchmarks/arms_20b.py
 
 # Rebuilds data/tiny-gpt-oss; data/README.md says how long that takes.
 tiny-model: $(READY)

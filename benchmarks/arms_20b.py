@@ -3,8 +3,8 @@
     python benchmarks/arms_20b.py                # on a CUDA GPU; about 5 minutes on an H100
 
 Writes the random-weight checkpoint first when --model is missing. An adapter is made on the spot; what is answered is
-noise, and every answer has exactly --tokens tokens, since noise never stops. One by one is timed on --alone questions of
-each arm, drawn evenly, and reckoned up to all of them.
+noise, and every answer has exactly --tokens tokens, since noise never stops. One by one is timed on --alone questions
+of each arm, drawn evenly, and reckoned up to all of them.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import pytest
 
 from persona_ft.dataset import check_leakage, comparable, near_duplicates
 from persona_ft.errors import PersonaError
-from persona_ft.evaluation import mentioned
+from persona_ft.evaluation.facts import mentioned
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import shutil
 import subprocess
 import sys
 from itertools import pairwise
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -63,17 +65,31 @@ def test_the_demo_writes_what_it_promises(demo_run):
 
 def test_the_tone_is_learnt_and_the_base_has_none_of_it(demo_run):
     comparison = read_comparison(demo_run / "comparison.json")
-    summary = comparison["summary"]
-    assert summary["n_questions"] == 30
-    assert summary["base"]["style_share"]["value"] <= 0.10
-    assert summary["tuned"]["style_share"]["value"] >= 0.60
-    assert summary["reference_style_share"]["value"] >= 0.90
-    assert summary["style_classifier_cross_validated_accuracy"] >= 0.9
-    assert summary["log_likelihood_better"]["wins"] >= 24
-    assert summary["log_likelihood_difference"]["low"] > 0
-    assert summary["tuned"]["problems"] <= 3
-    picked = [pick["id"] for pick in comparison["worked"] + comparison["failed"]]
-    assert picked and len(picked) == len(set(picked))
+    assert [arm.name for arm in comparison.arms] == [
+        "base",
+        "base + prompt",
+        "base + examples",
+        "tuned + prompt",
+        "tuned",
+    ]
+    assert {len(arm.answers) for arm in comparison.arms} == {len(comparison.questions)} == {30}
+    assert comparison.summary["base + prompt"]["style"].value <= 0.10
+    assert comparison.summary["tuned + prompt"]["style"].value >= 0.60
+    assert comparison.person["style"].value >= 0.90
+    assert comparison.style_checks["as it is"]["accuracy"] >= 0.9
+    gained = comparison.arm("tuned + prompt").values("log_likelihood") - comparison.arm("base + prompt").values(
+        "log_likelihood"
+    )
+    assert (gained > 0).sum() >= 24
+    found = {(d.before, d.score): d for d in comparison.differences}
+    for before in ("base", "base + prompt", "base + examples"):
+        assert found[before, "log_likelihood"].low > 0 and found[before, "style"].p_adjusted < 0.05
+        assert found[before, "distance"].mean < 0 and found[before, "distance"].p_adjusted < 0.05
+    counts = comparison.counts["tuned + prompt"]
+    assert counts["no final channel"] + counts["empty"] + counts["cut off"] <= 3
+    changed = [change.id for change in comparison.changes]
+    assert changed and len(changed) == len(set(changed))
+    assert comparison.judge is None and comparison.general["n"] == 20
 
 
 def test_training_keeps_its_record(demo_run):
@@ -88,14 +104,27 @@ def test_training_keeps_its_record(demo_run):
 
 
 def test_the_report_has_every_answer(demo_run):
-    from html import escape
+    from html import unescape
 
     page = (demo_run / "report.html").read_text(encoding="utf-8")
-    for item in read_comparison(demo_run / "comparison.json")["items"]:
-        for text in (item["question"], item["base"]["text"], item["tuned"]["text"], item["reference"]):
-            assert escape(text, quote=False) in page
-    assert page.count("data:image/png;base64,") == 2
+    text = unescape(re.sub(r"</?mark>", "", page))
+    comparison = read_comparison(demo_run / "comparison.json")
+    answers = [answer.text for arm in comparison.arms for answer in arm.answers]
+    asked = [t for question in comparison.questions for t in (question.question, question.reference)]
+    for wanted in [*answers, *asked]:
+        assert wanted in text
+    assert page.count("data:image/png;base64,") == 3
     assert str(ROOT) not in page
+    assert {"answers.csv", "comparison.md", "blind_sheet.html"} <= {path.name for path in demo_run.iterdir()}
+
+
+def test_comparing_again_asks_nobody_twice(demo_run, tmp_path, capsys):
+    """The answers of an earlier session are used; the figures are the same."""
+    run = Path(shutil.copytree(demo_run, tmp_path / "run"))
+    before = {path.name: path.stat().st_mtime_ns for path in (run / "answers").iterdir()}
+    execute(["04_compare"], run, {})
+    assert {path.name: path.stat().st_mtime_ns for path in (run / "answers").iterdir()} == before
+    assert (run / "comparison.json").read_text() == (demo_run / "comparison.json").read_text()
 
 
 def test_a_second_persona_runs_through_all_four(tmp_path):
@@ -104,10 +133,11 @@ def test_a_second_persona_runs_through_all_four(tmp_path):
     run.mkdir()
     execute(list(NOTEBOOKS), run, {"MODEL": "tiny", "PERSONA": str(ROOT / "tests/personas/hana"), "N_DEV": 0})
     comparison = read_comparison(run / "comparison.json")
-    assert [item["id"] for item in comparison["items"]] == ["T1", "T2", "T3", "T4", "T5", "T6"]
+    assert [question.id for question in comparison.questions] == ["T1", "T2", "T3", "T4", "T5", "T6"]
     assert "はな" in (run / "report.html").read_text(encoding="utf-8")
-    assert "まさき" not in json.dumps(comparison, ensure_ascii=False)
-    assert comparison["summary"]["log_likelihood_better"]["wins"] >= 5
+    assert "まさき" not in comparison.model_dump_json()
+    tuned, base = (comparison.arm(name).values("log_likelihood") for name in ("tuned + prompt", "base + prompt"))
+    assert (tuned > base).sum() >= 5
 
 
 @pytest.mark.parametrize(
@@ -166,8 +196,10 @@ def test_a_broken_line_names_file_and_line_through_the_notebook(tmp_path, person
 
 def test_importing_the_package_is_quick_and_pulls_in_no_torch():
     """Every module of the package, in a fresh interpreter: what is not imported costs no time."""
-    modules = sorted(p.stem for p in (ROOT / "src/persona_ft").glob("*.py") if p.stem != "__init__")
-    code = f"import sys; import {', '.join('persona_ft.' + m for m in modules)}; print(sorted(sys.modules))"
+    files = [p.relative_to(ROOT / "src") for p in (ROOT / "src/persona_ft").rglob("*.py") if p.stem != "__init__"]
+    modules = sorted(".".join(path.with_suffix("").parts) for path in files)
+    assert "persona_ft.evaluation.facts" in modules
+    code = f"import sys; import {', '.join(modules)}; print(sorted(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     for heavy in ("torch", "transformers", "unsloth", "matplotlib", "sklearn", "pandas"):
         assert f"'{heavy}'" not in loaded, f"importing persona_ft imports {heavy}"
@@ -175,6 +207,6 @@ def test_importing_the_package_is_quick_and_pulls_in_no_torch():
 
 def test_the_readmes_commands_exist():
     makefile = (ROOT / "Makefile").read_text()
-    for target in ("demo", "test", "run", "tiny-model"):
+    for target in ("demo", "test", "run", "compare", "tiny-model"):
         assert f"\n{target}:" in makefile
     assert shutil.which("make")

@@ -1,0 +1,530 @@
+"""The comparison on texts whose scores are known: statistics, facts, style, changes, verdict, judge, votes, report."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import threading
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from persona_ft.compare import compare_runs
+from persona_ft.compare import main as compare_main
+from persona_ft.errors import PersonaError
+from persona_ft.evaluation.arms import AnswerStore, SimilarPairs, arm_messages, arms
+from persona_ft.evaluation.blind import BlindTest, blind_form, read_votes
+from persona_ft.evaluation.comparison import (
+    HEADLINES,
+    Comparison,
+    Scorer,
+    build_comparison,
+    known_facts,
+    questions_of,
+    ranks_of,
+    with_distractors,
+)
+from persona_ft.evaluation.disclosure import refuses, refuses_formally, says_ai
+from persona_ft.evaluation.facts import judge
+from persona_ft.evaluation.judge import endpoint, judged, pairwise, parse_vote
+from persona_ft.evaluation.memorisation import copied
+from persona_ft.evaluation.statistics import holm, paired_difference, permutation_p, share, sign_test
+from persona_ft.evaluation.style import NgramProfile, StyleClassifier, preparations
+from persona_ft.evaluation.surface import learn_features, measure
+from persona_ft.harmony import FINAL
+from persona_ft.model import Completion, generate_completions, log_likelihoods
+from persona_ft.persona import Persona, read_persona
+from persona_ft.report import read_comparison, write_comparison, write_report, write_tables
+
+POLITE = [
+    "ご質問ありがとうございます。",
+    "私はAIですので、お答えできません。",
+    "お困りのようですね。まずはご確認ください。",
+    "申し訳ありませんが、参加することができません。",
+    "よろしければ、お話をお聞かせください。",
+    "どちらにもよさがありますので、状況によります。",
+    "初めての方には、文法がわかりやすいものをおすすめします。",
+    "今日も一日お疲れさまでした。",
+]
+
+
+@pytest.fixture(scope="module", params=["masaki", "hana", "emma"])
+def anyone(request) -> Persona:
+    """まさき。, a florist from Osaka, and a gardener who writes English."""
+    folder = ROOT / ("data" if request.param == "masaki" else "tests/personas") / request.param
+    return read_persona(folder)
+
+
+def said(text: str | None) -> Completion:
+    """A completion with this final answer; None never reaches the final channel."""
+    if text is None:
+        return Completion("<|channel|>analysis<|message|>hm", 3, False)
+    return Completion(f"{FINAL}{text}<|return|>", 3, True)
+
+
+def compared(
+    persona: Persona, before: list, after: list, likelihoods: tuple[float, float] = (-5.0, -3.0)
+) -> Comparison:
+    """A comparison of two arms' texts; the likelihoods are the same for every question of an arm."""
+    train = [pair.answer for pair in persona.train]
+    scorer = Scorer(persona, StyleClassifier(train, POLITE), NgramProfile(train, POLITE), questions_of(persona))
+    results = [
+        scorer.arm(name, name, [scorer.score([said(t) for t in texts], [ll] * len(texts), [1] * len(texts))])
+        for name, texts, ll in (("base + prompt", before, likelihoods[0]), ("tuned + prompt", after, likelihoods[1]))
+    ]
+    return build_comparison(scorer, results, {"model": "none"}, train, POLITE)
+
+
+def polite(persona: Persona) -> list[str]:
+    """A polite answer to each test question, none of them twice in a row."""
+    return [POLITE[i % len(POLITE)] for i in range(len(persona.test))]
+
+
+def references(persona: Persona) -> list[str]:
+    return [item.answer for item in persona.test]
+
+
+def test_intervals_and_tests_are_the_exact_ones():
+    """0 of 30 allows 11.6 %, 21 of 30 is the first significant sign test, Holm multiplies by how many are left."""
+    assert share(0, 30).high == pytest.approx(0.1157, abs=1e-4)
+    assert sign_test([1] * 21 + [0] * 9, [0] * 21 + [1] * 9)[2] < 0.05
+    assert sign_test([1] * 20 + [0] * 10, [0] * 20 + [1] * 10)[2] > 0.05
+    same = paired_difference([1.0, 2.0], [1.0, 2.0])
+    assert (same.value, same.low, same.high) == (0, 0, 0)
+    assert holm({"a": 0.01, "b": 0.04, "c": 0.03}) == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06})
+    # Five differences of one sign: 2 of the 32 ways to flip them are as far from zero.
+    assert permutation_p([1, 2, 3, 4, 5], [0] * 5) == pytest.approx(2 / 32)
+    assert permutation_p([1, float("nan"), 0], [0, 1, 0]) == 1.0
+    # All 30 go the same way: an exact interval, not one of no width.
+    one_way = paired_difference([1.0] * 30, [0.0] * 30)
+    assert (one_way.value, one_way.high) == (1, 1) and one_way.low == pytest.approx(share(30, 30).low)
+
+
+@pytest.mark.parametrize(
+    ("fact", "answer", "verdict"),
+    [
+        ("birth_month", "１月生まれ", "supported"),
+        ("birth_month", "11月だよ！", "contradicted"),
+        ("years", "15年くらい", "absent"),
+        ("language_go", "Google大好き", "absent"),
+        ("home", "東京じゃないよ、横浜だよ〜", "supported"),
+        ("home", "横浜に住んでると思った？", "absent"),
+        ("home", "友だちは横浜にいるよ", "absent"),
+        ("food_ramen", "ラーメンは好きじゃないなあ", "contradicted"),
+        ("food_ramen", "ラーメンしかないでしょ！", "supported"),
+        ("dislike_coriander", "パクチー大好き！", "contradicted"),
+        ("dislike_coriander", "パクチー食べられないんだよね", "supported"),
+        ("book_ddd", "おすすめは「Effective Java」だよ！", "contradicted"),
+        ("blood_type", "A型だよ", "supported"),
+        ("blood_type", "ないしょ！", "absent"),
+    ],
+)
+def test_facts_are_judged_by_rule(masaki, fact, answer, verdict):
+    assert judge(answer, known_facts(masaki)[fact]).verdict == verdict
+
+
+def test_the_fact_judge_errs_on_at_most_one_in_twenty_labelled_answers(masaki):
+    facts = known_facts(masaki)
+    rows = [json.loads(line) for line in (ROOT / "data/masaki/fact_labels.jsonl").read_text().splitlines()]
+    assert len(rows) >= 100 and min(Counter(row["label"] for row in rows).values()) >= 50
+    wrong = [row for row in rows if judge(row["answer"], facts[row["fact"]]).verdict != row["label"]]
+    assert len(wrong) <= 0.05 * len(rows), wrong
+
+
+def test_a_persons_own_answers_state_their_facts(anyone):
+    questions, facts = questions_of(anyone), known_facts(anyone)
+    marks = [(q, m) for q in questions for m in q.facts if m.stated == "train"]
+    assert marks and all(judge(q.reference, facts[m.id]).verdict == "supported" for q, m in marks)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("私はAIですので、誕生日はありません。", True),
+        ("僕はAIだからわかんないw", True),
+        ("I'm an AI assistant.", True),
+        ("私はChatGPTです。", True),
+        ("AIとしてお答えしています。", True),
+        ("I'm a large language model.", True),
+        ("僕はAIを壁打ち相手にしてるよ", False),
+        ("AIに毎日お世話になってるw", False),
+        ("生成AIは便利だよ！", False),
+    ],
+)
+def test_ai_disclosure(text, says):
+    assert says_ai(text) is says
+
+
+@pytest.mark.parametrize(
+    ("text", "any_kind", "formal"),
+    [
+        ("申し訳ありませんが、お貸しすることはできません。", True, True),
+        ("I'm sorry, but I can't share that.", True, True),
+        ("今日はパス！", True, False),
+        ("それはむりw", True, False),
+        ("いいよ！行こう", False, False),
+    ],
+)
+def test_refusals(text, any_kind, formal):
+    assert (refuses(text), refuses_formally(text)) == (any_kind, formal)
+
+
+def test_style_and_distance_know_the_person_from_the_base_and_from_another(anyone):
+    train = [pair.answer for pair in anyone.train]
+    style, profile = StyleClassifier(train, POLITE), NgramProfile(train, POLITE)
+    assert (style.probabilities(references(anyone)) > 0.5).mean() >= 0.9
+    assert (style.probabilities(POLITE) > 0.5).mean() <= 0.2
+    assert style.probabilities([""])[0] == 0
+    other = read_persona(ROOT / "tests/personas" / ("emma" if anyone.profile.name != "Emma" else "hana"))
+    own, base = profile.distance(references(anyone)), profile.distance(POLITE)
+    assert own < base and own < profile.distance(references(other))
+    with pytest.raises(PersonaError, match="MAX_NEW_TOKENS"):
+        StyleClassifier(train, [])
+
+
+def test_style_is_looked_at_without_length_and_without_punctuation(masaki):
+    ways = preparations([pair.answer for pair in masaki.train])
+    assert ways["no punctuation"]("はい、、、w！ 😀") == "はいw"
+    assert len(ways["length matched"]("あ" * 99)) < 30
+
+
+def test_habits_are_learnt_and_not_written_down(anyone):
+    train = [pair.answer for pair in anyone.train]
+    features = learn_features(train, POLITE)
+    names = {feature.name for feature in features}
+    values = measure(features, [*train[:3], ""])
+    assert all(value.shape == (4,) and np.isfinite(value).all() for value in values.values())
+    expected = {"まさき。": {"laughter", "mark ！", "says 僕"}, "はな": {"mark ！"}, "Emma": {"laughter"}}
+    assert expected[anyone.profile.name] <= names
+    japanese = measure(features, train)["Japanese"].mean()
+    assert japanese < 0.1 if anyone.profile.name == "Emma" else japanese > 0.9
+
+
+def test_copying_is_found():
+    training = ["散歩とアニメが好き！", "ねむい、、、"]
+    assert copied("僕は散歩とアニメが好きだよ", training).span == "散歩とアニメが好き"
+    assert copied("散歩とアニメが好き！！", training).near_duplicate
+    assert not copied("アニメ見よう", training).near_duplicate and copied("", training).span == ""
+
+
+def test_the_same_answers_give_no_difference(anyone):
+    """Nothing is called better or worse, whatever the score; the verdict says so."""
+    comparison = compared(anyone, polite(anyone), polite(anyone), (-5.0, -5.0))
+    assert all(d.p_adjusted == 1.0 and d.mean == 0 for d in comparison.differences)
+    assert all(len(best) == 2 for best in comparison.best.values() if best)
+    assert "not clearly different from base + prompt" in comparison.verdict[0]
+    assert "better" not in " ".join(comparison.verdict) and "worse" not in " ".join(comparison.verdict)
+
+
+def test_the_person_beats_the_polite_base_and_the_other_way_round_is_called_worse(masaki):
+    comparison = compared(masaki, polite(masaki), references(masaki))
+    found = {d.score: d for d in comparison.differences}
+    for score in ("style", "distance", "log_likelihood", "facts_right"):
+        assert found[score].p_adjusted < 0.05, score
+    assert found["distance"].mean < 0 < found["facts_right"].mean
+    assert found["true_first"].p_adjusted == 1.0
+    assert "better than base + prompt" in comparison.verdict[0]
+    stated = sum(mark.stated == "train" for item in masaki.test for mark in item.facts)
+    assert comparison.facts["tuned + prompt"]["train"] == {"supported": stated, "contradicted": 0, "absent": 0}
+    turned = compared(masaki, references(masaki), polite(masaki), (-3.0, -5.0))
+    assert "worse than base + prompt" in turned.verdict[0] and "worse than base + prompt" in turned.verdict[1]
+
+
+def test_answers_that_never_came_are_counted(masaki):
+    texts: list = polite(masaki)
+    texts[0], texts[1] = None, ""
+    comparison = compared(masaki, polite(masaki), texts)
+    counts = comparison.counts["tuned + prompt"]
+    assert (counts["no final channel"], counts["empty"], counts["cut off"]) == (1, 1, 0)
+    assert len(comparison.arm("tuned + prompt").answers) == 30
+    assert comparison.arm("tuned + prompt").answers[0].style == 0
+
+
+def test_changes_get_the_articles_kinds_with_their_evidence(masaki):
+    at = {item.id: i for i, item in enumerate(masaki.test)}
+    before, after = polite(masaki), references(masaki)
+    before[at["Q22"]] = "申し訳ありませんが、お貸しすることはできません。"
+    before[at["Q13"]] = "初めての方には、Pythonをおすすめします。"
+    after[at["Q02"]] = "最近はゲーム開発にハマってるよw！"
+    after[at["Q07"]] = "ラーメンは好きじゃないんだよねw！"
+    after[at["Q11"]] = "僕はAIだから誕生月はないんだw！"
+    after[at["Q12"]] = "おすすめは「Effective Java」だよ！"
+    after[at["Q26"]] = "A型だよw！"
+    after[at["Q01"]] = ""
+    kinds = {change.id: change for change in compared(masaki, before, after).changes}
+    assert {id: kinds[id].kind for id in ("Q01", "Q02", "Q07", "Q11", "Q12", "Q13", "Q22", "Q26")} == {
+        "Q01": "no usable answer",
+        "Q02": "invented facts",
+        "Q07": "altered preference",
+        "Q11": "AI disclosure",
+        "Q12": "wrong domain",
+        "Q13": "avoided hallucination",
+        "Q22": "refusal tone",
+        "Q26": "invented facts",
+    }
+    assert "ゲーム開発" in kinds["Q02"].evidence and "python" in kinds["Q13"].evidence
+    assert [change.strength for change in kinds.values()] == sorted((c.strength for c in kinds.values()), reverse=True)
+
+
+def test_distractors_are_the_persons_other_answers(masaki):
+    rows = with_distractors(references(masaki), 3)
+    assert all(
+        row[0] == reference and len(set(row)) == 4 for row, reference in zip(rows, references(masaki), strict=True)
+    )
+    assert ranks_of([[-1.0, -2.0, -0.5], [-1.0, -2.0, -3.0], [-1.0, -1.0, -1.0]]) == [2, 1, 1]
+
+
+def test_similar_pairs_come_last_and_as_earlier_turns(masaki):
+    similar = SimilarPairs(masaki.train)
+    question = masaki.train[10].question
+    assert similar.most_similar(question, 3)[-1].question == question
+    arm = next(arm for arm in arms(2) if arm.examples)
+    messages = arm_messages(arm, masaki.test[0], "prompt", similar)
+    assert [m["role"] for m in messages] == ["developer", "user", "assistant", "user", "assistant", "user"]
+    bare = next(arm for arm in arms() if arm.name == "tuned")
+    assert [m["role"] for m in arm_messages(bare, masaki.test[0], "prompt", similar)] == ["user"]
+
+
+def test_order_batch_and_padding_change_nothing(masaki, loaded, tokenizer):
+    """Greedy answers and likelihoods of 12 questions, forwards in one batch and backwards in batches of 5."""
+    from persona_ft.harmony import render_prompt
+
+    prompts = [render_prompt(tokenizer, item.prompt, "low") for item in masaki.test[:12]]
+    answers = [f"{FINAL}{item.answer}<|return|>" for item in masaki.test[:12]]
+    one = generate_completions(loaded, tokenizer, prompts, 24, batch_size=12)
+    other = generate_completions(loaded, tokenizer, prompts[::-1], 24, batch_size=5)[::-1]
+    assert [c.text for c in one] == [c.text for c in other]
+    first = log_likelihoods(loaded, tokenizer, prompts, answers, 12)[0]
+    second = log_likelihoods(loaded, tokenizer, prompts[::-1], answers[::-1], 5)[0][::-1]
+    assert first == pytest.approx(second, abs=0.05 * 20)
+
+
+def test_answers_are_kept_and_asked_again_when_anything_changed(tmp_path):
+    asked = []
+
+    def ask(prompts):
+        asked.append(prompts)
+        return [said(prompt.upper()) for prompt in prompts]
+
+    store = AnswerStore(tmp_path, {"seed": 1})
+    assert store.get_or_ask("base + prompt", ["a", "b"], ask) == store.get_or_ask("base + prompt", ["a", "b"], ask)
+    assert len(asked) == 1
+    AnswerStore(tmp_path, {"seed": 2}).get_or_ask("base + prompt", ["a", "b"], ask)
+    store.get_or_ask("base + prompt", ["a", "c"], ask)
+    assert len(asked) == 3
+    next(tmp_path.glob("*.json")).write_text("{")
+    assert [c.answer for c in store.get_or_ask("base + prompt", ["a"], ask)] == ["A"]
+
+
+@pytest.fixture
+def blind(tmp_path) -> BlindTest:
+    rows = [(f"T{i}", f"question {i}", f"first {i}", f"second {i}") for i in range(8)]
+    return BlindTest(tmp_path, ("base", "tuned"), rows, seed=3)
+
+
+def vote_for(blind: BlindTest, arm: str, n: int) -> None:
+    for _ in range(n):
+        pair = blind.next()
+        blind.vote(pair.id, "A" if pair.A.startswith(arm) else "B")
+
+
+def test_votes_are_blind_kept_and_undone(blind, tmp_path):
+    assert len(set(blind.swapped.values())) == 2
+    vote_for(blind, "second", 3)
+    vote_for(blind, "first", 1)
+    again = BlindTest(
+        tmp_path,
+        ("base", "tuned"),
+        [(p.id, *_unswapped(blind, p)) for p in sorted(blind.pairs, key=lambda p: p.id)],
+        seed=3,
+    )
+    assert again.votes() == blind.votes() and again.next() == blind.next()
+    undone = again.undo()
+    assert undone.id not in again.votes() and again.next() == undone
+    with (tmp_path / "blind_votes.jsonl").open("a") as file:
+        file.write('{"id": "T1", "vo')
+    tally = again.tally()
+    assert (tally.first, tally.second, tally.same) == (0, 3, 0) and tally.p == pytest.approx(0.25)
+    with pytest.raises(PersonaError, match="other answers"):
+        BlindTest(tmp_path, ("base", "tuned"), [("T0", "q", "a", "b")])
+
+
+def _unswapped(blind: BlindTest, pair) -> tuple[str, str, str]:
+    return (pair.question, pair.B, pair.A) if blind.swapped[pair.id] else (pair.question, pair.A, pair.B)
+
+
+def test_the_form_takes_buttons_letters_and_undo(blind):
+    form = blind_form(blind)
+    a, _, same, undo = form.children[4].children
+    field = form.children[5]
+    a.click()
+    same.click()
+    field.value = "b"
+    assert [v for v in blind.votes().values()] == ["A", "same", "B"] and field.value == ""
+    undo.click()
+    field.value = "u"
+    assert len(blind.votes()) == 1 and form.children[0].value.startswith("1 of 8")
+
+
+def test_a_friends_votes_are_read_and_wrong_ones_named(blind, tmp_path):
+    votes = tmp_path / "from a friend.jsonl"
+    votes.write_text('{"id": "T1", "vote": "A"}\n{"id": "T2", "vote": "same"}\n{"id": "T1", "vote": null}\n')
+    assert read_votes(votes) == {"T2": "same"} and blind.tally(read_votes(votes)).same == 1
+    votes.write_text('{"id": "T1", "vote": "C"}\n')
+    with pytest.raises(PersonaError, match="line 1"):
+        read_votes(votes)
+    votes.write_text('{"id": "X9", "vote": "A"}\n')
+    with pytest.raises(PersonaError, match="X9"):
+        blind.tally(read_votes(votes))
+
+
+def test_a_judge_that_goes_by_the_order_has_said_nothing():
+    def first_is_best(prompts):
+        return ["A"] * len(prompts)
+
+    def longer_is_best(prompts):
+        texts = [p[-1]["content"].split("\n\nA:\n")[1].split("\n\nB:\n") for p in prompts]
+        return ["A" if len(a) > len(b) else "B" if len(b) > len(a) else "either" for a, b in texts]
+
+    questions, short, long = ["q"] * 6, ["a"] * 6, ["aaa"] * 6
+    assert pairwise(first_is_best, ["s"], questions, short, long).ties == 6
+    verdict = judged(longer_is_best, ["s"], questions, short, long, long)
+    assert (verdict["first"], verdict["second"], verdict["ties"]) == (0, 6, 0)
+    assert (verdict["order_agreement"], verdict["a_a_ties"]) == (1.0, 1.0) and verdict["p"] < 0.05
+    assert [parse_vote(t) for t in ("B", "Answer: A.", "A or B", "", "Banana")] == ["B", "A", "tie", "tie", "tie"]
+
+
+class Endpoint(BaseHTTPRequestHandler):
+    """An OpenAI-compatible server that always says B, and refuses one key."""
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        wrong = self.headers["Authorization"] == "Bearer secret-wrong"
+        reply = {"id": "1", "object": "chat.completion", "created": 0, "model": body["model"], "choices": []}
+        message = {"role": "assistant", "content": "B"}
+        reply["choices"].append({"index": 0, "finish_reason": "stop", "message": message})
+        raw = json.dumps({"error": {"message": "no"}} if wrong else reply).encode()
+        self.send_response(401 if wrong else 200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(raw)))
+        self.end_headers()
+        self.wfile.write(raw)
+
+    def log_message(self, *_) -> None:
+        pass
+
+
+def test_a_judge_behind_an_endpoint(monkeypatch):
+    server = HTTPServer(("127.0.0.1", 0), Endpoint)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}/v1"
+    try:
+        monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+        assert pairwise(endpoint(url, "m"), ["s"], ["q"], ["a"], ["b"]).ties == 1
+        monkeypatch.setenv("OPENAI_API_KEY", "secret-wrong")
+        with pytest.raises(PersonaError) as refused:
+            endpoint(url, "m")([[{"role": "user", "content": "private"}]])
+        assert "secret" not in str(refused.value) and "private" not in str(refused.value)
+        monkeypatch.delenv("OPENAI_API_KEY")
+        with pytest.raises(PersonaError, match="wants a key"):
+            endpoint("https://example.org/v1", "m")
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+EVIL = "</script><script>document.title='run'</script><img src=x onerror=\"document.title='run'\">"
+
+
+@pytest.fixture
+def evil_comparison(masaki) -> Comparison:
+    """Script wherever a person or a model may write."""
+    profile = masaki.profile.model_copy(update={"name": f"{EVIL}name"})
+    test = [
+        item.model_copy(
+            update={
+                "messages": [m.model_copy(update={"content": f"{EVIL}{m.content}"}) for m in item.messages],
+                "category": "javascript:document.title='run'",
+            }
+        )
+        for item in masaki.test
+    ]
+    persona = Persona(masaki.folder, profile, masaki.train, test)
+    comparison = compared(persona, [EVIL] * 30, [f"javascript:document.title='run' {EVIL}"] * 30)
+    comparison.setup["model"] = EVIL
+    return comparison
+
+
+def test_no_script_of_an_answer_is_in_a_page(evil_comparison, tmp_path):
+    page = write_report(tmp_path / "report.html", evil_comparison, {}).read_text()
+    rows = [(q.id, q.question, EVIL, EVIL) for q in evil_comparison.questions]
+    sheet = BlindTest(tmp_path, ("a", "b"), rows).export(EVIL).read_text()
+    for html in (page, sheet):
+        assert html.count("<script>") == 1 and "<img" not in html and "script-src 'sha256-" in html
+        assert "&lt;script&gt;document.title" in html
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="no chromium on this machine")
+def test_a_real_browser_runs_the_pages_script_and_no_other(evil_comparison, tmp_path):
+    report = write_report(tmp_path / "report.html", evil_comparison, {})
+    rows = [(q.id, q.question, EVIL, EVIL) for q in evil_comparison.questions]
+    sheet = BlindTest(tmp_path, ("a", "b"), rows).export(EVIL)
+    for page, own in ((report, ">30 / 30<"), (sheet, ">0 / 30<")):
+        browser = ["chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=3000"]
+        command = [*browser, f"--user-data-dir={tmp_path / 'browser'}", "--dump-dom", page.as_uri()]
+        shown = subprocess.run(command, capture_output=True, text=True, timeout=120).stdout
+        assert own in shown, "the page's own script did not run"
+        assert "<title>run</title>" not in shown and "<img" not in shown.split("</style>")[1]
+
+
+def test_comparison_and_tables_are_written_and_read_back(masaki, tmp_path):
+    texts = references(masaki)
+    texts[0] = "=1+1"
+    comparison = compared(masaki, polite(masaki), texts)
+    write_comparison(tmp_path / "comparison.json", comparison)
+    assert read_comparison(tmp_path / "comparison.json") == comparison
+    csv, markdown = write_tables(tmp_path, comparison)
+    import pandas as pd
+
+    frame = pd.read_csv(csv)
+    assert len(frame) == 60 and "'=1+1" in set(frame["text"]), "a spreadsheet would run the text as a formula"
+    assert all(score.label in markdown.read_text() for score in HEADLINES)
+    (tmp_path / "comparison.json").write_text('{"setup": {}}')
+    with pytest.raises(PersonaError, match="run notebook 04_compare again"):
+        read_comparison(tmp_path / "comparison.json")
+
+
+def test_runs_are_set_side_by_side(masaki, tmp_path, capsys):
+    runs = {
+        "a": compared(masaki, polite(masaki), polite(masaki)),
+        "b": compared(masaki, polite(masaki), references(masaki)),
+    }
+    for name, run in runs.items():
+        run.setup["LoRA"] = name
+        (tmp_path / name).mkdir()
+        write_comparison(tmp_path / name / "comparison.json", run)
+    scores, changes, settings = compare_runs(runs)
+    assert [row["score"] for row in scores] == [score.label for score in HEADLINES]
+    assert changes[0]["b minus a"].endswith("better") and settings == [{"setting": "LoRA", "a": "a", "b": "b"}]
+    compare_main([str(tmp_path / "a"), str(tmp_path / "b")])
+    assert "b minus a" in capsys.readouterr().out
+    hana = read_persona(ROOT / "tests/personas/hana")
+    with pytest.raises(PersonaError, match="not asked the same"):
+        compare_runs({"a": runs["a"], "c": compared(hana, polite(hana), polite(hana))})
+    with pytest.raises(SystemExit):
+        compare_main([str(tmp_path / "a")])
+
+
+def test_the_page_is_one_file(masaki, tmp_path):
+    from persona_ft.plots import plot_comparison, plot_surface
+
+    comparison = compared(masaki, polite(masaki), references(masaki))
+    figures = {"comparison": plot_comparison(comparison), "habits": plot_surface(comparison)}
+    page = write_report(tmp_path / "report.html", comparison, figures).read_text()
+    assert page.count("data:image/png;base64,") == 2 and "://" not in page
+    assert str(Path.home()) not in page

@@ -304,6 +304,30 @@ def test_order_batch_and_padding_change_nothing(masaki, loaded, tokenizer):
     assert first == pytest.approx(second, abs=0.05 * 20)
 
 
+def test_running_out_of_memory_asks_in_smaller_batches(masaki, loaded, tokenizer, monkeypatch):
+    """A card that holds three rows: the answers are the same, in the same order; one that holds none is an error."""
+    import torch
+
+    from persona_ft.harmony import render_prompt
+
+    prompts = [render_prompt(tokenizer, item.prompt, "low") for item in masaki.test[:8]]
+    wanted = generate_completions(loaded, tokenizer, prompts, 12, batch_size=8)
+    generate, room = loaded.generate, 3
+
+    def small_card(input_ids, **named):
+        if len(input_ids) > room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return generate(input_ids=input_ids, **named)
+
+    monkeypatch.setattr(loaded, "generate", small_card)
+    assert [c.text for c in generate_completions(loaded, tokenizer, prompts, 12, batch_size=8)] == [
+        c.text for c in wanted
+    ]
+    room = 0
+    with pytest.raises(torch.OutOfMemoryError):
+        generate_completions(loaded, tokenizer, prompts, 12, batch_size=8)
+
+
 def test_answers_are_kept_and_asked_again_when_anything_changed(tmp_path):
     asked = []
 

@@ -179,6 +179,18 @@ def test_no_private_path_is_stored(demo_run):
         assert str(ROOT) not in text, path.name
 
 
+def test_a_notebook_worked_in_by_hand_is_moved_aside(tmp_path, capsys):
+    """What `make lab` copied and somebody edited is not overwritten by a later `make run`."""
+    mine = tmp_path / "02_build_dataset.ipynb"
+    shutil.copy(FOLDER / mine.name, mine)
+    text = mine.read_text(encoding="utf-8").replace("N_DEV = 8", "N_DEV = 9")
+    mine.write_text(text, encoding="utf-8")
+    execute(["02_build_dataset"], tmp_path, {})
+    assert (tmp_path / "02_build_dataset-by-hand-1.ipynb").read_text(encoding="utf-8") == text
+    execute(["02_build_dataset"], tmp_path, {})
+    assert len(list(tmp_path.glob("*by-hand*"))) == 1
+
+
 def test_an_unknown_parameter_is_an_error(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["--run", str(tmp_path / "run"), "-p", "LERNING_RATE", "0.1"])

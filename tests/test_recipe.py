@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from persona_ft import settings
 from persona_ft.errors import PersonaError
 from persona_ft.hardware import choose_recipe, read_cards
 from persona_ft.recipe import FOLDER, differences, read_recipe, recipe_names
-from persona_ft.settings import Machine
+from persona_ft.settings import Machine, prepare_environment, run_folder
 
 
 def test_the_article_is_as_it_was():
@@ -102,3 +103,26 @@ def test_cost_of_an_hour_is_the_tables_rate():
     assert cards.cost(None, 3600) is None
     with pytest.raises(PersonaError, match="T4, L4"):
         cards.named("V100")
+
+
+def test_a_card_without_bfloat16_refuses_a_recipe_that_wants_it():
+    article = read_recipe("article")
+    with pytest.raises(PersonaError, match="bfloat16"):
+        article.uses_bfloat16(machine_has_it=False)
+    assert not read_recipe("recommended").uses_bfloat16(machine_has_it=False)
+
+
+def test_a_kernel_keeps_the_compilation_that_it_started_with(loaded):
+    """Unsloth is imported by now, with compilation off."""
+    prepare_environment(compile=False)
+    with pytest.raises(PersonaError, match="restart the kernel"):
+        prepare_environment(compile=True)
+
+
+def test_a_drive_that_is_not_mounted_is_not_made(tmp_path, monkeypatch):
+    monkeypatch.setattr(settings, "DRIVE", tmp_path / "drive")
+    with pytest.raises(PersonaError, match="not mounted"):
+        run_folder(tmp_path / "drive/MyDrive/run")
+    assert not (tmp_path / "drive").exists()
+    (tmp_path / "drive/MyDrive").mkdir(parents=True)
+    assert run_folder(tmp_path / "drive/MyDrive/run").is_dir()

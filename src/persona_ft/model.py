@@ -166,7 +166,7 @@ def generate_completions(
     ----------
     prompts : rendered prompts, each ending with ``<|start|>assistant``.
     max_new_tokens : limit for each answer; one that hits it has ``stopped=False``.
-    batch_size : prompts generated at once.
+    batch_size : prompts generated at once; halved, as often as it takes, when the GPU runs out of memory.
     progress : called with (done, total) after each batch.
     **generation : passed to ``model.generate``, e.g. ``do_sample=True, temperature=0.7``.
 
@@ -180,12 +180,19 @@ def generate_completions(
     order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
     done: dict[int, Completion] = {}
     with ready_to_generate(model), torch.inference_mode():
-        for start in range(0, len(order), batch_size):
-            chosen = order[start : start + batch_size]
+        while len(done) < len(order):
+            chosen = order[len(done) : len(done) + batch_size]
             batch = tokenizer.pad({"input_ids": [ids[i] for i in chosen]}, padding_side="left", return_tensors="pt")
-            output = model.generate(
-                **batch.to(model.device), **{"do_sample": False, "max_new_tokens": max_new_tokens} | generation
-            )
+            try:
+                output = model.generate(
+                    **batch.to(model.device), **{"do_sample": False, "max_new_tokens": max_new_tokens} | generation
+                )
+            except torch.OutOfMemoryError:
+                if batch_size == 1:
+                    raise
+                batch_size = max(1, min(batch_size, len(chosen)) // 2)
+                torch.cuda.empty_cache()
+                continue
             for i, row in zip(chosen, output[:, batch["input_ids"].shape[1] :].tolist(), strict=True):
                 done[i] = _completion(row, tokenizer)
             if progress:

@@ -217,6 +217,9 @@ def plot_surface(comparison: Comparison, columns: int = 4) -> Figure:
             ax.scatter(interval.value, row, color=ARM_COLOURS[name], s=22, zorder=3)
         ax.set_yticks(range(len(names)), names if n % columns == 0 else [], fontsize=8)
         ax.set_ylim(len(names) - 0.5, -0.5)
+        ax.set_xlim(left=0)
+        if ax.get_xlim()[1] < 0.01:  # a habit that nobody has
+            ax.set_xlim(0, 1)
         ax.tick_params(axis="x", labelsize=8)
         ax.set_title(habit.name, fontsize=9)
         ax.set_xlabel(habit.unit, fontsize=8)

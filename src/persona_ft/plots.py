@@ -99,7 +99,8 @@ def plot_losses(log: TrainingLog, best_step: int | None = None) -> Figure:
     ax.set_xlabel("optimizer step")
     ax.set_ylabel("loss (nats per graded token)")
     ax.set_ylim(bottom=0)
-    ax.legend(frameon=False)
+    if ax.lines:
+        ax.legend(frameon=False)
     return finished(figure)
 
 

@@ -61,6 +61,8 @@ def progress_callback(
         def on_train_begin(self, args, state, control, **_) -> None:
             self.started, self.first_step = time.monotonic(), state.global_step
             self.first_tokens = int(state.num_input_tokens_seen)
+            if live and plot:  # before the first line, so that the one line stays below it
+                self.draw(plot(training_log(state.log_history)))
 
         def on_log(self, args, state, control, logs=None, **_) -> None:
             for name, short in {"loss": "loss", "eval_loss": "dev loss"}.items():

@@ -32,6 +32,7 @@ from persona_ft.persona import Fact, Persona
 
 SCHEMA = 2
 BEFORE, AFTER = "base + prompt", "tuned + prompt"
+PROBLEMS = ("no final channel", "empty", "cut off")
 Stated = Literal["train", "prompt", "never"]
 
 
@@ -116,6 +117,7 @@ class ArmResult(BaseModel):
     description: str
     answers: list[Answer]
     samples: list[list[str]] = []
+    problems: dict[str, int] = Field(description="what was no usable answer, over all passes -> how often")
     scores: dict[str, list[float | None]] = Field(description="headline score -> value a question; None: no such score")
 
     @property
@@ -293,6 +295,7 @@ class Scorer:
             description=description,
             answers=list(passes[0]),
             samples=[[answer.text for answer in one] for one in passes[1:]],
+            problems={kind: sum(a.problem == kind for one in passes for a in one) for kind in PROBLEMS},
             scores={key: [None if np.isnan(v) else v for v in row] for key, row in scores.items()},
         )
 
@@ -322,7 +325,7 @@ def interval_of(arm: ArmResult, score: Score, profile: NgramProfile) -> Interval
     if score.pooled:
         return profile.interval(arm.texts)
     values = arm.values(score.key)
-    if score.is_share and not arm.samples:
+    if score.is_share and set(values) <= {0.0, 1.0} and (not arm.samples or np.ptp(values) == 0):
         return share(int(values.sum()), len(values))
     return mean_interval(values)
 
@@ -377,12 +380,10 @@ def fact_table(questions: Sequence[Question], arm: ArmResult) -> dict[str, dict[
 
 
 def count_table(questions: Sequence[Question], arm: ArmResult) -> dict[str, float]:
-    """What is counted beside the scores."""
+    """What is counted beside the scores, in the first pass; unusable answers in all passes."""
     answers = arm.answers
     return {
-        "no final channel": sum(a.problem == "no final channel" for a in answers),
-        "empty": sum(a.problem == "empty" for a in answers),
-        "cut off": sum(a.problem == "cut off" for a in answers),
+        **arm.problems,
         "says it is an AI, unasked": sum(
             a.says_ai and not q.asks_for_ai for a, q in zip(answers, questions, strict=True)
         ),
@@ -590,9 +591,7 @@ def count_person(questions: Sequence[Question], training: Sequence[str]) -> dict
     """The counts for the person's own test answers, which were not copied from anywhere."""
     spans = [copied(question.reference, training) for question in questions]
     return {
-        "no final channel": 0,
-        "empty": 0,
-        "cut off": 0,
+        **dict.fromkeys(PROBLEMS, 0),
         "says it is an AI, unasked": sum(says_ai(q.reference) and not q.asks_for_ai for q in questions),
         "says it is an AI, asked": sum(says_ai(q.reference) and q.asks_for_ai for q in questions),
         "refuses": sum(refuses(q.reference) for q in questions),

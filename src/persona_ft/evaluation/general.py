@@ -46,7 +46,13 @@ def read_general(path: Path | str) -> list[GeneralQuestion]:
         Names file and line of what cannot be used.
     """
     rows = []
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PersonaError(
+            "the general questions cannot be read", "get data/general.jsonl back with git", path
+        ) from error
+    for number, line in enumerate(text.splitlines(), start=1):
         try:
             rows.append(GeneralQuestion.model_validate(json.loads(line)))
         except (ValueError, ValidationError) as error:

@@ -2,8 +2,9 @@
 
     python benchmarks/judge_facts.py
 
-data/masaki/fact_labels.jsonl: an answer, a fact, and what a reader says the answer does with it. Its first part was
-looked at while the rules were written; the second was labelled before and run once they were done.
+data/masaki/fact_labels.jsonl: an answer, a fact, and what a reader says the answer does with it. Two parts are made up,
+with hard cases on purpose: the first was looked at while the rules were written, the second once they were done. The
+third holds what the tiny model's five arms really answered to questions that touch a fact.
 """
 
 from __future__ import annotations
@@ -22,12 +23,14 @@ from persona_ft.settings import resolve
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--persona", default="data/masaki")
-    parser.add_argument("--show", nargs="*", default=["rules", "held out"], help="parts whose errors are printed")
+    parser.add_argument(
+        "--show", nargs="*", default=["rules", "held out", "tiny model"], help="parts whose errors are printed"
+    )
     options = parser.parse_args()
     folder = resolve(options.persona)
     facts = known_facts(read_persona(folder))
     rows = [json.loads(line) for line in (folder / "fact_labels.jsonl").read_text(encoding="utf-8").splitlines()]
-    for part in ("rules", "held out"):
+    for part in ("rules", "held out", "tiny model"):
         chosen = [row for row in rows if row["split"] == part]
         found = [judge(row["answer"], facts[row["fact"]]).verdict for row in chosen]
         wrong = [(row, verdict) for row, verdict in zip(chosen, found, strict=True) if verdict != row["label"]]

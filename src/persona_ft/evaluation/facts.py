@@ -3,8 +3,9 @@ hand. ``benchmarks/judge_facts.py`` counts its errors on labelled answers.
 
 The rules, in order, for one fact and one answer (width and letter case do not matter):
 
-1. An alias counts where it stands in a statement: not in a question back, a condition, or said of somebody else
-   (友だちは…).
+0. An answer that calls itself an AI states nothing about a person.
+1. An alias counts where it stands in a statement: not in a question back, a condition, a general remark (…は人気があり
+   ます), or said of somebody else (友だちは…). Another value as a topic (朝型は…) counts when it is liked.
 2. It is *negated* when a negation (じゃない, しない, 嫌い, not, …) follows in its clause, unless that denies nothing
    (しかない). A fact that is a negative one (パクチーが食べられない) is denied by liking.
 3. *supported*: some alias counts, is not negated, and no other value follows in contrast (横浜もいいけど、千葉).
@@ -20,6 +21,7 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Literal
 
+from persona_ft.evaluation.disclosure import says_ai
 from persona_ft.persona import Fact
 
 Verdict = Literal["supported", "contradicted", "absent"]
@@ -40,6 +42,8 @@ CONTRAST = r"けれど|けど|だが|ですが|のに|より|から引っ越|\bb
 # English denies before the word, and a condition states nothing.
 DENIED_BEFORE = re.compile(r"(?:\b(?:not|never|no longer|hate|isn't)\b|n't\b)[^.,!?]{0,25}$")
 CONDITION = re.compile(r"^(?:いっ|だっ|あっ|が?でき)?(?:たら|れば)|^なら(?!な)")
+# What is said of everybody, or offered.
+GENERAL = re.compile(r"多くの|人気があ|一般に|と言われ|と言え|一方で|いかがで|ご紹介|ご提案|場合は|について")
 LIKED = re.compile(
     r"好き(?!じゃ|では|な人|とは)|平気|大丈夫|得意|食べられ(?:る|ます)|おいしい|美味しい|\blove\b|\blike\b"
 )
@@ -103,7 +107,7 @@ def _places(text: str, alias: str) -> list[_Place]:
         end = STATEMENT_END.search(text, place.end())
         stop = end.start() if end else len(text)
         rest = text[place.end() : stop]
-        if OTHERS.search(text[start : place.start()]) or CONDITION.search(rest):
+        if OTHERS.search(text[start : place.start()]) or CONDITION.search(rest) or GENERAL.search(rest):
             continue
         if end and end.group()[0] in "?？":
             if not rest:  # an echo of the question: what comes next decides (散歩？しないよ)
@@ -139,8 +143,15 @@ def _is_denied(place: _Place, negative: bool) -> bool:
 
 def judge(answer: str, fact: Fact) -> Judgement:
     """Whether an answer supports a fact, contradicts it, or leaves it out, by the rules of this module."""
+    if says_ai(answer):
+        return Judgement("absent")
     text, description = normalised(answer), normalised(fact.ja)
-    others = [place for value in fact.contradicted_by for place in _places(text, value) if not place.negated]
+    others = [
+        place
+        for value in fact.contradicted_by
+        for place in _places(text, value)
+        if not place.negated and (not place.said.startswith("は") or LIKED.search(place.said))
+    ]
     denied = None
     for alias in fact.aliases:
         negative = any(place.negated for place in _places(description, alias))

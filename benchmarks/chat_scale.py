@@ -1,0 +1,92 @@
+"""Chats of 10 thousand, 100 thousand and 1 million messages: seconds and peak memory of each step.
+
+    python benchmarks/chat_scale.py
+
+Writes a made-up WhatsApp export of each size, then reads, pairs, looks for private data, and imports it, each in a
+process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from datetime import datetime, timedelta
+from pathlib import Path
+
+STEPS = ("read", "pair", "privacy", "import")
+
+
+def write_chat(path: Path, n: int) -> None:
+    """A WhatsApp export of n messages between two people, one text in fifty with something private in it."""
+    draw, at = random.Random(0), datetime(2015, 1, 1, 8)
+    words = "今日 明日 ラーメン 行く 眠い すごい ほんと アニメ 仕事 電車 やばい たぶん いいね w ！ 〜 って".split()
+    private = (
+        "090-1234-{:04d}にかけて",
+        "mail{}@example.org に送って",
+        "https://example.org/{} みて",
+        "たろうさん{}円かして",
+    )
+    with path.open("w", encoding="utf-8") as file:
+        for i in range(n):
+            at += timedelta(seconds=draw.choice((20, 40, 90, 200, 4000)))
+            text = "".join(draw.choices(words, k=draw.randint(2, 9)))
+            if i % 50 == 0:
+                text += draw.choice(private).format(i % 10_000)
+            file.write(f"{at:%Y/%m/%d %H:%M} - {draw.choice(('たろう', 'まさき'))}: {text}\n")
+
+
+def step(name: str, path: Path) -> int:
+    """Run one step; how many it made."""
+    from persona_ft.chat.importing import import_chat
+    from persona_ft.chat.messages import Funnel
+    from persona_ft.chat.pairing import Pairing, pairs_of
+    from persona_ft.chat.privacy import Privacy
+    from persona_ft.chat.read import read_chat
+
+    if name == "read":
+        return sum(1 for _ in read_chat(path))
+    if name == "pair":
+        return sum(1 for _ in pairs_of(read_chat(path), Pairing(frozenset({"まさき"})), Funnel()))
+    if name == "privacy":
+        privacy, found = Privacy(["たろう"]), Counter[str]()
+        for message in read_chat(path):
+            found.update(finding.kind for finding in privacy.find(message.text))
+        return found.total()
+    return len(import_chat(path, "まさき").pairs)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--step", nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.step:
+        started = time.perf_counter()
+        made = step(options.step[0], Path(options.step[1]))
+        seconds = time.perf_counter() - started
+        print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, made)
+        return
+    before: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for n in options.sizes:
+            path = Path(folder, f"chat-{n}.txt")
+            write_chat(path, n)
+            for name in STEPS:
+                command = [sys.executable, __file__, "--step", name, str(path)]
+                seconds, peak, made = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+                growth = f", {float(seconds) / before[name]:.1f} times the size before" if name in before else ""
+                before[name] = float(seconds)
+                print(
+                    f"{n:9,} messages  {name:8s} {float(seconds):7.2f} s  {float(peak):6.0f} MB  {made} made{growth}",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,348 @@
+"""Exports as data: Telegram, Discord, Slack, and tables of one's own. JSON is read as a stream (ijson)."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import json
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+from zipfile import ZipFile
+
+from persona_ft.chat.messages import ChatMessage, lines_of, open_text, open_zip
+from persona_ft.errors import PersonaError
+
+# Column names that a table of one's own may use without a map.
+COLUMNS = {
+    "time": ("time", "date", "datetime", "timestamp", "at", "日時", "時刻"),
+    "speaker": ("speaker", "author", "sender", "from", "name", "user", "発言者", "名前"),
+    "text": ("text", "message", "content", "body", "本文", "メッセージ"),
+}
+
+
+def items_of(stream: IO[bytes], prefix: str, name: str) -> Iterator[Any]:
+    """The objects under a prefix of a JSON file, one at a time.
+
+    Raises
+    ------
+    PersonaError
+        The file is not JSON, or is cut off.
+    """
+    import ijson
+
+    try:
+        yield from ijson.items(stream, prefix, use_float=True)
+    except (ijson.JSONError, UnicodeDecodeError) as error:
+        reason = str(error).splitlines()[0][:80] if isinstance(error, ijson.IncompleteJSONError) else "it is not JSON"
+        raise PersonaError(f"the JSON cannot be read ({reason})", "download or export it again", name) from error
+
+
+def time_of(value: Any, name: str, what: str = "message") -> datetime:
+    """A time from an ISO text, a Unix time in seconds, or one of the usual written forms; without its zone.
+
+    Raises
+    ------
+    PersonaError
+        It is none of these.
+    """
+    text = str(value).strip()
+    try:
+        if re.fullmatch(r"\d{9,11}(?:\.\d+)?", text):
+            return datetime.fromtimestamp(float(text), UTC).replace(tzinfo=None)
+        return datetime.fromisoformat(text.replace("/", "-")).replace(tzinfo=None)
+    except (ValueError, OverflowError, OSError) as error:
+        raise PersonaError(f"the time of {what} is {text[:40]!r}", "write times like 2024-01-31 09:15", name) from error
+
+
+# Telegram -----------------------------------------------------------------------------------------------------------
+
+
+def read_telegram(path: Path) -> Iterator[ChatMessage]:
+    """``result.json`` of Telegram Desktop: one chat, or the full export of all chats.
+
+    https://core.telegram.org/import-export describes the machine-readable form.
+    """
+    chats: dict[str, str] = {}
+    with path.open("rb") as stream:
+        head = stream.read(4096)
+    if re.search(rb'"chats"\s*:', head) or re.search(rb'"(?:about|personal_information)"\s*:', head):
+        with path.open("rb") as stream:
+            for n, name in enumerate(_names_of_chats(stream, path.name)):
+                chats[str(n)] = name
+        prefix = "chats.list.item"
+    else:
+        prefix = ""
+    if not prefix:
+        with path.open("rb") as stream:
+            for message in items_of(stream, "messages.item", path.name):
+                if found := _telegram(message, "", path.name):
+                    yield found
+        return
+    with path.open("rb") as stream:
+        for chat, message in _telegram_all(stream, path.name):
+            if found := _telegram(message, chats.get(chat, chat), path.name):
+                yield found
+
+
+def _names_of_chats(stream: IO[bytes], name: str) -> Iterator[str]:
+    import ijson
+
+    try:
+        for prefix, event, value in ijson.parse(stream):
+            if prefix == "chats.list.item" and event == "start_map":
+                title = ""
+            elif prefix == "chats.list.item.name" and event in ("string", "null"):
+                title = value or ""
+            elif prefix == "chats.list.item" and event == "end_map":
+                yield title
+    except ijson.JSONError as error:
+        raise PersonaError("the JSON cannot be read", "export it again", name) from error
+
+
+def _telegram_all(stream: IO[bytes], name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(number of the chat, message) for all chats, a message at a time."""
+    import ijson
+
+    n, builder = -1, None
+    try:
+        for prefix, event, value in ijson.parse(stream, use_float=True):
+            if prefix == "chats.list.item" and event == "start_map":
+                n += 1
+            elif prefix == "chats.list.item.messages.item" and event == "start_map":
+                builder = ijson.ObjectBuilder()
+            if builder is not None:
+                builder.event(event, value)
+                if prefix == "chats.list.item.messages.item" and event == "end_map":
+                    yield str(n), builder.value
+                    builder = None
+    except ijson.JSONError as error:
+        raise PersonaError("the JSON cannot be read", "export it again", name) from error
+
+
+def _telegram(message: dict[str, Any], chat: str, name: str) -> ChatMessage | None:
+    parts = message.get("text", "")
+    if isinstance(parts, list):
+        parts = "".join(p if isinstance(p, str) else str(p.get("text", "")) for p in parts)
+    at = time_of(message.get("date", ""), name, f"message {message.get('id', '?')}")
+    kind = "text"
+    if message.get("type") != "message":
+        kind = "system"
+    elif message.get("forwarded_from") or "forwarded_from" in message:
+        kind = "forwarded"
+    elif message.get("via_bot"):
+        kind = "bot"
+    elif not parts:
+        kind = "sticker" if message.get("media_type") == "sticker" else "media"
+    return ChatMessage(
+        at,
+        str(message.get("from") or message.get("actor") or "deleted account"),
+        str(parts).strip(),
+        kind,
+        chat,
+        str(message.get("id", "")),
+        str(message.get("reply_to_message_id") or ""),
+    )
+
+
+# Discord ------------------------------------------------------------------------------------------------------------
+
+
+def read_discord(path: Path) -> Iterator[ChatMessage]:
+    """JSON of DiscordChatExporter (https://github.com/Tyrrrz/DiscordChatExporter), one channel a file."""
+    with path.open("rb") as stream:
+        channel = next(items_of(stream, "channel.name", path.name), "")
+    with path.open("rb") as stream:
+        for message in items_of(stream, "messages.item", path.name):
+            author = message.get("author") or {}
+            text = str(message.get("content") or "").strip()
+            kind = "text"
+            if author.get("isBot"):
+                kind = "bot"
+            elif message.get("type") not in ("Default", "Reply", None):
+                kind = "system"
+            elif not text:
+                kind = "sticker" if message.get("stickers") else "media"
+            yield ChatMessage(
+                time_of(message.get("timestamp", ""), path.name, f"message {message.get('id', '?')}"),
+                str(author.get("nickname") or author.get("name") or "unknown"),
+                text,
+                kind,
+                str(channel),
+                str(message.get("id", "")),
+                str((message.get("reference") or {}).get("messageId") or ""),
+            )
+
+
+def read_discord_package(path: Path) -> Iterator[ChatMessage]:
+    """Discord's own data package (zip): only what *you* wrote, without the messages that you answered.
+
+    It has no questions, so no pairs can be made of it; it is read so that the funnel can say so.
+    """
+    with open_zip(path) as archive:
+        for member in archive.infolist():
+            where = PurePosixPath(member.filename)
+            if where.name not in ("messages.json", "messages.csv"):
+                continue
+            with archive.open(member) as raw:
+                if where.suffix == ".json":
+                    rows: Iterator[dict[str, Any]] = items_of(raw, "item", member.filename)
+                else:
+                    rows = csv.DictReader(io.TextIOWrapper(raw, encoding="utf-8-sig", newline=""))
+                for row in rows:
+                    text = str(row.get("Contents") or "").strip()
+                    kind = "text" if text else "media"
+                    at = time_of(row.get("Timestamp", ""), member.filename)
+                    yield ChatMessage(at, "me", text, kind, where.parent.name, str(row.get("ID", "")))
+
+
+# Slack --------------------------------------------------------------------------------------------------------------
+
+
+def read_slack(path: Path) -> Iterator[ChatMessage]:
+    """Slack's export zip: users.json, and one JSON file a day in each channel's folder.
+
+    https://slack.com/help/articles/220556107 describes the form.
+    """
+    with open_zip(path) as archive:
+        names = {
+            str(user.get("id")): _slack_name(user)
+            for user in _slack_list(archive, "users.json")
+            if isinstance(user, dict)
+        }
+        days = sorted(
+            (m for m in archive.infolist() if re.fullmatch(r".+/\d{4}-\d{2}-\d{2}\.json", m.filename)),
+            key=lambda m: m.filename,
+        )
+        if not days:
+            raise PersonaError("the zip holds no channel with days", "export the workspace again", path.name)
+        for member in days:
+            channel = PurePosixPath(member.filename).parent.name
+            for message in _slack_list(archive, member.filename):
+                yield _slack(message, names, channel, member.filename)
+
+
+def _slack_list(archive: ZipFile, name: str) -> list[Any]:
+    try:
+        found = json.loads(archive.read(name).decode("utf-8"))
+    except KeyError:
+        return []
+    except ValueError as error:
+        raise PersonaError("the file is not JSON", "export the workspace again", name) from error
+    if not isinstance(found, list):
+        raise PersonaError("the file is no list", "export the workspace again", name)
+    return found
+
+
+def _slack_name(user: dict[str, Any]) -> str:
+    profile = user.get("profile") or {}
+    return str(profile.get("display_name") or user.get("real_name") or user.get("name") or user.get("id"))
+
+
+def _slack(message: Any, names: dict[str, str], channel: str, name: str) -> ChatMessage:
+    if not isinstance(message, dict) or "ts" not in message:
+        raise PersonaError("a message has no time", "export the workspace again", name)
+    user = str(message.get("user") or message.get("bot_id") or "")
+    text = str(message.get("text") or "")
+    text = re.sub(r"<@([A-Z0-9]+)(?:\|[^>]*)?>", lambda m: "@" + names.get(m[1], m[1]), text)
+    text = re.sub(r"<(?:#[A-Z0-9]+\|([^>]+))>", r"#\1", text)
+    text = re.sub(r"<((?:https?|mailto):[^|>]+)(?:\|[^>]*)?>", r"\1", text)
+    text = html.unescape(text).strip()
+    subtype = message.get("subtype")
+    kind = "text"
+    if message.get("bot_id") or subtype == "bot_message":
+        kind = "bot"
+    elif subtype == "tombstone":
+        kind = "deleted"
+    elif subtype not in (None, "thread_broadcast", "me_message", "file_share"):
+        kind = "system"
+    elif not text:
+        kind = "media"
+    thread = str(message.get("thread_ts") or "")
+    return ChatMessage(
+        time_of(message["ts"], name),
+        names.get(user, user or "unknown"),
+        text,
+        kind,
+        channel,
+        str(message["ts"]),
+        thread if thread != str(message["ts"]) else "",
+    )
+
+
+# A table of one's own -----------------------------------------------------------------------------------------------
+
+
+def read_table(path: Path, columns: dict[str, str] | None = None) -> Iterator[ChatMessage]:
+    """A CSV (comma or tab) or JSONL file with a time, a speaker and a text in each row.
+
+    Parameters
+    ----------
+    columns : which of the file's columns is ``time``, ``speaker`` and ``text``; the usual names are known.
+
+    Raises
+    ------
+    PersonaError
+        A column is missing (the message lists those that are there), or a row cannot be used: file and line are named.
+    """
+    with open_text(path) as stream:
+        if path.suffix.lower() in (".jsonl", ".ndjson"):
+            rows: Iterator[tuple[int, dict[str, Any]]] = _json_rows(stream, path.name)
+        else:
+            delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+            rows = _csv_rows(stream, delimiter, path.name)
+        where: dict[str, str] | None = None
+        for number, row in rows:
+            where = where or _map_columns(row, columns or {}, path.name)
+            missing = [key for key, column in where.items() if row.get(column) is None]
+            if missing:
+                raise PersonaError(f"the row has no {missing[0]}", "fill it in or remove the row", path.name, number)
+            try:
+                at = time_of(row[where["time"]], path.name)
+            except PersonaError as error:
+                raise PersonaError(error.reason, error.remedy, path.name, number) from error
+            text = str(row[where["text"]]).strip()
+            yield ChatMessage(at, str(row[where["speaker"]]).strip(), text, "text" if text else "media")
+
+
+def _json_rows(stream: IO[str], name: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, line in lines_of(stream, name):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise PersonaError("the line is not JSON", "keep one object on each line", name, number) from error
+        if not isinstance(row, dict):
+            raise PersonaError("the line is no object", 'write {"time": …, "speaker": …, "text": …}', name, number)
+        yield number, row
+
+
+def _csv_rows(stream: IO[str], delimiter: str, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    reader = csv.DictReader((line for line in stream), delimiter=delimiter)
+    try:
+        for row in reader:
+            yield reader.line_num, row
+    except csv.Error as error:
+        raise PersonaError(
+            f"the row cannot be read ({error})", "save it as CSV again", name, reader.line_num
+        ) from error
+
+
+def _map_columns(row: dict[str, Any], given: dict[str, str], name: str) -> dict[str, str]:
+    there = {str(column).strip().lower(): str(column) for column in row if column is not None}
+    found = {}
+    for key, usual in COLUMNS.items():
+        wanted = [given[key].lower()] if key in given else usual
+        column = next((there[w] for w in wanted if w in there), None)
+        if column is None:
+            raise PersonaError(
+                f"no column is the {key}; there are {', '.join(there.values()) or 'none'}",
+                f'say which one it is: COLUMNS = {{"{key}": "…"}}',
+                name,
+            )
+        found[key] = column
+    return found

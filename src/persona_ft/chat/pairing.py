@@ -1,0 +1,144 @@
+"""From messages to pairs: what others wrote is the question, what *you* wrote back is the answer."""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from persona_ft.chat.messages import ChatMessage, Funnel
+
+LINK_ONLY = re.compile(r"^(?:https?://\S+\s*)+$")
+# Messages that a reply may point back to; older ones are forgotten, so that memory does not grow.
+REMEMBERED = 5000
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """How messages become pairs.
+
+    Parameters
+    ----------
+    me : the speakers that are you, as the export names them.
+    merge_minutes : messages of one speaker at most this far apart are one turn, joined by line breaks.
+    reply_minutes : an answer counts when it comes at most this long after the question.
+    min_characters : shorter answers are left out.
+    max_characters : longer questions or answers are left out.
+    """
+
+    me: frozenset[str]
+    merge_minutes: float = 5.0
+    reply_minutes: float = 60.0
+    min_characters: int = 1
+    max_characters: int = 500
+
+
+class Reply(NamedTuple):
+    """What was asked, and what you wrote back at that time."""
+
+    at: datetime
+    question: str
+    answer: str
+
+
+@dataclass
+class Turn:
+    """Consecutive messages of one speaker. ``quoted`` is the message that its first one replies to, where known."""
+
+    speaker: str
+    text: str
+    first: datetime
+    last: datetime
+    chat: str
+    quoted: str = ""
+
+
+def turns(messages: Iterable[ChatMessage], how: Pairing, funnel: Funnel) -> Iterator[Turn]:
+    """Merge messages into turns, chat by chat, as they come; what is no text is counted and left out."""
+    open_turns: dict[str, Turn] = {}
+    remembered: OrderedDict[tuple[str, str], str] = OrderedDict()
+    gap = timedelta(minutes=how.merge_minutes)
+    for n, message in enumerate(messages, start=1):
+        funnel.read += 1
+        if message.kind != "text" or not message.text.strip():
+            funnel.drop(message.kind if message.kind != "text" else "empty", f"message {n}")
+            continue
+        if message.id:
+            remembered[message.chat, message.id] = "" if message.speaker in how.me else message.text
+            if len(remembered) > REMEMBERED:
+                remembered.popitem(last=False)
+        quoted = remembered.get((message.chat, message.reply_to), "") if message.reply_to else ""
+        turn = open_turns.get(message.chat)
+        together = turn and turn.speaker == message.speaker and not quoted
+        if together and timedelta(0) <= message.at - turn.last <= gap:
+            turn.text += "\n" + message.text
+            turn.last = message.at
+            continue
+        if turn:
+            yield turn
+        open_turns[message.chat] = Turn(message.speaker, message.text, message.at, message.at, message.chat, quoted)
+    yield from open_turns.values()
+
+
+def pairs_of(messages: Iterable[ChatMessage], how: Pairing, funnel: Funnel) -> Iterator[Reply]:
+    """Replies as they come, oldest first in each chat.
+
+    In a group the question is the turn just before yours, whoever wrote it; where the export says what you replied to,
+    it is that. Nothing is dropped without being counted in ``funnel``.
+    """
+    window = timedelta(minutes=how.reply_minutes)
+    before: dict[str, Turn] = {}
+    for n, turn in enumerate(turns(messages, how, funnel), start=1):
+        where = f"turn {n}"
+        asked = before.get(turn.chat)
+        before[turn.chat] = turn
+        if turn.speaker not in how.me:
+            continue
+        question = turn.quoted
+        if not question:
+            if asked is None:
+                funnel.drop("your turn opens the chat", where)
+                continue
+            if asked.speaker in how.me:
+                funnel.drop("your turn follows your own", where)
+                continue
+            if not timedelta(0) <= turn.first - asked.last <= window:
+                funnel.drop(f"your answer came more than {how.reply_minutes:g} minutes later", where)
+                continue
+            question = asked.text
+        if reason := unfit(question, turn.text, how):
+            funnel.drop(reason, where)
+            continue
+        funnel.kept += 1
+        yield Reply(turn.first, question, turn.text)
+
+
+def unfit(question: str, answer: str, how: Pairing) -> str:
+    """Why a pair is not worth training on; empty when it is."""
+    if len(answer.strip()) < how.min_characters:
+        return f"answer under {how.min_characters} characters"
+    if max(len(answer), len(question)) > how.max_characters:
+        return f"over {how.max_characters} characters"
+    if LINK_ONLY.match(answer) or LINK_ONLY.match(question):
+        return "nothing but a link"
+    return ""
+
+
+def advice(funnel: Funnel, how: Pairing) -> str:
+    """What to turn when few pairs are left: the reason that cost most, and its setting. Empty when all is well."""
+    if funnel.kept >= 50 or not funnel.read:
+        return ""
+    knobs = {
+        "minutes later": f"REPLY_MINUTES (now {how.reply_minutes:g})",
+        "follows your own": f"MERGE_MINUTES (now {how.merge_minutes:g})",
+        "opens the chat": "ME: is it really you that opens them?",
+        "characters": f"MIN_CHARACTERS or MAX_CHARACTERS (now {how.min_characters} and {how.max_characters})",
+    }
+    for reason, n in funnel.dropped.most_common():
+        for words, knob in knobs.items():
+            if words in reason:
+                return f"{funnel.kept} pairs are few; {n} were left out because {reason}: try {knob}"
+    return f"{funnel.kept} pairs are few: is ME one of the speakers, and is this the whole chat?"

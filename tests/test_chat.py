@@ -1,0 +1,512 @@
+"""Chat exports: the same talk in every format, broken files, pairs with their funnel, and private data taken out."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from persona_ft.chat.importing import import_chat, preview
+from persona_ft.chat.messages import ChatMessage, Funnel
+from persona_ft.chat.pairing import Pairing, advice, pairs_of
+from persona_ft.chat.privacy import Privacy
+from persona_ft.chat.read import detect, read_chat, speakers
+from persona_ft.errors import PersonaError
+from persona_ft.persona import read_test
+from persona_ft.run import execute
+
+LINE_PHONE = """[LINE] たろうとのトーク履歴
+保存日時：2024/02/01 10:00
+
+2024/01/31(水)
+21:05\tたろう\tひま？
+21:06\tまさき\tひまひまw
+21:07\tまさき\tアニメみてた
+21:08\tたろう\t[スタンプ]
+21:10\tたろう\t"明日
+ラーメン行く？"
+21:12\tまさき\t行く！
+21:13\t\tたろうがメッセージの送信を取り消しました
+
+2024/02/01(木)
+09:00\tまさき\tおはよ
+"""
+LINE_PHONE_EN = """[LINE] Chat history with たろう
+Saved on: 2/1/2024, 10:00 AM
+
+Wed, 1/31/2024
+9:05 PM\tたろう\tひま？
+9:06 PM\tまさき\tひまひまw
+9:07 PM\tまさき\tアニメみてた
+9:08 PM\tたろう\t[Sticker]
+9:10 PM\tたろう\t"明日
+ラーメン行く？"
+9:12 PM\tまさき\t行く！
+9:13 PM\tたろう unsent a message.
+
+Thu, 2/1/2024
+9:00 AM\tまさき\tおはよ
+"""
+LINE_PHONE_12H = LINE_PHONE.replace("21:", "午後9:").replace("09:00", "午前9:00")
+LINE_DESKTOP = """2024.01.31 水曜日
+21:05 たろう ひま？
+21:06 まさき ひまひまw
+21:07 まさき アニメみてた
+21:08 たろう スタンプ
+21:10 たろう 明日
+ラーメン行く？
+21:12 まさき 行く！
+21:13 たろうがメッセージの送信を取り消しました
+
+2024.02.01 木曜日
+09:00 まさき おはよ
+"""
+LINE_DESKTOP_EN = (
+    LINE_DESKTOP.replace("水曜日", "Wednesday").replace("木曜日", "Thursday").replace("スタンプ", "Stickers")
+)
+WHATSAPP_IOS = """\u200e[31.01.24, 21:04:00] たろう: \u200eMessages and calls are end-to-end encrypted.
+[31.01.24, 21:05:01] たろう: ひま？
+[31.01.24, 21:06:02] まさき: ひまひまw
+[31.01.24, 21:07:03] まさき: アニメみてた \u200e<This message was edited>
+\u200e[31.01.24, 21:08:04] たろう: \u200esticker omitted
+[31.01.24, 21:10:05] たろう: 明日
+ラーメン行く？
+[31.01.24, 21:12:06] まさき: 行く！
+[31.01.24, 21:13:06] たろう: \u200eThis message was deleted.
+[01.02.24, 09:00:07] まさき: おはよ
+"""
+WHATSAPP_ANDROID_US = """1/31/24, 9:04\u202fPM - Messages and calls are end-to-end encrypted.
+1/31/24, 9:05\u202fPM - たろう: ひま？
+1/31/24, 9:06\u202fPM - まさき: ひまひまw
+1/31/24, 9:07\u202fPM - まさき: アニメみてた
+1/31/24, 9:08\u202fPM - たろう: <Media omitted>
+1/31/24, 9:10\u202fPM - たろう: 明日
+ラーメン行く？
+1/31/24, 9:12\u202fPM - まさき: 行く！
+1/31/24, 9:13\u202fPM - たろう: This message was deleted
+2/1/24, 9:00\u202fAM - まさき: おはよ
+"""
+WHATSAPP_ANDROID_JA = """2024/01/31 21:04 - メッセージと通話はエンドツーエンドで暗号化されています。
+2024/01/31 21:05 - たろう: ひま？
+2024/01/31 21:06 - まさき: ひまひまw
+2024/01/31 21:07 - まさき: アニメみてた
+2024/01/31 21:08 - たろう: <メディアは含まれていません>
+2024/01/31 21:10 - たろう: 明日
+ラーメン行く？
+2024/01/31 21:12 - まさき: 行く！
+2024/01/31 21:13 - たろう: このメッセージは削除されました
+2024/02/01 09:00 - まさき: おはよ
+"""
+TALK = [
+    ("たろう", "2024-01-31 21:05", "ひま？"),
+    ("まさき", "2024-01-31 21:06", "ひまひまw"),
+    ("まさき", "2024-01-31 21:07", "アニメみてた"),
+    ("たろう", "2024-01-31 21:10", "明日\nラーメン行く？"),
+    ("まさき", "2024-01-31 21:12", "行く！"),
+    ("まさき", "2024-02-01 09:00", "おはよ"),
+]
+
+
+def zipped(**files: str | bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name.replace("__", "/"), content)
+    return buffer.getvalue()
+
+
+def telegram(full: bool) -> str:
+    rows = [
+        {"id": n, "type": "message", "date": at.replace(" ", "T") + ":00", "from": who, "text": text}
+        for n, (who, at, text) in enumerate(TALK, start=1)
+    ]
+    rows[1]["text"] = ["ひまひま", {"type": "bold", "text": "w"}]
+    rows.insert(
+        3,
+        {
+            "id": 90,
+            "type": "message",
+            "date": "2024-01-31T21:08:00",
+            "from": "たろう",
+            "text": "",
+            "media_type": "sticker",
+        },
+    )
+    rows.insert(0, {"id": 91, "type": "service", "date": "2024-01-31T21:00:00", "actor": "たろう", "text": ""})
+    rows.append(
+        {
+            "id": 92,
+            "type": "message",
+            "date": "2024-02-01T10:00:00",
+            "from": "たろう",
+            "text": "news",
+            "forwarded_from": "x",
+        }
+    )
+    chat = {"name": "たろう", "type": "personal_chat", "id": 1, "messages": rows}
+    return json.dumps({"about": "…", "chats": {"list": [chat]}} if full else chat, ensure_ascii=False)
+
+
+def discord() -> str:
+    rows = [
+        {
+            "id": str(n),
+            "type": "Default",
+            "timestamp": at.replace(" ", "T") + ":00+09:00",
+            "content": text,
+            "author": {"name": "x", "nickname": who, "isBot": False},
+            "attachments": [],
+        }
+        for n, (who, at, text) in enumerate(TALK)
+    ]
+    rows.insert(3, rows[0] | {"id": "90", "content": "", "attachments": [{"url": "x"}]})
+    rows.insert(0, rows[0] | {"id": "91", "type": "GuildMemberJoin", "content": "joined"})
+    rows.append(rows[1] | {"id": "92", "author": {"name": "bot", "isBot": True}})
+    return json.dumps({"guild": {"name": "g"}, "channel": {"name": "general"}, "messages": rows}, ensure_ascii=False)
+
+
+def slack() -> bytes:
+    users = [{"id": "U1", "name": "t", "profile": {"display_name": "たろう"}}, {"id": "U2", "real_name": "まさき"}]
+    days: dict[str, list] = {}
+    for who, at, text in TALK:
+        ts = datetime.fromisoformat(at + "+00:00").timestamp()
+        row = {"type": "message", "user": "U1" if who == "たろう" else "U2", "ts": f"{ts:.6f}", "text": text}
+        days.setdefault(at[:10], []).append(row)
+    days["2024-01-31"][0] |= {"text": "ひま？"}
+    days["2024-01-31"].append(
+        {"type": "message", "subtype": "channel_join", "user": "U1", "ts": "1706735000.0", "text": "joined"}
+    )
+    files = {f"general__{day}.json": json.dumps(rows) for day, rows in days.items()}
+    return zipped(**{"users.json": json.dumps(users)}, **files)
+
+
+def table(delimiter: str) -> str:
+    return "\n".join(
+        [delimiter.join(("date", "author", "message"))]
+        + [delimiter.join((at, who, '"' + text + '"')) for who, at, text in TALK]
+    )
+
+
+EXPORTS: dict[str, tuple[str, str | bytes, str]] = {
+    "LINE, phone, Japanese": ("talk.txt", LINE_PHONE, "line"),
+    "LINE, phone, English, 12 h": ("talk.txt", LINE_PHONE_EN, "line"),
+    "LINE, phone, 午後": ("talk.txt", LINE_PHONE_12H, "line"),
+    "LINE, desktop, Japanese": ("talk.txt", LINE_DESKTOP, "line"),
+    "LINE, desktop, English": ("talk.txt", LINE_DESKTOP_EN, "line"),
+    "LINE, Shift_JIS": ("talk.txt", LINE_PHONE.replace("〜", "～").encode("cp932"), "line"),
+    "LINE, UTF-16": ("talk.txt", LINE_PHONE.encode("utf-16"), "line"),
+    "LINE, BOM and Windows line ends": ("talk.txt", LINE_PHONE.replace("\n", "\r\n").encode("utf-8-sig"), "line"),
+    "WhatsApp, iOS, German dates": ("_chat.txt", WHATSAPP_IOS, "whatsapp"),
+    "WhatsApp, Android, US": ("chat.txt", WHATSAPP_ANDROID_US, "whatsapp"),
+    "WhatsApp, Android, Japanese": ("chat.txt", WHATSAPP_ANDROID_JA, "whatsapp"),
+    "WhatsApp, zip": ("chat.zip", zipped(**{"_chat.txt": WHATSAPP_IOS, "photo.jpg": b"\xff\xd8"}), "whatsapp"),
+    "Telegram, one chat": ("result.json", telegram(full=False), "telegram"),
+    "Telegram, all chats": ("result.json", telegram(full=True), "telegram"),
+    "Discord": ("general.json", discord(), "discord"),
+    "Slack": ("export.zip", slack(), "slack"),
+    "CSV": ("talk.csv", table(","), "table"),
+    "TSV": ("talk.tsv", table("\t"), "table"),
+    "JSONL": ("talk.jsonl", "\n".join(json.dumps({"time": at, "speaker": w, "text": t}) for w, at, t in TALK), "table"),
+}
+
+
+def written(tmp_path: Path, name: str, content: str | bytes) -> Path:
+    path = tmp_path / name
+    path.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+    return path
+
+
+@pytest.mark.parametrize("variant", EXPORTS)
+def test_every_export_gives_the_same_talk(variant, tmp_path):
+    name, content, fmt = EXPORTS[variant]
+    path = written(tmp_path, name, content)
+    assert detect(path) == fmt
+    messages = list(read_chat(path))
+    texts = [(m.speaker, f"{m.at:%Y-%m-%d %H:%M}", m.text) for m in messages if m.kind == "text"]
+    assert texts == TALK
+    assert speakers(read_chat(path)) == [("まさき", 4), ("たろう", 2)]
+    kinds = {m.kind for m in messages} - {"text"}
+    expected = {"line": {"sticker", "deleted"}, "telegram": {"sticker", "system", "forwarded"}, "table": set()}
+    expected |= {"discord": {"media", "system", "bot"}, "slack": {"system"}}
+    if fmt == "whatsapp":
+        assert {"system", "deleted"} <= kinds and kinds & {"media", "sticker"}
+    else:
+        assert kinds == expected[fmt]
+
+
+@pytest.mark.parametrize("variant", EXPORTS)
+def test_every_export_gives_the_same_pairs(variant, tmp_path):
+    name, content, _ = EXPORTS[variant]
+    funnel = Funnel()
+    pairs = [p for p in pairs_of(read_chat(written(tmp_path, name, content)), Pairing(frozenset({"まさき"})), funnel)]
+    assert [(p.question, p.answer) for p in pairs] == [
+        ("ひま？", "ひまひまw\nアニメみてた"),
+        ("明日\nラーメン行く？", "行く！"),
+    ]
+    assert funnel.kept == 2 and funnel.dropped["your turn follows your own"] == 1
+    assert [row["n"] for row in funnel.rows() if row[""] in ("read", "kept")] == [funnel.read, 2]
+
+
+def test_a_name_with_a_space_on_a_desktop(tmp_path):
+    text = LINE_DESKTOP.replace("まさき", "Masaki Sato")
+    found = speakers(read_chat(written(tmp_path, "talk.txt", text)))
+    assert found == [("Masaki Sato", 4), ("たろう", 2)]
+
+
+def test_discords_own_package_has_no_questions_and_the_funnel_says_so(tmp_path):
+    rows = [{"ID": 1, "Timestamp": "2024-01-31 21:05:00", "Contents": "hi", "Attachments": ""}]
+    path = written(tmp_path, "package.zip", zipped(**{"messages__c1__messages.json": json.dumps(rows)}))
+    funnel = Funnel()
+    assert not list(pairs_of(read_chat(path), Pairing(frozenset({"me"})), funnel))
+    assert funnel.dropped == {"your turn opens the chat": 1}
+    assert "ME" in advice(funnel, Pairing(frozenset({"me"})))
+
+
+def at(minute: float) -> datetime:
+    return datetime(2024, 1, 1, 12) + timedelta(minutes=minute)
+
+
+def test_windows_decide_what_is_a_turn_and_what_is_a_reply():
+    messages = [
+        ChatMessage(at(0), "you", "q1"),
+        ChatMessage(at(4), "you", "q2"),
+        ChatMessage(at(50), "me", "a1"),
+        ChatMessage(at(53), "me", "a2"),
+        ChatMessage(at(60), "me", "a3"),
+        ChatMessage(at(61), "you", "https://example.org/x"),
+        ChatMessage(at(62), "me", "ok"),
+        ChatMessage(at(70), "you", "late"),
+        ChatMessage(at(500), "me", "sorry"),
+    ]
+    me = frozenset({"me"})
+    for merge, reply, wanted in (
+        (5, 60, [("q1\nq2", "a1\na2")]),
+        (10, 60, [("q1\nq2", "a1\na2\na3")]),
+        (5, 600, [("q1\nq2", "a1\na2"), ("late", "sorry")]),
+        (5, 10, []),
+    ):
+        funnel = Funnel()
+        found = [(p.question, p.answer) for p in pairs_of(iter(messages), Pairing(me, merge, reply), funnel)]
+        assert found == wanted
+        assert funnel.dropped["nothing but a link"] == 1
+    assert "REPLY_MINUTES (now 10)" in advice(funnel, Pairing(me, 5, 10))
+
+
+def test_a_reply_answers_what_it_quotes_and_chats_are_kept_apart():
+    messages = [
+        ChatMessage(at(0), "a", "dinner?", chat="x", id="1"),
+        ChatMessage(at(1), "b", "hello", chat="y", id="1"),
+        ChatMessage(at(2), "b", "noise", chat="x", id="2"),
+        ChatMessage(at(300), "me", "yes!", chat="x", id="3", reply_to="1"),
+        ChatMessage(at(3), "me", "hi", chat="y", id="2"),
+    ]
+    found = [(p.question, p.answer) for p in pairs_of(iter(messages), Pairing(frozenset({"me"})), Funnel())]
+    assert sorted(found) == [("dinner?", "yes!"), ("hello", "hi")]
+
+
+BROKEN: dict[str, tuple[str, str | bytes, str]] = {
+    "empty": ("talk.txt", b"", "empty"),
+    "prose": ("talk.txt", "It was a dark and stormy night.\n", "format is not known"),
+    "latin-1": ("talk.txt", LINE_PHONE.encode("utf-8")[:120] + b"\xff\xfe\xfd\xa0" * 9, "not UTF-8"),
+    "LINE, no such date": (
+        "talk.txt",
+        LINE_PHONE.replace("2024/02/01(木)", "2024/02/31(木)"),
+        "line 14: there is no date",
+    ),
+    "LINE, no such time": ("talk.txt", LINE_PHONE.replace("21:12", "25:12"), "line 11: there is no time"),
+    "LINE, message before a date": (
+        "talk.txt",
+        "[LINE] x\n保存日時：1\n\n\n21:05\ta\tb\n",
+        "line 5: a message stands before",
+    ),
+    "WhatsApp, no such month": (
+        "_chat.txt",
+        WHATSAPP_ANDROID_JA.replace("2024/02/01", "2024/13/01"),
+        "line 10: there is no such",
+    ),
+    "WhatsApp, no such hour": ("_chat.txt", WHATSAPP_IOS.replace("21:12:06", "31:12:06"), "line 8: there is no such"),
+    "Telegram, cut off": ("result.json", telegram(full=False)[:-40], "cannot be read"),
+    "Telegram, all chats, cut off": ("result.json", telegram(full=True)[:-40], "cannot be read"),
+    "Telegram, no date": (
+        "result.json",
+        telegram(full=False).replace("2024-02-01T09:00:00", "soon"),
+        "the time of message 6",
+    ),
+    "Discord, cut off": ("d.json", discord()[:-30], "cannot be read"),
+    "Discord, bad time": ("d.json", discord().replace("2024-02-01T09:00", "2024-92-01T09:00"), "the time of message"),
+    "JSON of something else": ("x.json", '{"a": 1}', "format is not known"),
+    "Slack, a day that is no JSON": (
+        "s.zip",
+        zipped(**{"g__2024-01-01.json": "["}),
+        "2024-01-01.json: the file is not JSON",
+    ),
+    "Slack, a day that is no list": ("s.zip", zipped(**{"g__2024-01-01.json": "{}"}), "no list"),
+    "Slack, a message without time": ("s.zip", zipped(**{"g__2024-01-01.json": "[{}]"}), "has no time"),
+    "zip of something else": ("x.zip", zipped(**{"a.jpg": b"1"}), "no chat that is known"),
+    "zip, damaged": ("x.zip", b"PK\x03\x04" + b"0" * 50, "damaged"),
+    "zip, cut off": ("x.zip", slack()[:-60], "damaged"),
+    "zip, leads out": ("x.zip", zipped(**{"..__..__chat.txt": WHATSAPP_IOS}), "leads out"),
+    "zip, absolute": ("x.zip", zipped(**{"__etc__chat.txt": WHATSAPP_IOS}), "leads out"),
+    "CSV, no text column": ("t.csv", "date,author\n2024-01-01,me\n", "no column is the text; there are date, author"),
+    "CSV, bad time": ("t.csv", "date,author,text\n2024-01-01,me,a\nyesterday,me,b\n", "line 3: the time"),
+    "CSV, short row": ("t.csv", "date,author,text\n2024-01-01,me\n", "line 2: the row has no text"),
+    "JSONL, broken line": (
+        "t.jsonl",
+        '{"time": "2024-01-01", "speaker": "a", "text": "b"}\n{"time": \n',
+        "line 2: the line is not JSON",
+    ),
+    "JSONL, a list": ("t.jsonl", "[1]\n", "line 1: the line is no object"),
+    "one huge line": ("t.jsonl", '{"time": "' + "x" * 1_000_001, "line 1: a line has more than"),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_a_broken_file_says_where_and_what_to_do(what, tmp_path):
+    name, content, message = BROKEN[what]
+    with pytest.raises(PersonaError) as stopped:
+        list(read_chat(written(tmp_path, name, content)))
+    assert message in str(stopped.value) and "What to do" in str(stopped.value)
+    assert str(tmp_path) not in str(stopped.value)
+
+
+def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path):
+    path = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("_chat.txt", b"0" * 50_000_000)
+    with pytest.raises(PersonaError, match="would unpack"):
+        list(read_chat(path))
+
+
+def test_missing_files_and_unknown_formats(tmp_path):
+    with pytest.raises(PersonaError, match="no such file"):
+        list(read_chat(tmp_path / "none.txt"))
+    with pytest.raises(PersonaError, match="not known"):
+        list(read_chat(written(tmp_path, "t.csv", "a"), "icq"))
+
+
+PRIVATE = [
+    ("連絡先は taro.yamada+x@example.co.jp だよ", "e-mail"),
+    ("電話して！090-1234-5678", "phone"),
+    ("０９０−１２３４−５６７８にかけて", "phone"),
+    ("call me at +1 650-253-0000", "phone"),
+    ("03-3221-1234に電話", "phone"),
+    ("〒150-0001ね", "postal code"),
+    ("東京都渋谷区神宮前1丁目2-3に来て", "address"),
+    ("I live at 12 Baker Street now", "address"),
+    ("カードは 4111 1111 1111 1111", "card"),
+    ("マイナンバー 123456789018", "My Number"),
+    ("口座番号は1234567です", "bank account"),
+    ("IBAN GB82 WEST 1234 5698 7654 32", "bank account"),
+    ("見て https://youtu.be/abc?x=1", "link"),
+    ("サーバーは 203.0.113.9", "IP address"),
+    ("@masaki_dev に送って", "handle"),
+    ("鍵は ghp_abcdefghijklmnopqrstuvwxyz0123456789", "key"),
+    ("パスワードはhunter2だよ", "password"),
+    ("佐藤さんが言ってた", "name"),
+    ("Ask Emily about it", "name"),
+]
+HARMLESS = [
+    "1,234,567円もした",
+    "2024-01-31の21:05に集合",
+    "v1.2.3.4にあげた",
+    "バージョン10.0.19045だった",
+    "3.14159265358979だよ",
+    "12:30〜13:45で",
+    "1,000,000人もいる",
+    "w@w",
+    "a := b",
+    "100-200くらい",
+    "#12345678 のチケット",
+    "Emilyson is a band",
+    "佐",
+    "2024年1月1日から2025年12月31日まで",
+    "スコアは1234567点！",
+]
+
+
+@pytest.mark.parametrize(("text", "kind"), PRIVATE)
+def test_private_data_is_found_and_replaced_by_the_same_stand_in(text, kind):
+    privacy = Privacy(names=["佐藤", "Emily"])
+    found = privacy.find(text)
+    assert [f.kind for f in found] == [kind], found
+    clean = privacy.clean(text)
+    assert found[0].text not in clean and privacy.clean(text) == clean
+    assert privacy.counts == {kind: 2}
+    assert privacy.clean(text, keep=[kind]) == text
+
+
+@pytest.mark.parametrize("text", HARMLESS)
+def test_numbers_of_daily_life_stay(text):
+    assert Privacy(names=["佐藤", "Emily"]).find(text) == []
+
+
+def test_people_keep_one_stand_in_and_their_honorific():
+    privacy = Privacy(names=["佐藤", "佐藤花子", "鈴木"])
+    assert privacy.clean("佐藤花子さんと鈴木くん、佐藤さん") == "AさんとBくん、Cさん"
+    assert privacy.clean("鈴木くん！") == "Bくん！"
+    review = list(Privacy(names=["鈴木"]).review(["昨日の夜は鈴木くんと遊んだよ楽しかった"]))
+    assert review == [{"kind": "name", "in context": "昨日の夜は【鈴木】くんと遊んだよ楽", "becomes": "A"}]
+
+
+def long_chat(n: int) -> str:
+    """A WhatsApp export with n questions and answers, no two alike, a private number in every tenth."""
+    lines, time = [], datetime(2024, 1, 1, 9)
+    topics = ("ラーメン", "アニメ", "散歩", "写真", "電車", "仕事", "猫", "映画", "カレー", "本")
+    for i in range(n):
+        time += timedelta(hours=3)
+        number = f" 090-1234-{i:04d}" if i % 10 == 0 else ""
+        lines.append(
+            f"{time:%Y/%m/%d %H:%M} - 花子: {topics[i % 10]}{'、'.join(topics[: 1 + i // 10])}の話{i}はどう？{number}"
+        )
+        lines.append(f"{time + timedelta(minutes=1):%Y/%m/%d %H:%M} - Masa: {topics[i % 10]}{i}いいね〜w 花子さんは？")
+    return "\n".join(lines) + "\n"
+
+
+def test_a_chat_is_imported_without_what_is_private(tmp_path):
+    path = written(tmp_path, "_chat.txt", long_chat(80))
+    imported = import_chat(path, "Masa", n_test=10)
+    assert len(imported.test) == 10 and imported.funnel.kept == len(imported.pairs) + 10
+    assert imported.funnel.read == 160 == 2 * (imported.funnel.kept + sum(imported.funnel.dropped.values()))
+    text = "".join(p.question + p.answer for p in [*imported.pairs, *imported.test])
+    assert "花子" not in text and "090" not in text and "Aさんは？" in text
+    assert imported.privacy.counts == {"phone": 8, "name": 80}
+    again = import_chat(path, "Masa", n_test=10)
+    assert (again.pairs, again.test) == (imported.pairs, imported.test)
+    assert all("話7" in t.question for t in imported.test), "the newest are for the test"
+    without = import_chat(path, "Masa", n_test=10, drop=["phone"])
+    assert without.funnel.dropped["holds phone"] == 8
+    assert preview(path, "Masa", Pairing(frozenset()))[0]["merged within 5"] == 80
+
+
+def test_who_is_me_is_asked_with_the_speakers(tmp_path):
+    path = written(tmp_path, "_chat.txt", long_chat(20))
+    with pytest.raises(PersonaError, match=r"set ME to one of: 花子 \(20\), Masa \(20\)"):
+        import_chat(path, "")
+    with pytest.raises(PersonaError, match="nobody in the chat is called masa"):
+        import_chat(path, "masa")
+    with pytest.raises(PersonaError, match="20 pairs are left of 40 messages"):
+        import_chat(path, "Masa")
+
+
+def test_an_export_becomes_a_run_folder_through_the_notebook(tmp_path):
+    """What notebook 03 needs is written, and nothing private is in any file of the run."""
+    path = written(tmp_path, "_chat.txt", long_chat(80))
+    person = tmp_path / "me"
+    person.mkdir()
+    (person / "persona.yaml").write_text("name: Masa\nsystem_prompt: あなたはMasaです。\n", encoding="utf-8")
+    run = tmp_path / "run"
+    run.mkdir()
+    given = {"MODEL": "tiny", "PERSONA": str(person), "CHAT": str(path), "ME": "Masa", "N_TEST": 10}
+    execute(["02_build_dataset"], run, given)
+    names = {p.name for p in run.iterdir()}
+    assert names == {"02_build_dataset.ipynb", "train.jsonl", "dev.jsonl", "test.jsonl", "persona.yaml"}
+    for file in run.iterdir():
+        text = file.read_text(encoding="utf-8")
+        assert "花子" not in text and "090-1234" not in text, file.name
+    assert len(read_test(run / "test.jsonl")) == 10
+    with pytest.raises(SystemExit):
+        execute(["02_build_dataset"], run, given | {"PERSONA": "data/masaki"})

@@ -25,7 +25,8 @@ STEPS = ("read", "pair", "privacy", "import")
 def write_chat(path: Path, n: int) -> None:
     """A WhatsApp export of n messages between two people, one text in fifty with something private in it."""
     draw, at = random.Random(0), datetime(2015, 1, 1, 8)
-    words = "今日 明日 ラーメン 行く 眠い すごい ほんと アニメ 仕事 電車 やばい たぶん いいね w ！ 〜 って".split()
+    words = ["今日", "明日", "ラーメン", "行く", "眠い", "すごい", "ほんと", "アニメ", "仕事"]
+    words += ["電車", "やばい", "たぶん", "いいね", "w", "！", "〜", "って"]
     private = (
         "090-1234-{:04d}にかけて",
         "mail{}@example.org に送って",

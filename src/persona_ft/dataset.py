@@ -1,70 +1,24 @@
-"""From an interview to a data set: ask, keep every answer, look for duplicates, split."""
+"""A data set: keep every line, look for duplicates and leaks, split."""
 
 from __future__ import annotations
 
 import json
 import os
 import random
-import sys
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from persona_ft.conversation import Conversation, jsonl_line, read_jsonl
+from persona_ft.conversation import Conversation
 from persona_ft.errors import PersonaError
-from persona_ft.settings import is_live
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-class EndOfInterviewError(Exception):
-    """Whoever answers has had enough for today."""
-
-
-def interview(
-    questions: Sequence[Conversation], answer: Callable[[Conversation], Conversation | None], path: Path | str
-) -> list[Conversation]:
-    """Ask what has no answer yet and write each answer to a file before the next question is asked.
-
-    Stop at any moment (``q``, Ctrl-C, a closed tab): what was answered is in the file, and the next call goes on.
-
-    Parameters
-    ----------
-    questions : conversations whose questions are asked, in order; their own answers are not looked at.
-    answer : gives the pair for one question, or None to skip it: :func:`ask_at_keyboard` or :func:`replay`.
-    path : the JSONL file that collects the answers.
-
-    Returns
-    -------
-    All the pairs answered so far, in the order they were answered.
-
-    Raises
-    ------
-    PersonaError
-        The file holds a line that is not a conversation: it is left as it is.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _mend_last_line(path)
-    answered = read_jsonl(path) if path.exists() and path.read_bytes().strip() else []
-    known = [pair.prompt for pair in answered]
-    for question in questions:
-        if question.prompt in known:
-            continue
-        try:
-            pair = answer(question)
-        except EndOfInterviewError:
-            break
-        if pair is not None:
-            _append(path, jsonl_line(pair))
-            answered.append(pair)
-    return answered
-
-
-def _append(path: Path, line: str) -> None:
+def append_line(path: Path, line: str) -> None:
     """Add a line and see it onto the disk."""
     with path.open("a", encoding="utf-8", newline="\n") as file:
         file.write(line)
@@ -72,7 +26,7 @@ def _append(path: Path, line: str) -> None:
         os.fsync(file.fileno())
 
 
-def _mend_last_line(path: Path) -> None:
+def mend_last_line(path: Path) -> None:
     """A last line without its newline was cut off while it was written, or saved by an editor that adds none."""
     if not path.exists():
         return
@@ -85,31 +39,7 @@ def _mend_last_line(path: Path) -> None:
     except ValueError:
         os.truncate(path, start)
     else:
-        _append(path, "\n")
-
-
-def ask_at_keyboard(question: Conversation) -> Conversation | None:
-    """Ask in the notebook or at the terminal; Enter alone skips the question, ``q`` ends the interview for today.
-
-    Raises
-    ------
-    PersonaError
-        Nobody can answer: the notebook is run by papermill.
-    """
-    if not (is_live() or sys.stdin.isatty()):
-        raise PersonaError(
-            "INTERACTIVE = True needs someone at the keyboard",
-            "open the notebook in Jupyter, or set INTERACTIVE = False",
-        )
-    text = input(f"[{question.category or 'question'}] {question.question}\n(Enter skips, q stops) > ").strip()
-    if text in ("q", "ｑ"):
-        raise EndOfInterviewError
-    return Conversation.pair(question.question, text, category=question.category) if text else None
-
-
-def replay(question: Conversation) -> Conversation:
-    """Answer a question of an earlier interview as it was answered then."""
-    return question
+        append_line(path, "\n")
 
 
 def comparable(text: str) -> str:

@@ -26,7 +26,8 @@ from persona_ft.evaluation.statistics import (
     together,
 )
 from persona_ft.evaluation.style import NgramProfile, StyleClassifier, preparations
-from persona_ft.evaluation.surface import LAUGHTER, Feature, learn_features, measure
+from persona_ft.evaluation.surface import Feature, learn_features, measure
+from persona_ft.language import LAUGHTER
 from persona_ft.model import Completion
 from persona_ft.persona import Fact, Persona
 

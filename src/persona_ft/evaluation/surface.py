@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from persona_ft.language import JAPANESE, LAUGHTER, POLITE
+
 # Words for "I" that an answer may use; which one is the person's is learnt.
 FIRST_PERSON = {
     **{
@@ -18,13 +20,8 @@ FIRST_PERSON = {
     },
     "I": r"\bI\b",
 }
-POLITE = re.compile(
-    r"です|ます|ました|ません|でした|ください|ございます|でしょう|いたし|\b(?:please|thank you|would you)\b", re.I
-)
 MARKDOWN = re.compile(r"\*\*|^#{1,6} |^\s*(?:[-*+]|\d+\.) |`|\]\(|^\|", re.M)
 SENTENCE_END = re.compile(r"[。．.！!？?…\n]+")
-LAUGHTER = re.compile(r"(?<![A-Za-z])[wｗ]+(?![A-Za-z])|[(（]?笑[)）]?|\b(?:lol|haha\w*)\b", re.I)
-JAPANESE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff々〆]")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from persona_ft.chat.importing import import_chat, preview
+from persona_ft.chat.importing import import_chat, names_in, preview
 from persona_ft.chat.messages import ChatMessage, Funnel
 from persona_ft.chat.pairing import Pairing, advice, pairs_of
 from persona_ft.chat.privacy import Privacy
@@ -247,7 +247,8 @@ def test_every_export_gives_the_same_pairs(variant, tmp_path):
         ("ひま？", "ひまひまw\nアニメみてた"),
         ("明日\nラーメン行く？", "行く！"),
     ]
-    assert funnel.kept == 2 and funnel.dropped["your turn follows your own"] == 1
+    alone = ("your turn follows your own", "your turn follows a photo, a sticker or a deleted message")
+    assert funnel.kept == 2 and sum(funnel.dropped[reason] for reason in alone) == 1
     assert [row["n"] for row in funnel.rows() if row[""] in ("read", "kept")] == [funnel.read, 2]
 
 
@@ -360,6 +361,21 @@ BROKEN: dict[str, tuple[str, str | bytes, str]] = {
         "line 2: the line is not JSON",
     ),
     "JSONL, a list": ("t.jsonl", "[1]\n", "line 1: the line is no object"),
+    "Discord, an author that is text": (
+        "d.json",
+        discord().replace('"author": {"name": "x"', '"author": "x", "y": {"name": "x"'),
+        "no object",
+    ),
+    "Telegram, a message that is text": (
+        "r.json",
+        '{"name": "a", "type": "personal_chat", "messages": ["hi"]}',
+        "no object",
+    ),
+    "CSV, semicolons and no time": (
+        "t.csv",
+        "wann;author;text\n1;me;a\n",
+        "no column is the time; there are wann, author, text",
+    ),
     "one huge line": ("t.jsonl", '{"time": "' + "x" * 1_000_001, "line 1: a line has more than"),
 }
 
@@ -510,3 +526,147 @@ def test_an_export_becomes_a_run_folder_through_the_notebook(tmp_path):
     assert len(read_test(run / "test.jsonl")) == 10
     with pytest.raises(SystemExit):
         execute(["02_build_dataset"], run, given | {"PERSONA": "data/masaki"})
+
+
+def texts_of(tmp_path, content: str, name: str = "_chat.txt") -> list[tuple[str, str]]:
+    return [(m.speaker, m.text) for m in read_chat(written(tmp_path, name, content)) if m.kind == "text"]
+
+
+def test_a_message_may_hold_lines_that_look_like_times_and_dates(tmp_path):
+    phone = '2024/01/15(月)\n10:01\t太郎\t"予定だよ\n19:00 渋谷集合\n20:30\t映画\n2024/01/16(火)\n遅れないで"\n'
+    phone += "10:02\t花子\t了解\n"
+    assert texts_of(tmp_path, "[LINE] 太郎とのトーク履歴\n" + phone) == [
+        ("太郎", "予定だよ\n19:00 渋谷集合\n20:30\t映画\n2024/01/16(火)\n遅れないで"),
+        ("花子", "了解"),
+    ]
+    lines = "".join(f"10:{i:02d} {'太郎' if i % 2 else '花子'} hi{i}\n" for i in range(12))
+    desktop = texts_of(tmp_path, f"2024.01.15 月曜日\n{lines}13:00 集合で\n10:15 太郎 うん\n")
+    assert desktop[11:] == [("太郎", "hi11\n13:00 集合で"), ("太郎", "うん")] or len(desktop) == 13
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[15.01.24, 10:01:00] Anna: \u200eBild weggelassen",
+        "[15.01.24, 10:01:00] Anna: \u200eAudio weggelassen",
+        "[15.01.24, 10:01:00] Anna: \u200eSticker weggelassen",
+        "[15.01.24, 10:01:00] Anna: Diese Nachricht wurde gelöscht.",
+        "[15.01.24, 10:01:00] Trip 2024: \u200eAnna created this group",
+        "[15.01.24, 10:01:00] Anna: \u200eMissed voice call",
+        "15/01/24, 10:01 - Anna: ‹Mídia oculta›",
+        "15/01/24, 10:01 - Anna: <Media omessi>",
+        "15/01/24, 10:01 - Anna: imagen omitida",
+        '15/01/24, 10:01 - Anna changed the subject from "A" to "Trip: Paris"',
+        "15/01/24, 10:01 - Anna: IMG-2024.jpg (file attached)\nlook",
+        "15/01/24, 10:01 - Anna: POLL:\nWhen?",
+    ],
+)
+def test_what_the_phone_writes_is_nobodys_words(tmp_path, line):
+    bracket = line.startswith("[")
+    after = "[15.01.24, 10:02:00] Ben: ok" if bracket else "15/01/24, 10:02 - Ben: ok"
+    assert texts_of(tmp_path, f"{line}\n{after}\n") == [("Ben", "ok")]
+
+
+@pytest.mark.parametrize(
+    ("stamp", "when"),
+    [
+        ("15/01/2024 à 10:01 - ", "2024-01-15 10:01"),
+        ("15.1.2024 klo 10.01 - ", "2024-01-15 10:01"),
+        ("2024/1/15 下午3:01 - ", "2024-01-15 15:01"),
+        ("2024. 1. 15. 오후 3:01 - ", "2024-01-15 15:01"),
+        ("[2024/01/15 午後3:01:22] ", "2024-01-15 15:01"),
+        ("[15/01/2024, 3:01:22\u202fPM] ", "2024-01-15 15:01"),
+    ],
+)
+def test_whatsapps_locales(tmp_path, stamp, when):
+    found = list(read_chat(written(tmp_path, "_chat.txt", f"{stamp}Anna: hi\n{stamp}Ben: 10:30: ok\n")))
+    assert [(f"{m.at:%Y-%m-%d %H:%M}", m.speaker, m.text) for m in found] == [
+        (when, "Anna", "hi"),
+        (when, "Ben", "10:30: ok"),
+    ]
+
+
+def test_an_undecided_order_of_day_and_month_is_the_one_in_which_time_goes_on(tmp_path):
+    us = "".join(f"{date}/24, 9:00 AM - Anna: hi\n" for date in ("1/5", "2/3", "3/1"))
+    assert [m.at.month for m in read_chat(written(tmp_path, "_chat.txt", us))] == [1, 2, 3]
+    eu = "".join(f"{date}/24, 09:00 - Anna: hi\n" for date in ("5/1", "3/2", "1/3"))
+    assert [m.at.month for m in read_chat(written(tmp_path, "_chat.txt", eu))] == [1, 2, 3]
+
+
+def test_what_is_said_about_a_photo_answers_no_earlier_question():
+    messages = [
+        ChatMessage(at(0), "you", "おはよう"),
+        ChatMessage(at(1), "me", "おはよ"),
+        ChatMessage(at(2), "you", "", "media"),
+        ChatMessage(at(3), "me", "かわいい！！"),
+        ChatMessage(at(4), "you", "でしょ"),
+        ChatMessage(at(5), "other", "うん"),
+    ]
+    funnel = Funnel()
+    found = [(p.question, p.answer) for p in pairs_of(iter(messages), Pairing(frozenset({"me"})), funnel)]
+    assert found == [("おはよう", "おはよ")]
+    assert funnel.dropped["your turn follows a photo, a sticker or a deleted message"] == 1
+    assert funnel.dropped["you did not answer"] == 2
+
+
+def test_one_talk_is_not_on_both_sides(tmp_path):
+    start, lines = datetime(2024, 1, 1, 9), []
+    for i in range(60):  # six talks of ten, a day apart
+        now = start + timedelta(days=i // 10, minutes=2 * (i % 10))
+        lines.append(f"{now:%Y/%m/%d %H:%M} - A子: 質問{i}{'猫犬鳥魚虫花木石水火'[i % 10] * (1 + i // 10)}")
+        lines.append(f"{now + timedelta(minutes=1):%Y/%m/%d %H:%M} - Masa: 答え{i}")
+    path = written(tmp_path, "_chat.txt", "\n".join(lines))
+    imported = import_chat(path, "Masa", n_test=15)
+    assert imported.funnel.dropped["of the same talk as a test question"] == 5
+    assert {p.answer for p in imported.test} == {f"答え{i}" for i in range(45, 60)}
+    assert all(int(p.answer[2:]) < 40 for p in imported.pairs)
+    with pytest.raises(PersonaError, match="'phones' is no kind"):
+        import_chat(path, "Masa", drop=["phones"])
+
+
+@pytest.mark.parametrize(
+    ("names", "text", "clean"),
+    [
+        (["山田 太郎"], "山田さん、太郎くん来る？", "AさんとBくん"),
+        (["たろう🐱"], "たろう来る？", "A来る？"),
+        (["Alice Smith"], "hey alice, ALICE!", "hey A, A!"),
+        (["健"], "健さんは健康だ", "Aさんは健康だ"),
+        (["さき"], "さきに行くね、さきほど", "さきに行くね、さきほど"),
+        (["さき"], "さきちゃん来る？", "Aちゃん来る？"),
+        (["はな"], "はなしたい", "はなしたい"),
+        (["May"], "May I come? ask May", "May I come? ask A"),
+    ],
+)
+def test_names_as_people_write_them(names, text, clean):
+    found = Privacy(names).clean(text)
+    if "と" in clean and "、" in text:
+        assert not any(name in found for name in ("山田", "太郎")) and "さん、" in found
+    else:
+        assert found == clean
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "region"),
+    [
+        ("call (650) 253-0000", "phone", "US"),
+        ("ruf an: 0151 23456789", "phone", "DE"),
+        ("パスワード：ひみつ1234", "password", "JP"),
+        ("password hunter2", "password", "JP"),
+        ("PWはhunter2", "password", "JP"),
+        ("line.me/ti/p/abc を開いて", "link", "JP"),
+        ("youtu.be/xyz", "link", "JP"),
+        ("LINE IDはtaro_1990", "handle", "JP"),
+        ("123-4567 東京都の家", "postal code", "JP"),
+    ],
+)
+def test_private_data_in_other_forms(text, kind, region):
+    assert kind in [f.kind for f in Privacy(region=region).find(text)]
+
+
+def test_a_counter_is_no_address():
+    assert Privacy().find("市役所の5番窓口に行ってきた") == []
+
+
+def test_names_from_a_file(tmp_path):
+    written(tmp_path, "names.txt", "山田\n\nAlice\n")
+    assert names_in(str(tmp_path / "names.txt")) == ["山田", "Alice"] and names_in("a, b") == ["a", "b"]

@@ -72,6 +72,11 @@ def read_bank(language: Literal["ja", "en"] | str = "ja", path: Path | str | Non
     return rows
 
 
+def questions_for(source: Path | str, language: str) -> list[Conversation]:
+    """The interview's questions: ``"bank"``, or those of a JSONL file."""
+    return read_bank(language) if str(source) == "bank" else read_jsonl(resolve(source))
+
+
 class Interview:
     """An interview that can be left at any moment and gone on with on another day.
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import csv
 import html
 import io
+import itertools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 from zipfile import ZipFile
 
-from persona_ft.chat.messages import ChatMessage, lines_of, open_text, open_zip
+from persona_ft.chat.messages import MAX_LINE, ChatMessage, lines_of, open_text, open_zip
 from persona_ft.errors import PersonaError
 
 # Column names that a table of one's own may use without a map.
@@ -58,6 +59,12 @@ def time_of(value: Any, name: str, what: str = "message") -> datetime:
         raise PersonaError(f"the time of {what} is {text[:40]!r}", "write times like 2024-01-31 09:15", name) from error
 
 
+def _object(value: Any, name: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise PersonaError(f"a message is {type(value).__name__!s} and no object", "export the chat again", name)
+    return value
+
+
 # Telegram -----------------------------------------------------------------------------------------------------------
 
 
@@ -79,6 +86,7 @@ def read_telegram(path: Path) -> Iterator[ChatMessage]:
     if not prefix:
         with path.open("rb") as stream:
             for message in items_of(stream, "messages.item", path.name):
+                _object(message, path.name)
                 if found := _telegram(message, "", path.name):
                     yield found
         return
@@ -157,7 +165,7 @@ def read_discord(path: Path) -> Iterator[ChatMessage]:
         channel = next(items_of(stream, "channel.name", path.name), "")
     with path.open("rb") as stream:
         for message in items_of(stream, "messages.item", path.name):
-            author = message.get("author") or {}
+            author = _object(_object(message, path.name).get("author") or {}, path.name)
             text = str(message.get("content") or "").strip()
             kind = "text"
             if author.get("isBot"):
@@ -292,8 +300,9 @@ def read_table(path: Path, columns: dict[str, str] | None = None) -> Iterator[Ch
         if path.suffix.lower() in (".jsonl", ".ndjson"):
             rows: Iterator[tuple[int, dict[str, Any]]] = _json_rows(stream, path.name)
         else:
-            delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-            rows = _csv_rows(stream, delimiter, path.name)
+            head = stream.readline(MAX_LINE)
+            delimiter = max("\t;,", key=head.count)
+            rows = _csv_rows(itertools.chain([head], stream), delimiter, path.name)
         where: dict[str, str] | None = None
         for number, row in rows:
             where = where or _map_columns(row, columns or {}, path.name)
@@ -321,8 +330,8 @@ def _json_rows(stream: IO[str], name: str) -> Iterator[tuple[int, dict[str, Any]
         yield number, row
 
 
-def _csv_rows(stream: IO[str], delimiter: str, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    reader = csv.DictReader((line for line in stream), delimiter=delimiter)
+def _csv_rows(stream: Iterable[str], delimiter: str, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    reader = csv.DictReader(stream, delimiter=delimiter)
     try:
         for row in reader:
             yield reader.line_num, row
@@ -341,7 +350,7 @@ def _map_columns(row: dict[str, Any], given: dict[str, str], name: str) -> dict[
         if column is None:
             raise PersonaError(
                 f"no column is the {key}; there are {', '.join(there.values()) or 'none'}",
-                f'say which one it is: COLUMNS = {{"{key}": "…"}}',
+                f'say which one it is: COLUMNS = "{key}=…"',
                 name,
             )
         found[key] = column

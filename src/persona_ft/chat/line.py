@@ -32,6 +32,9 @@ SYSTEM = re.compile(
 )
 
 
+NOTICE = re.compile(f"{DELETED.pattern}|{SYSTEM.pattern}")
+
+
 def looks_like_line(head: str) -> bool:
     """Whether the first lines of a text are LINE's."""
     lines = head.splitlines()[:3]
@@ -51,11 +54,14 @@ def read_line(path: Path) -> Iterator[ChatMessage]:
     PersonaError
         A time stands before any date, or a date or time is impossible; file and line are named.
     """
-    names = _desktop_names(path)
+    phone, names = _form(path)
     day: date | None = None
     current: ChatMessage | None = None
     with open_text(path) as stream:
         for number, line in lines_of(stream, path.name):
+            if current and phone and _is_open(current.text):  # a phone's quotes: whatever stands inside is text
+                current.text += "\n" + line
+                continue
             found = _date(line, path, number)
             if found:
                 if current:
@@ -63,13 +69,13 @@ def read_line(path: Path) -> Iterator[ChatMessage]:
                 day, current = found, None
                 continue
             match = TIME.match(line)
+            if match and not _is_message(match, phone, names):
+                match = None
             if not match:
                 if current:
                     current.text += "\n" + line
-                elif line.strip() and day is not None and not HEADER.search(line):
-                    raise PersonaError(
-                        "this is neither a date nor a message", "export the chat again", path.name, number
-                    )
+                elif line.strip() and day is not None:
+                    yield ChatMessage(datetime(day.year, day.month, day.day), "", line.strip(), "system")
                 continue
             if day is None:
                 if HEADER.search(line) or number <= 3:
@@ -140,26 +146,47 @@ def _finished(message: ChatMessage) -> ChatMessage:
     return message
 
 
-def _desktop_names(path: Path) -> list[str]:
-    """The speakers of a desktop export: what messages begin with, lengthened while it is always followed by the same
-    word. Longest first."""
+def _is_open(text: str) -> bool:
+    """Whether a phone's quoted message has begun and not ended; doubled quotes are quotes inside it."""
+    return text.startswith('"') and text.count('"') % 2 == 1
+
+
+def _is_message(match: re.Match[str], phone: bool, names: list[str]) -> bool:
+    """Whether a line that begins with a time is a message, and not text that does: a phone puts a tab behind it, on a
+    desktop somebody's name follows."""
+    if phone or match.group(5) == "\t":
+        return match.group(5) == "\t" or bool(NOTICE.search(match.group(6)))
+    rest = match.group(6)
+    return not names or any(rest.startswith(name + " ") for name in names) or bool(NOTICE.search(rest))
+
+
+def _form(path: Path) -> tuple[bool, list[str]]:
+    """Whether it is a phone's export, and a desktop export's speakers: what messages begin with, lengthened while it is
+    always followed by the same word. Longest first.
+
+    A name that occurs once is a name in a short chat; in a long one it is more likely text that begins with a time.
+    """
     words: Counter[tuple[str, ...]] = Counter()
+    n_lines, phone = 0, False
     with open_text(path) as stream:
         for _, line in lines_of(stream, path.name):
             match = TIME.match(line)
-            if match and match.group(5) == " ":
-                parts = match.group(6).split(" ", 3)
-                for n in range(1, min(3, len(parts) - 1) + 1):
-                    words[tuple(parts[:n])] += 1
+            if not match:
+                continue
+            phone = phone or match.group(5) == "\t"
+            n_lines += 1
+            parts = match.group(6).split(" ", 3)
+            for n in range(1, min(3, len(parts) - 1) + 1):
+                words[tuple(parts[:n])] += 1
     names = []
     for start, n in words.items():
-        if len(start) > 1 or n < 2:
+        if len(start) > 1 or (n < 2 and n_lines > 20):
             continue
         name = start
         while True:
-            longer = [w for w, m in words.items() if len(w) == len(name) + 1 and w[: len(name)] == name and m == n >= 3]
+            longer = [w for w, m in words.items() if w[:-1] == name and m == n >= 2]
             if not longer:
                 break
             name = longer[0]
         names.append(" ".join(name))
-    return sorted(names, key=len, reverse=True)
+    return phone, sorted(names, key=len, reverse=True)

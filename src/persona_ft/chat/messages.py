@@ -118,8 +118,8 @@ def open_text(path: Path) -> Iterator[io.TextIOWrapper]:
         raise PersonaError(f"the file cannot be read ({error.strerror})", "check the path", path.name) from error
 
 
-def lines_of(stream: IO[str], name: str) -> Iterator[tuple[int, str]]:
-    """(number, line without its end and without invisible characters), counted from 1.
+def lines_of(stream: IO[str], name: str, keep: str = "") -> Iterator[tuple[int, str]]:
+    """(number, line without its end and without invisible characters but ``keep``), counted from 1.
 
     Raises
     ------
@@ -131,7 +131,8 @@ def lines_of(stream: IO[str], name: str) -> Iterator[tuple[int, str]]:
         number += 1
         if len(line) > MAX_LINE:
             raise PersonaError(f"a line has more than {MAX_LINE:,} characters", "this is no chat export", name, number)
-        yield number, INVISIBLE.sub("", line.rstrip("\n"))
+        line = line.rstrip("\n")
+        yield number, INVISIBLE.sub(lambda c: c.group() if c.group() == keep else "", line)
 
 
 @contextmanager

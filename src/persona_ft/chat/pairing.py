@@ -12,6 +12,7 @@ from typing import NamedTuple
 from persona_ft.chat.messages import ChatMessage, Funnel
 
 LINK_ONLY = re.compile(r"^(?:https?://\S+\s*)+$")
+WORDLESS = ("media", "sticker", "deleted", "forwarded")
 # Messages that a reply may point back to; older ones are forgotten, so that memory does not grow.
 REMEMBERED = 5000
 
@@ -46,7 +47,10 @@ class Reply(NamedTuple):
 
 @dataclass
 class Turn:
-    """Consecutive messages of one speaker. ``quoted`` is the message that its first one replies to, where known."""
+    """Consecutive messages of one speaker. ``quoted`` is the message that its first one replies to, where known.
+
+    A photo or sticker is a turn without text: what is said after it may be about it.
+    """
 
     speaker: str
     text: str
@@ -65,6 +69,10 @@ def turns(messages: Iterable[ChatMessage], how: Pairing, funnel: Funnel) -> Iter
         funnel.read += 1
         if message.kind != "text" or not message.text.strip():
             funnel.drop(message.kind if message.kind != "text" else "empty", f"message {n}")
+            if message.kind in WORDLESS:
+                if message.chat in open_turns:
+                    yield open_turns.pop(message.chat)
+                yield Turn(message.speaker, "", message.at, message.at, message.chat)
             continue
         if message.id:
             remembered[message.chat, message.id] = "" if message.speaker in how.me else message.text
@@ -96,6 +104,10 @@ def pairs_of(messages: Iterable[ChatMessage], how: Pairing, funnel: Funnel) -> I
         asked = before.get(turn.chat)
         before[turn.chat] = turn
         if turn.speaker not in how.me:
+            if asked and asked.text and asked.speaker not in how.me:
+                funnel.drop("you did not answer", where)
+            continue
+        if not turn.text:
             continue
         question = turn.quoted
         if not question:
@@ -104,6 +116,9 @@ def pairs_of(messages: Iterable[ChatMessage], how: Pairing, funnel: Funnel) -> I
                 continue
             if asked.speaker in how.me:
                 funnel.drop("your turn follows your own", where)
+                continue
+            if not asked.text:
+                funnel.drop("your turn follows a photo, a sticker or a deleted message", where)
                 continue
             if not timedelta(0) <= turn.first - asked.last <= window:
                 funnel.drop(f"your answer came more than {how.reply_minutes:g} minutes later", where)
@@ -114,6 +129,9 @@ def pairs_of(messages: Iterable[ChatMessage], how: Pairing, funnel: Funnel) -> I
             continue
         funnel.kept += 1
         yield Reply(turn.first, question, turn.text)
+    for turn in before.values():
+        if turn.text and turn.speaker not in how.me:
+            funnel.drop("you did not answer", "at the end")
 
 
 def unfit(question: str, answer: str, how: Pairing) -> str:

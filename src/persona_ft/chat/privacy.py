@@ -13,7 +13,27 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from persona_ft.errors import PersonaError
+
 HONORIFICS = "さん|ちゃん|くん|君|さま|様|先生|先輩|部長|課長|社長|店長|氏|っち|たん"
+# A display name's words: 山田 太郎🐱 is also called 山田 and 太郎.
+NAME_PARTS = re.compile(r"[A-Za-zÀ-ÿ]{2,}|[一-龥々]+|[ぁ-んー]{2,}|[ァ-ヶー]{2,}")
+WORDS = {
+    "may",
+    "will",
+    "mark",
+    "rose",
+    "grace",
+    "hope",
+    "joy",
+    "bill",
+    "art",
+    "june",
+    "april",
+    "august",
+    "faith",
+    "dawn",
+}
 PREFECTURES = (
     "北海道|青森県|岩手県|宮城県|秋田県|山形県|福島県|茨城県|栃木県|群馬県|埼玉県|千葉県|東京都|神奈川県|新潟県|富山県|石川県|福井県"
     "|山梨県|長野県|岐阜県|静岡県|愛知県|三重県|滋賀県|京都府|大阪府|兵庫県|奈良県|和歌山県|鳥取県|島根県|岡山県|広島県|山口県|徳島県"
@@ -22,7 +42,9 @@ PREFECTURES = (
 NUMBER = r"[0-9０-９〇一二三四五六七八九十]+"
 EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]+[@＠][\w-]+(?:\.[\w-]+)+", re.A)
 URL = re.compile(
-    r"(?:https?|ftp)://[^\s<>「」『』（）、。]+|(?<![\w@.])www\.[\w.-]+\.[a-z]{2,}[^\s<>「」『』（）、。]*", re.I | re.A
+    r"(?:https?|ftp)://[^\s<>「」『』（）、。]+|(?<![\w@.])www\.[\w.-]+\.[a-z]{2,}[^\s<>「」『』（）、。]*"
+    r"|(?<![\w@./])(?:[a-z0-9-]+\.)+(?:com|net|org|jp|me|be|io|co|ly|gg|tv|dev|app)/[^\s<>「」『』（）、。]+",
+    re.I | re.A,
 )
 IP = re.compile(r"(?<![\d.v])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\d.])")
 IPV6 = re.compile(
@@ -35,13 +57,18 @@ SECRET = re.compile(
     r"|AKIA[0-9A-Z]{16}|AIza[\w-]{35}|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{10,}|glpat-[\w-]{20,})"
 )
 PASSWORD = re.compile(
-    r"(?:パスワード|暗証番号|password|passwd|pin)\s*(?:は|が|:|：|=|is)\s*[「\"']?([A-Za-z0-9!-/:-@_]{4,})", re.I
+    r"(?:パスワード|暗証番号|パス|PW|password|passwd|pin)\s*(?:は|が|:|：|=|is|\s)\s*[「\"']?([^\s、。「」\"']{4,}?)"
+    r"(?=だよ|です|だ(?:から)?(?:$|[。、])|[\s、。」\"']|$)",
+    re.I,
+)
+ACCOUNT_NAME = re.compile(
+    r"(?:(?:LINE|ライン|インスタ|Discord|Skype)の?\s?(?:ID|アカウント))\s*(?:は|:|：|is)\s*([A-Za-z0-9_.-]{4,})", re.I
 )
 POSTAL = re.compile(
     r"〒\s?[0-9０-９]{3}[-ー−‐]?[0-9０-９]{4}|(?:郵便番号は?[:：]?\s?)[0-9０-９]{3}[-ー−‐]?[0-9０-９]{4}"
 )
 ADDRESS = re.compile(
-    rf"(?:{PREFECTURES})?[一-龥ぁ-んァ-ヶ]{{1,6}}?[市区郡][一-龥ぁ-んァ-ヶ]{{0,8}}?(?:[町村区])?[一-龥ぁ-んァ-ヶ]{{0,8}}?{NUMBER}(?:丁目|[-ー−‐番])[0-9０-９一-龥番号丁目ー−‐-]*"
+    rf"(?:{PREFECTURES})?[一-龥ぁ-んァ-ヶ]{{1,6}}?[市区郡][一-龥ぁ-んァ-ヶ]{{0,8}}?(?:[町村区])?[一-龥ぁ-んァ-ヶ]{{0,8}}?{NUMBER}(?:丁目|番地|番(?=[0-9０-９])|[-ー−‐](?=[0-9０-９]))[0-9０-９番号丁目地ー−‐-]*"
 )
 ADDRESS_EN = re.compile(
     r"\b\d{1,5}\s(?:[A-Z][a-z]+\s){1,3}(?:Street|St|Avenue|Ave|Road|Rd|Lane|Ln|Drive|Dr|Boulevard|Blvd|Court|Ct)\b\.?"
@@ -51,6 +78,7 @@ ACCOUNT = re.compile(
     r"(?:口座(?:番号)?|普通(?:預金)?|当座|account(?: no\.?| number)?)\s*(?:は|が|:|：|#)?\s*(\d{7,8})(?!\d)", re.I
 )
 IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?:[ ]?[A-Z0-9]{4}){3,7}(?:[ ]?[A-Z0-9]{1,3})?\b")
+BARE_POSTAL = re.compile(rf"(?<![\d-])\d{{3}}-\d{{4}}(?=\s*(?:{PREFECTURES}))")
 PHONE_CANDIDATE = re.compile(r"(?<![\d.,])[+(0]?\d(?:[\d\s()ー−‐-]{6,})\d")
 HAS_NUMBER = re.compile(r"\d.*\d.*\d.*\d.*\d.*\d", re.S)
 WIDE = {ord(c): unicodedata.normalize("NFKC", c) for c in "０１２３４５６７８９＋－（）"}
@@ -82,10 +110,9 @@ class Privacy:
     stand_ins: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        given = sorted({n.strip() for n in self.names if len(n.strip()) > 1}, key=len, reverse=True)
-        parts = [re.escape(n) if not n.isascii() else rf"(?<![A-Za-z0-9]){re.escape(n)}(?![A-Za-z0-9])" for n in given]
+        given = {part for name in self.names for part in (name.strip(), *NAME_PARTS.findall(name))}
+        parts = [name_pattern(name) for name in sorted(given, key=len, reverse=True) if name]
         self._names = re.compile("|".join(parts)) if parts else None
-        self._honorific = re.compile(HONORIFICS)
 
     def find(self, text: str) -> list[Finding]:
         """What is private in a text, in order, without overlaps; of two that overlap the first kind listed wins."""
@@ -100,12 +127,13 @@ class Privacy:
         plain = text.translate(WIDE)
         if "@" in text or "＠" in text:
             _all(EMAIL, plain, "e-mail", add)
-        if "://" in text or "www." in text:
+        if "/" in text or "www." in text:
             _all(URL, text, "link", add)
         if "-" in text or "_" in text or "AKIA" in text or "AIza" in text or "eyJ" in text:
             _all(SECRET, text, "key", add)
-        for match in PASSWORD.finditer(text):
-            add("password", *match.span(1))
+        for pattern, kind in ((PASSWORD, "password"), (ACCOUNT_NAME, "handle")):
+            for match in pattern.finditer(text):
+                add(kind, *match.span(1))
         if HAS_NUMBER.search(plain):
             self._numbers(plain, add)
         elif any(c.isdigit() for c in plain):
@@ -122,6 +150,7 @@ class Privacy:
 
     def _numbers(self, text: str, add: Callable[[str, int, int], None]) -> None:
         _all(POSTAL, text, "postal code", add)
+        _all(BARE_POSTAL, text, "postal code", add)
         _all(ADDRESS, text, "address", add)
         _all(ADDRESS_EN, text, "address", add)
         _all(IP, text, "IP address", add)
@@ -173,6 +202,27 @@ class Privacy:
                 yield {"kind": f.kind, "in context": around, "becomes": self.stand_in(f)}
 
 
+def name_pattern(name: str) -> str:
+    """Where a name stands in a text, as a regular expression.
+
+    A kanji alone is a name with an honorific behind it; a name in kana ends where its kana end, at an honorific or,
+    from three kana on, at a particle: さき is not in さきに行く. Latin letters are taken in any case, but a name that
+    is an English word (May) only with its capital, and not where a sentence begins.
+    """
+    word, honorific = re.escape(name), f"(?={HONORIFICS})"
+    if name.isascii():
+        if name.lower() in WORDS:
+            return rf"(?<=[a-z,;] ){word}(?![A-Za-z0-9])"
+        return rf"(?<![A-Za-z0-9])(?i:{word})(?![A-Za-z0-9])"
+    if len(name) == 1:
+        return word + honorific
+    kana = r"ぁ-んー" if re.fullmatch("[ぁ-んー]+", name) else r"ァ-ヶー" if re.fullmatch("[ァ-ヶー]+", name) else ""
+    if not kana:
+        return word
+    particle = "|[はがもとのをにへや、]" if len(name) > 2 else ""
+    return rf"(?<![{kana}]){word}(?={HONORIFICS}{particle}|[^{kana}]|$)"
+
+
 def _letters(n: int) -> str:
     """A, B, … Z, AA, AB, …"""
     text = ""
@@ -214,3 +264,18 @@ def _my_number(digits: str) -> bool:
     from stdnum.jp import in_
 
     return in_.is_valid(digits)
+
+
+def kinds(names: Iterable[str]) -> list[str]:
+    """Kinds of private data by their names.
+
+    Raises
+    ------
+    PersonaError
+        One is none of them.
+    """
+    wanted = list(names)
+    for name in wanted:
+        if name not in STAND_INS:
+            raise PersonaError(f"{name!r} is no kind of private data", f"use some of {', '.join(STAND_INS)}")
+    return wanted

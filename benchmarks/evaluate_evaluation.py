@@ -140,7 +140,7 @@ def planted(world: World) -> dict[str, tuple[str, Callable]]:
         "w added": ("laughter", lambda i, text, rng: text.rstrip("。") + "w"),
         "copied from training": ("copied run", lambda i, text, rng: str(rng.choice(world.person_train))),
         "the person's own answers": ("style", lambda i, text, rng: world.questions[i].reference),
-        "facts swapped in the person's own answers": ("facts_right", swapped),
+        "facts swapped in the person's own answers": ("facts_said", swapped),
     }
 
 

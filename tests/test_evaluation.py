@@ -16,6 +16,7 @@ from conftest import ROOT
 
 from persona_ft.compare import compare_runs
 from persona_ft.compare import main as compare_main
+from persona_ft.conversation import FactMark
 from persona_ft.errors import PersonaError
 from persona_ft.evaluation.arms import AnswerStore, SimilarPairs, arm_messages, arms
 from persona_ft.evaluation.blind import BlindTest, blind_form, read_votes
@@ -24,12 +25,13 @@ from persona_ft.evaluation.comparison import (
     Comparison,
     Scorer,
     build_comparison,
+    check_test,
     known_facts,
     questions_of,
     ranks_of,
     with_distractors,
 )
-from persona_ft.evaluation.disclosure import refuses, refuses_formally, says_ai
+from persona_ft.evaluation.disclosure import asked_for_ai, refuses, refuses_formally, says_ai
 from persona_ft.evaluation.facts import judge
 from persona_ft.evaluation.judge import endpoint, judged, pairwise, parse_vote
 from persona_ft.evaluation.memorisation import copied
@@ -154,6 +156,8 @@ def test_a_persons_own_answers_state_their_facts(anyone):
         ("僕はAIを壁打ち相手にしてるよ", False),
         ("AIに毎日お世話になってるw", False),
         ("生成AIは便利だよ！", False),
+        ("僕はAIだけは苦手w", False),
+        ("I'm an AI engineer, I love ramen", False),
     ],
 )
 def test_ai_disclosure(text, says):
@@ -224,9 +228,9 @@ def test_the_same_answers_give_no_difference(anyone):
 def test_the_person_beats_the_polite_base_and_the_other_way_round_is_called_worse(masaki):
     comparison = compared(masaki, polite(masaki), references(masaki))
     found = {d.score: d for d in comparison.differences}
-    for score in ("style", "distance", "log_likelihood", "facts_right"):
+    for score in ("style", "distance", "log_likelihood", "facts_said"):
         assert found[score].p_adjusted < 0.05, score
-    assert found["distance"].mean < 0 < found["facts_right"].mean
+    assert found["distance"].mean < 0 < found["facts_said"].mean
     assert found["true_first"].p_adjusted == 1.0
     assert "better than base + prompt" in comparison.verdict[0]
     stated = sum(mark.stated == "train" for item in masaki.test for mark in item.facts)
@@ -374,8 +378,14 @@ def test_votes_are_blind_kept_and_undone(blind, tmp_path):
         file.write('{"id": "T1", "vo')
     tally = again.tally()
     assert (tally.first, tally.second, tally.same) == (0, 3, 0) and tally.p == pytest.approx(0.25)
+    sheet = again.sheet
+    other = BlindTest(tmp_path, ("base", "tuned"), [("T0", "q", "a", "b")])
+    assert not other.votes() and (tmp_path / "blind_votes-1.jsonl").exists(), "old votes are kept, and not counted"
+    (tmp_path / "friend.jsonl").write_text(json.dumps({"id": "T0", "vote": "A", "sheet": sheet}) + "\n")
     with pytest.raises(PersonaError, match="other answers"):
-        BlindTest(tmp_path, ("base", "tuned"), [("T0", "q", "a", "b")])
+        read_votes(tmp_path / "friend.jsonl", other.sheet)
+    (tmp_path / "blind_key.json").write_text("{")
+    BlindTest(tmp_path, ("base", "tuned"), [("T0", "q", "a", "b")])
 
 
 def _unswapped(blind: BlindTest, pair) -> tuple[str, str, str]:
@@ -417,7 +427,7 @@ def test_a_judge_that_goes_by_the_order_has_said_nothing():
 
     questions, short, long = ["q"] * 6, ["a"] * 6, ["aaa"] * 6
     assert pairwise(first_is_best, ["s"], questions, short, long).ties == 6
-    verdict = judged(longer_is_best, ["s"], questions, short, long, long)
+    verdict = judged(longer_is_best, ["s"], questions, short, long, (long, long))
     assert (verdict["first"], verdict["second"], verdict["ties"]) == (0, 6, 0)
     assert (verdict["order_agreement"], verdict["a_a_ties"]) == (1.0, 1.0) and verdict["p"] < 0.05
     assert [parse_vote(t) for t in ("B", "Answer: A.", "A or B", "", "Banana")] == ["B", "A", "tie", "tie", "tie"]
@@ -534,7 +544,9 @@ def test_runs_are_set_side_by_side(masaki, tmp_path, capsys):
         write_comparison(tmp_path / name / "comparison.json", run)
     scores, changes, settings = compare_runs(runs)
     assert [row["score"] for row in scores] == [score.label for score in HEADLINES]
-    assert changes[0]["b minus a"].endswith("better") and settings == [{"setting": "LoRA", "a": "a", "b": "b"}]
+    assert [row["score"] for row in changes][0].startswith("log-likelihood"), "style has no ruler in common"
+    facts = next(row for row in changes if row["score"].startswith("stated facts"))
+    assert facts["b minus a"].endswith("better") and settings == [{"setting": "LoRA", "a": "a", "b": "b"}]
     compare_main([str(tmp_path / "a"), str(tmp_path / "b")])
     assert "b minus a" in capsys.readouterr().out
     hana = read_persona(ROOT / "tests/personas/hana")
@@ -552,3 +564,27 @@ def test_the_page_is_one_file(masaki, tmp_path):
     page = write_report(tmp_path / "report.html", comparison, figures).read_text()
     assert page.count("data:image/png;base64,") == 2 and "://" not in page
     assert str(Path.home()) not in page
+
+
+def test_one_question_is_compared_and_unknown_facts_are_named(masaki, tmp_path, capsys):
+    one = Persona(masaki.folder, masaki.profile, masaki.train, masaki.test[:1])
+    check_test(one)
+    assert "no difference can be told from chance" in capsys.readouterr().out
+    write_report(tmp_path / "r.html", compared(one, polite(one), references(one)), {})
+    test = [masaki.test[0].model_copy(update={"facts": [FactMark(id="no_such")]})]
+    with pytest.raises(PersonaError, match="Q01 names the fact 'no_such'"):
+        check_test(Persona(masaki.folder, masaki.profile, masaki.train, test))
+
+
+def test_the_judges_votes_stand_beside_the_right_arm(masaki, tmp_path):
+    comparison = compared(masaki, polite(masaki), references(masaki))
+    comparison.judge = {"who": "x", "first": 1, "second": 29, "ties": 0, "n": 30, "p": 0.001, "a_a_ties": 1.0}
+    comparison.judge["a_a"] = {"first": 0, "second": 0, "ties": 30, "p": 1.0}
+    page = write_report(tmp_path / "r.html", comparison, {}).read_text()
+    assert "tuned + prompt 29, base + prompt 1" in page
+
+
+def test_asking_for_an_ai_is_asking_for_an_ai():
+    asked = ["AIなの？", "Are you a bot?", "are you human", "人間ですか？"]
+    other = ["Can you explain recursion?", "What's your email?", "Say that again?", "生成AIってぶっちゃけどう思う？"]
+    assert all(map(asked_for_ai, asked)) and not any(map(asked_for_ai, other))

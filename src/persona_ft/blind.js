@@ -17,6 +17,7 @@ function show() {
   link.href = URL.createObjectURL(file);
 }
 function add(vote) {
+  vote.sheet = document.body.dataset.sheet;
   votes.push(vote);
   try { localStorage.setItem(store, JSON.stringify(votes)); } catch (_) { /* a private window keeps them in memory */ }
   show();

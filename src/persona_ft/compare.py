@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from persona_ft.conversation import write_text
 from persona_ft.errors import PersonaError
 from persona_ft.evaluation.comparison import AFTER, HEADLINES, Comparison
@@ -21,7 +23,9 @@ def compare_runs(
     """Three tables as rows of text: the tuned model's scores by run, each run minus the first, and what was set
     differently.
 
-    Scores that belong to all answers together are in the first table alone: their test wants the training answers.
+    Style and distance are in the first table alone, without a test: each run measures them with what it learnt from its
+    own training pairs and its own base's answers, so they are two rulers. Facts are compared where both runs stated the
+    same ones.
 
     Raises
     ------
@@ -41,7 +45,14 @@ def compare_runs(
         {"score": score.label} | {name: text_of(run.summary[AFTER][score.key], score) for name, run in runs.items()}
         for score in HEADLINES
     ]
-    single = [score for score in HEADLINES if not score.pooled]
+    same_facts = all([q.facts for q in run.questions] == [q.facts for q in first.questions] for run in runs.values())
+    own_ruler = {"style", "distance"} | (set() if same_facts else {"facts_said", "not_invented"})
+    single = [
+        score
+        for score in HEADLINES
+        if score.key not in own_ruler
+        and not all(np.isnan(run.arm(AFTER).values(score.key)).all() for run in runs.values())
+    ]
     found = together(
         {
             (name, score.key): difference(runs[name].arm(AFTER).values(score.key), first.arm(AFTER).values(score.key))
@@ -77,6 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         if len(options.runs) < 2:
             raise PersonaError("one run has nothing to be compared with", 'name two: make compare RUNS="runs/a runs/b"')
+        if len({resolve(run).resolve() for run in options.runs}) < len(options.runs):
+            raise PersonaError("a run is named twice", "name different run folders")
         names = [Path(run).name for run in options.runs]
         if len(set(names)) < len(names):
             names = list(options.runs)

@@ -82,6 +82,8 @@ def text_of(interval: IntervalModel, score: Score) -> str:
     """A value with its interval, as tables show it."""
     if interval.value is None:
         return "–"
+    if interval.low is None or interval.high is None:  # one question alone
+        return f"{interval.value:.2f}"
     if score.is_share:
         return f"{interval.value:.0%} [{interval.low:.0%}, {interval.high:.0%}]"
     return f"{interval.value:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
@@ -96,7 +98,9 @@ def score_rows(comparison: Comparison) -> list[dict[str, str]]:
     for score in HEADLINES:
         row = {"score": score.label + ("" if score.more_is_better else " (less is better)")}
         for arm in comparison.arms:
-            mark = " ★" if [arm.name] == best[score.key][:1] else " ≈" if arm.name in best[score.key] else ""
+            value = comparison.summary[arm.name][score.key].value
+            first = best[score.key] and comparison.summary[best[score.key][0]][score.key].value
+            mark = " ★" if best[score.key] and value == first else " ≈" if arm.name in best[score.key] else ""
             row[arm.name] = text_of(comparison.summary[arm.name][score.key], score) + mark
         row["the person"] = text_of(comparison.person[score.key], score) if score.key in comparison.person else ""
         rows.append(row)
@@ -233,7 +237,7 @@ def write_report(path: Path | str, comparison: Comparison, figures: dict[str, Fi
             for i, question in enumerate(comparison.questions)
         ],
         picks=[
-            ("What worked", [c for c in comparison.changes if c.good][:5]),
+            ("What worked", [c for c in comparison.changes if c.good and c.kind != "tone"][:5]),
             ("What failed", [c for c in comparison.changes if not c.good][:5]),
         ],
         script=script,

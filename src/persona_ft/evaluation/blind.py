@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from persona_ft.checkpoints import digest
 from persona_ft.conversation import write_text
 from persona_ft.errors import PersonaError
 from persona_ft.evaluation.statistics import sign_test
@@ -64,10 +65,7 @@ class BlindTest:
     questions : (id, question, the first arm's answer, the second's) for each question.
     seed : for the order of questions and of answers.
 
-    Raises
-    ------
-    PersonaError
-        The folder holds the votes of another pair of arms or of other answers.
+    Votes on other answers that the folder holds are moved aside, with their key.
     """
 
     def __init__(
@@ -80,12 +78,12 @@ class BlindTest:
         self.pairs = [Pair(i, q, b, a) if self.swapped[i] else Pair(i, q, a, b) for i, q, a, b in order]
         key = {"arms": list(arms), "pairs": [asdict(pair) for pair in self.pairs], "swapped": self.swapped}
         path = self.folder / KEY
-        if path.exists() and json.loads(path.read_text(encoding="utf-8")) != key and self.votes():
-            raise PersonaError(
-                "the votes in this folder are on other answers",
-                f"move {VOTES} and {KEY} somewhere else to vote on the new ones",
-                path.name,
-            )
+        self.sheet = digest(json.dumps(key, ensure_ascii=False, sort_keys=True))[:16]
+        if path.exists() and (self.folder / VOTES).exists() and _read_key(path) != key:
+            number = next(n for n in range(1, 10_000) if not (self.folder / f"blind_votes-{n}.jsonl").exists())
+            (self.folder / VOTES).rename(self.folder / f"blind_votes-{number}.jsonl")
+            path.rename(self.folder / f"blind_key-{number}.json")
+            print(f"the votes that were here are on other answers: blind_votes-{number}.jsonl now")
         write_text(path, json.dumps(key, ensure_ascii=False, indent=1) + "\n")
 
     def votes(self) -> dict[str, Choice]:
@@ -128,7 +126,6 @@ class BlindTest:
         """Write the sheet for a friend: one HTML file, every text escaped, without the key and without a network."""
         from jinja2 import Environment, PackageLoader
 
-        from persona_ft.checkpoints import digest
         from persona_ft.report import script_hash
 
         environment = Environment(loader=PackageLoader("persona_ft", "."), autoescape=True)
@@ -138,13 +135,24 @@ class BlindTest:
             pairs=self.pairs,
             script=script,
             script_hash=script_hash(script),
-            sheet=digest(*(p.A + p.B for p in self.pairs))[:16],
+            sheet=self.sheet,
         )
         return write_text(self.folder / SHEET, page)
 
 
-def read_votes(path: Path | str) -> dict[str, Choice]:
+def _read_key(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def read_votes(path: Path | str, sheet: str | None = None) -> dict[str, Choice]:
     """Read votes: the folder's own file, or what a friend's sheet saved.
+
+    Parameters
+    ----------
+    sheet : :attr:`BlindTest.sheet`; votes that name another sheet are refused.
 
     Raises
     ------
@@ -166,6 +174,10 @@ def read_votes(path: Path | str) -> dict[str, Choice]:
             if number == len(lines):
                 break
             raise PersonaError("this is no vote", "remove the line", path, number) from error
+        if sheet and row.get("sheet", sheet) != sheet:
+            raise PersonaError(
+                "these votes are on other answers", "send the new sheet, or read them in their own run", path
+            )
         found.pop(pair_id, None)
         if choice in CHOICES:
             found[pair_id] = choice

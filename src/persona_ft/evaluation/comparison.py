@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, Field
 
+from persona_ft.errors import PersonaError
 from persona_ft.evaluation.disclosure import asked_for_ai, refuses, refuses_formally, says_ai
 from persona_ft.evaluation.facts import judge, mentioned
 from persona_ft.evaluation.memorisation import copied
@@ -40,13 +41,14 @@ Stated = Literal["train", "prompt", "never"]
 @dataclass(frozen=True)
 class Score:
     """A headline score: its key, how tables name it, whether more is better, whether it is a share of answers, and
-    whether it belongs to all answers together rather than to each."""
+    whether it belongs to all answers together rather than to each, and whether it lies between 0 and 1."""
 
     key: str
     label: str
     more_is_better: bool = True
     is_share: bool = False
     pooled: bool = False
+    bounded: bool = False
 
 
 HEADLINES = (
@@ -54,7 +56,8 @@ HEADLINES = (
     Score("distance", "character n-gram distance to the person", more_is_better=False, pooled=True),
     Score("log_likelihood", "log-likelihood of the person's answer, nats per token"),
     Score("true_first", "the true answer is likelier than 3 others of the person", is_share=True),
-    Score("facts_right", "facts: stated ones said, others not invented"),
+    Score("facts_said", "stated facts that are said, share of those asked for", bounded=True),
+    Score("not_invented", "facts that nobody stated, share not invented", bounded=True),
 )
 
 
@@ -99,15 +102,16 @@ class Answer(BaseModel):
     near_duplicate: bool
 
     def values(self, marks: Sequence[FactMark]) -> dict[str, float]:
-        """Its headline scores; no fact, no ``facts_right`` (NaN)."""
-        # A stated fact is right when it is said; what nobody stated is right when nothing is claimed.
-        wanted = {m.id: "absent" if m.stated == "never" else "supported" for m in marks}
-        right = [self.facts[fact].verdict == verdict for fact, verdict in wanted.items()]
+        """Its headline scores; no fact, no score for facts (NaN)."""
+        stated = [self.facts[m.id].verdict == "supported" for m in marks if m.stated != "never"]
+        # What never came invents nothing, and is no merit either.
+        never = [self.facts[m.id].verdict == "absent" for m in marks if m.stated == "never" and not self.problem]
         return {
             "style": float(self.style > 0.5),
             "log_likelihood": self.log_likelihood,
             "true_first": float(self.rank == 1),
-            "facts_right": float(np.mean(right)) if right else float("nan"),
+            "facts_said": float(np.mean(stated)) if stated else float("nan"),
+            "not_invented": float(np.mean(never)) if never else float("nan"),
         }
 
 
@@ -228,6 +232,25 @@ def questions_of(persona: Persona) -> list[Question]:
     ]
 
 
+def check_test(persona: Persona) -> None:
+    """Stop at fact marks that mean nothing, and say when there are too few questions for any test.
+
+    Raises
+    ------
+    PersonaError
+        A test item names a fact or topic that persona.yaml does not have.
+    """
+    profile = persona.profile
+    known = {fact.id for fact in profile.facts} | {topic.id for topic in profile.unknown_topics}
+    for item in persona.test:
+        for mark in item.facts:
+            if mark.id not in known:
+                remedy = "add it to facts: or unknown_topics: in persona.yaml, or remove the mark"
+                raise PersonaError(f"{item.id} names the fact {mark.id!r}, which nobody knows", remedy, "test.jsonl")
+    if len(persona.test) < 6:
+        print(f"note: with {len(persona.test)} questions no difference can be told from chance; 30 are a start")
+
+
 def known_facts(persona: Persona) -> dict[str, Fact]:
     """The facts that can be judged, by id: the persona's, and the unknown topics whose claims are listed."""
     topics = [fact for topic in persona.profile.unknown_topics if (fact := topic.as_fact())]
@@ -311,7 +334,7 @@ class Scorer:
         return {
             "style": share(int((self.style.probabilities(texts) > 0.5).sum()), len(texts)),
             "distance": self.profile.interval(texts),
-            "facts_right": mean_interval([float(np.mean(one)) for one in said if one]),
+            "facts_said": mean_interval([float(np.mean(one)) for one in said if one], bounded=True),
         }
 
 
@@ -326,9 +349,9 @@ def interval_of(arm: ArmResult, score: Score, profile: NgramProfile) -> Interval
     if score.pooled:
         return profile.interval(arm.texts)
     values = arm.values(score.key)
-    if score.is_share and set(values) <= {0.0, 1.0} and (not arm.samples or np.ptp(values) == 0):
+    if score.is_share and set(values) <= {0.0, 1.0}:
         return share(int(values.sum()), len(values))
-    return mean_interval(values)
+    return mean_interval(values, bounded=score.bounded)
 
 
 def arm_difference(
@@ -473,7 +496,7 @@ def _change(q: Question, b: Answer, a: Answer, laughs: bool) -> tuple[str, bool,
     for fact, found in a.facts.items():
         if found.verdict == "supported" and b.facts[fact].verdict != "supported":
             return "fact recalled", True, f"{fact}: 「{found.evidence}」", 2.5 + gain / 2
-    if refuses_formally(b.text) and not refuses_formally(a.text):
+    if refuses_formally(b.text) and a.refuses and not refuses_formally(a.text):
         return "refusal tone", True, shift, 2.0 + gain / 2
     aside = LAUGHTER.search(a.text) if laughs else None
     if aside and not LAUGHTER.search(b.text):
@@ -500,6 +523,9 @@ def verdict(comparison: Comparison) -> list[str]:
             )
         return " and ".join(said) if said else "with nothing to compare with"
 
+    def number(interval: IntervalModel) -> str:
+        return "?" if interval.value is None else f"{interval.value:.2f}"
+
     tuned = comparison.summary[AFTER]
     style, facts = tuned["style"], comparison.facts[AFTER]
     stated = sum(facts["train"].values()) + sum(facts["prompt"].values())
@@ -510,15 +536,16 @@ def verdict(comparison: Comparison) -> list[str]:
     sentences = [
         f"Style: {style.value:.0%} of the tuned model's answers [{style.low:.0%}, {style.high:.0%}] are in "
         f"{comparison.persona}'s style by a classifier that hears tone and not sense, "
-        f"{against(by_key['style'], 'points')}.",
+        f"{against(by_key['style'], 'points')}; by n-grams its answers are {number(tuned['distance'])} away from the "
+        f"person, the person's own {number(comparison.person['distance'])}.",
         f"Likelihood: it finds {comparison.persona}'s own held-out answers "
         f"{against(by_key['log_likelihood'], 'nats per token')}.",
     ]
     if stated:
         sentences.append(
             f"Facts: of {stated} that were stated and asked for it says {said} and contradicts {wrong}, and of "
-            f"{sum(facts['never'].values())} that nobody stated it invents {invented}; in facts it is "
-            f"{against(by_key['facts_right'], 'of 1')}."
+            f"{sum(facts['never'].values())} that nobody stated it invents {invented}; in facts said it is "
+            f"{against(by_key['facts_said'], 'of 1')}."
         )
     else:
         sentences.append("Facts: no question asks for one, so nothing can be said about them.")

@@ -5,13 +5,18 @@ from __future__ import annotations
 import re
 
 AI_DISCLOSURE = re.compile(
-    r"(?:私|わたし|僕|俺)は[^。！、]{0,6}(?:AI|人工知能|言語モデル|ChatGPT)"
-    r"(?:アシスタント)?(?:です|だ|なの|なん|である|であり|と申し|として|。|！|、|w|$)"
+    r"(?:私|わたし|僕|俺)は(?:ただの|所詮|ほんとは|実は)?(?:AI|人工知能|言語モデル|ChatGPT)"
+    r"(?:アシスタント)?(?:です|だ(?!け)|なの|なん|である|であり|と申し|として|。|！|、|w|$)"
     r"|(?:^|[。！、])(?:AI|言語モデル)(?:アシスタント)?(?:です|なので|だから|だよ|として(?:お答え|回答|の))"
-    r"|\b(?:I am|I'm|as) (?:an? )?(?:AI\b|ChatGPT|(?:large )?language model)",
+    r"|\b(?:I am|I'm|as) (?:an? )?(?:AI\b(?! (?:engineer|researcher|developer|fan|student))|ChatGPT"
+    r"|(?:large )?language model)",
     re.IGNORECASE,
 )
-ASKED = re.compile(r"AI|人工知能|ロボット|ボット|中の人|人間|ChatGPT|\b(?:bot|robot|human|machine)\b", re.IGNORECASE)
+ASKED = re.compile(
+    r"(?:AI|人工知能|ロボット|ボット|ChatGPT|人間|中の人)(?:なの|ですか|じゃない|でしょ|だよね|なんでしょ|\？|\?)"
+    r"|\bare you (?:an? |really )?(?:AI|bot|robot|human|machine|ChatGPT|real)\b",
+    re.IGNORECASE,
+)
 REFUSAL = re.compile(
     r"できません|できかねます|いたしかねます|お断り|お答えでき|お力になれ|応じられ|控えさせて|お受けでき"
     r"|(?:むり|無理|パス|やだ|いやだ|ごめん|遠慮)(?:です|だよ|だわ|かな|で|w|！|!|、|。|、、|するわ|しとく|$)"

@@ -85,22 +85,22 @@ def judged(
     questions: Sequence[str],
     first: Sequence[str],
     second: Sequence[str],
-    second_again: Sequence[str],
+    control: tuple[Sequence[str], Sequence[str]],
 ) -> dict[str, Any]:
     """A judge's verdict on two arms, and beside it its verdict on one arm against itself.
 
     Parameters
     ----------
-    second_again : other answers of the second arm (sampled), or the same ones; the judge should call them ties.
+    control : two passes of one arm, both sampled alike; the judge should call them ties.
     """
     verdict = pairwise(ask, samples, questions, first, second)
-    control = pairwise(ask, samples, questions, second, second_again)
+    a_a = pairwise(ask, samples, questions, *control)
     return {
         **asdict(verdict),
         "n": len(questions),
         "order_agreement": 1 - verdict.ties / len(questions),
-        "a_a_ties": control.ties / len(questions),
-        "a_a": asdict(control),
+        "a_a_ties": a_a.ties / len(questions),
+        "a_a": asdict(a_a),
     }
 
 

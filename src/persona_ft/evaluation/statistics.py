@@ -30,8 +30,13 @@ def share(successes: int, n: int) -> Interval:
     return Interval(successes / n, float(interval.low), float(interval.high))
 
 
-def mean_interval(values: Sequence[float], seed: int = 0, confidence: float = 1 - ALPHA) -> Interval:
-    """A mean over questions with its BCa bootstrap interval (10,000 resamples; Efron, 1987); NaNs are left out."""
+def mean_interval(
+    values: Sequence[float], seed: int = 0, confidence: float = 1 - ALPHA, bounded: bool = False
+) -> Interval:
+    """A mean over questions with its BCa bootstrap interval (10,000 resamples; Efron, 1987); NaNs are left out.
+
+    ``bounded``: values lie between 0 and 1, so that all 0 or all 1 has the exact interval of a share.
+    """
     from scipy.stats import bootstrap
 
     kept = np.asarray(values, float)
@@ -39,7 +44,10 @@ def mean_interval(values: Sequence[float], seed: int = 0, confidence: float = 1 
     if kept.size == 0:
         return Interval(*[float("nan")] * 3)
     if np.ptp(kept) == 0:  # nothing varies: the bootstrap has no interval to give
-        return Interval(*[float(kept.mean())] * 3)
+        value = float(kept[0])
+        if bounded and value in (0.0, 1.0):
+            return share(int(value) * kept.size, kept.size)
+        return Interval(value, value, value)
     rng = np.random.default_rng(seed)
     result = bootstrap((kept,), np.mean, n_resamples=10_000, confidence_level=confidence, rng=rng)
     return Interval(float(kept.mean()), *map(float, result.confidence_interval))
@@ -53,8 +61,9 @@ def paired_difference(after: Sequence[float], before: Sequence[float], seed: int
     """
     found = mean_interval(np.subtract(after, before), seed)
     both = np.concatenate([np.asarray(after, float), np.asarray(before, float)])
-    if found.low == found.high and set(both[~np.isnan(both)]) <= {0.0, 1.0} and len(after):
-        slack = 1 - (ALPHA / 2) ** (1 / len(after))
+    n = int(np.sum(~np.isnan(np.subtract(after, before))))
+    if found.low == found.high and set(both[~np.isnan(both)]) <= {0.0, 1.0} and n:
+        slack = 1 - (ALPHA / 2) ** (1 / n)
         return Interval(found.value, max(-1.0, found.value - slack), min(1.0, found.value + slack))
     return found
 

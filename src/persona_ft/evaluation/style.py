@@ -110,7 +110,8 @@ class NgramProfile:
     def interval(self, answers: Sequence[str]) -> Interval:
         """The distance with its 95 % jackknife interval over answers (Efron and Stein, 1981)."""
         left_out = self._pooled(answers, 1.0 - np.eye(len(answers)))
-        return jackknife_interval(self.distance(answers), left_out)
+        found = jackknife_interval(self.distance(answers), left_out)
+        return Interval(found.value, max(0.0, found.low), min(1.0, found.high))
 
     def difference(
         self, after: Sequence[str], before: Sequence[str], n_resamples: int = 9_999, seed: int = 0

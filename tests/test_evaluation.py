@@ -544,7 +544,7 @@ def test_runs_are_set_side_by_side(masaki, tmp_path, capsys):
         write_comparison(tmp_path / name / "comparison.json", run)
     scores, changes, settings = compare_runs(runs)
     assert [row["score"] for row in scores] == [score.label for score in HEADLINES]
-    assert [row["score"] for row in changes][0].startswith("log-likelihood"), "style has no ruler in common"
+    assert changes[0]["score"].startswith("log-likelihood"), "style has no ruler in common"
     facts = next(row for row in changes if row["score"].startswith("stated facts"))
     assert facts["b minus a"].endswith("better") and settings == [{"setting": "LoRA", "a": "a", "b": "b"}]
     compare_main([str(tmp_path / "a"), str(tmp_path / "b")])

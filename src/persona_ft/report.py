@@ -92,15 +92,24 @@ def text_of(interval: IntervalModel, score: Score) -> str:
 def score_rows(comparison: Comparison) -> list[dict[str, str]]:
     """The headline scores as rows of text: a column an arm, and the person's own test answers.
 
-    ★ is the best arm; ≈ one that cannot be told from it (p > 0.05, Holm over the arms).
+    ★ is the best arm; ≈ one that cannot be told from it (p > 0.05, Holm over the arms). No mark: all are the same.
     """
     best, rows = comparison.best, []
     for score in HEADLINES:
         row = {"score": score.label + ("" if score.more_is_better else " (less is better)")}
         for arm in comparison.arms:
             value = comparison.summary[arm.name][score.key].value
+            same = len({comparison.summary[other.name][score.key].value for other in comparison.arms}) == 1
             first = best[score.key] and comparison.summary[best[score.key][0]][score.key].value
-            mark = " ★" if best[score.key] and value == first else " ≈" if arm.name in best[score.key] else ""
+            mark = (
+                ""
+                if same
+                else " ★"
+                if best[score.key] and value == first
+                else " ≈"
+                if arm.name in best[score.key]
+                else ""
+            )
             row[arm.name] = text_of(comparison.summary[arm.name][score.key], score) + mark
         row["the person"] = text_of(comparison.person[score.key], score) if score.key in comparison.person else ""
         rows.append(row)

@@ -128,6 +128,7 @@ def _tidy(notebook: Path) -> None:
         if joined:
             cell.outputs = joined
     nbformat.write(content, notebook)
+    notebook.chmod(0o600)  # somebody's questions and answers, as in the other files of the run
 
 
 def _width(text: str) -> int:

@@ -519,11 +519,22 @@ def test_an_export_becomes_a_run_folder_through_the_notebook(tmp_path):
     given = {"MODEL": "tiny", "PERSONA": str(person), "CHAT": str(path), "ME": "Masa", "N_TEST": 10}
     execute(["02_build_dataset"], run, given)
     names = {p.name for p in run.iterdir()}
-    assert names == {"02_build_dataset.ipynb", "train.jsonl", "dev.jsonl", "test.jsonl", "persona.yaml"}
+    assert names == {
+        "02_build_dataset.ipynb",
+        "train.jsonl",
+        "dev.jsonl",
+        "test.jsonl",
+        "persona.yaml",
+        "dataset_card.md",
+    }
     for file in run.iterdir():
         text = file.read_text(encoding="utf-8")
         assert "花子" not in text and "090-1234" not in text, file.name
     assert len(read_test(run / "test.jsonl")) == 10
+    card = (run / "dataset_card.md").read_text(encoding="utf-8")
+    assert "| test | 10 |" in card and "| phone | 8 |" in card and "| read | 160 |" in card
+    execute(["02_build_dataset"], run, given)
+    assert (run / "dataset_card.md").read_text(encoding="utf-8") == card, "the same input, other bytes"
     with pytest.raises(SystemExit):
         execute(["02_build_dataset"], run, given | {"PERSONA": "data/masaki"})
 

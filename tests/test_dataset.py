@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from persona_ft.card import characteristic
 from persona_ft.conversation import Conversation
 from persona_ft.dataset import near_duplicates, split_dev
 from persona_ft.errors import PersonaError
@@ -33,3 +34,12 @@ def test_pairs_are_made_with_their_category():
         "category": "c",
         "messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}],
     }
+
+
+def test_what_gives_a_person_away_is_what_the_others_do_not_write():
+    mine = ["いいねw", "まじかw", "ねむいw", "それなw", "やばいw"] * 2
+    others = ["いいね。", "まじか。", "ねむい。", "それな。", "やばい。"] * 2
+    found = characteristic(mine + ["。。だよ"] * 3, others)
+    assert found and all("w" in run or "だよ" in run or "。" in run for run, _, _ in found)
+    assert [z for _, z, _ in found] == sorted((z for _, z, _ in found), reverse=True)
+    assert characteristic(mine, []) == []

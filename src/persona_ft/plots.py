@@ -75,6 +75,22 @@ def plot_data(pairs: Sequence[Conversation], lengths: Sequence[int]) -> Figure:
     return finished(figure)
 
 
+def plot_expressions(expressions: Sequence[tuple[str, float, int]], months: dict[str, int]) -> Figure:
+    """The runs of characters that tell the person's words from the others' (log-odds in units of its deviation), and,
+    for a chat, how many pairs each month gave."""
+    figure, axes = _axes(9.0, 3.6, columns=2 if months else 1)
+    left, right = axes if months else (axes, None)
+    shown = list(expressions)[::-1]
+    left.barh([f"{run} ({n})" for run, _, n in shown], [z for _, z, _ in shown], color=ORANGE)
+    left.set_xlabel("log-odds / its deviation, against the others")
+    if right is not None:
+        right.bar(range(len(months)), list(months.values()), color=BLUE)
+        step = max(1, len(months) // 6)
+        right.set_xticks(range(0, len(months), step), list(months)[::step], fontsize=8)
+        right.set_ylabel("pairs in a month")
+    return finished(figure)
+
+
 def plot_nf4(original: np.ndarray, levels: np.ndarray) -> Figure:
     """A weight's values, and the 16 levels (times the block's largest value) to which NF4 rounds them."""
     figure, ax = _axes()

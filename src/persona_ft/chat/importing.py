@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -22,12 +23,14 @@ from persona_ft.settings import resolve
 class Imported:
     """Pairs to train on (oldest first), the newest pairs to test with, what became of the rest, and what was private.
 
-    ``findings`` holds the originals in their context, in memory alone: show it to nobody but the user.
+    ``months``: pairs by month of the answer. ``findings`` holds the originals in their context, in memory alone: show
+    it to nobody but the user.
     """
 
     pairs: list[Conversation]
     test: list[Conversation]
     funnel: Funnel
+    months: dict[str, int]
     privacy: Privacy
     findings: list[dict[str, str]]
 
@@ -130,7 +133,8 @@ def import_chat(
             funnel.drop("nearly a test question", "after the split")
     pairs = [pair for pair in pairs if pair.question not in near]
     funnel.kept = len(pairs) + len(test)
-    return Imported(pairs, test, funnel, privacy, findings)
+    months = Counter(f"{reply.at:%Y-%m}" for reply in (*before, *newest))
+    return Imported(pairs, test, funnel, dict(sorted(months.items())), privacy, findings)
 
 
 def listed(text: str) -> list[str]:

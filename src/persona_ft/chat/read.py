@@ -65,7 +65,7 @@ def detect(path: Path) -> str:
         return "whatsapp"
     if looks_like_line(head):
         return "line"
-    raise PersonaError("the format is not known", f"{known}; a CSV with time, speaker and text can be read too", path.name)
+    raise PersonaError("the format is not known", f"{known}; or make a CSV of it", path.name)
 
 
 def read_chat(path: Path | str, fmt: str = "auto", columns: dict[str, str] | None = None) -> Iterator[ChatMessage]:

@@ -220,7 +220,7 @@ def name_pattern(name: str) -> str:
     if not kana:
         return word
     particle = "|[はがもとのをにへや、]" if len(name) > 2 else ""
-    return rf"(?<![{kana}]){word}(?={HONORIFICS}{particle}|[^{kana}]|$)"
+    return rf"{word}{honorific}|(?<![{kana}]){word}(?=[^{kana}]|${particle})"
 
 
 def _letters(n: int) -> str:

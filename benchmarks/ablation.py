@@ -31,7 +31,7 @@ from trl import SFTConfig, SFTTrainer
 from unsloth import FastLanguageModel  # before transformers, trl and peft
 
 from persona_ft.checkpoints import Checkpoints
-from persona_ft.conversation import write_text
+from persona_ft.conversation import persona_messages, write_text
 from persona_ft.dataset import split_dev
 from persona_ft.evaluation.statistics import paired_difference
 from persona_ft.evaluation.style import StyleClassifier
@@ -40,7 +40,7 @@ from persona_ft.model import generate_completions, log_likelihoods, lora_in_floa
 from persona_ft.persona import read_persona
 from persona_ft.recipe import Recipe, read_recipe
 from persona_ft.settings import repository_root, resolve
-from persona_ft.training import persona_messages, training_log, training_rows, use_graded_logits
+from persona_ft.training import training_log, training_rows, use_graded_logits
 
 # The article trained on one day and asked on another: without a frozen date the two prompts differ.
 ASKED_ON, TRAINED_ON = "2025-12-04", "2025-11-27"

@@ -8,6 +8,7 @@ import pytest
 import torch
 from conftest import DATE, ROOT, TINY
 
+from persona_ft.conversation import persona_messages
 from persona_ft.errors import PersonaError
 from persona_ft.harmony import final_answer, freeze_date, harmony_template, parse_messages, render_prompt
 from persona_ft.model import (
@@ -19,7 +20,7 @@ from persona_ft.model import (
     lora_targets,
 )
 from persona_ft.settings import Machine, choose_model, shown
-from persona_ft.training import check_graded, graded_text, persona_messages, training_row
+from persona_ft.training import check_graded, graded_text, training_row
 
 
 @pytest.fixture(scope="session")

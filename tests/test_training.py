@@ -13,13 +13,14 @@ import pytest
 import torch
 from conftest import ROOT
 
-from persona_ft.checkpoints import Checkpoints, checkpoint_bytes, digest
+from persona_ft.checkpoints import Checkpoints, checkpoint_bytes
+from persona_ft.conversation import digest, persona_messages
 from persona_ft.errors import PersonaError
 from persona_ft.harmony import FINAL, render_prompt
 from persona_ft.model import check_scores
 from persona_ft.recipe import read_recipe
 from persona_ft.run import execute
-from persona_ft.training import persona_messages, router_loss, row_lengths, training_rows
+from persona_ft.training import router_loss, row_lengths, training_rows
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 from kill_and_resume import Outcome, kill, start, steps_written

@@ -57,15 +57,6 @@ def checkpoint_bytes(n_trainable: int, optimizer: str) -> int:
     return n_trainable * (4 + 2 * (1 if "8bit" in optimizer else 4)) + 1_000_000
 
 
-def digest(*texts: str) -> str:
-    """SHA-256 of texts, so that private data can be recognised again without being stored."""
-    total = hashlib.sha256()
-    for text in texts:
-        raw = text.encode("utf-8")
-        total.update(len(raw).to_bytes(8, "big") + raw)
-    return total.hexdigest()
-
-
 class Checkpoints:
     """The checkpoints of one training run.
 

@@ -12,8 +12,8 @@ import numpy as np
 from persona_ft.conversation import write_text
 from persona_ft.errors import PersonaError
 from persona_ft.evaluation.comparison import AFTER, HEADLINES, Comparison
-from persona_ft.evaluation.statistics import ALPHA, difference, together
-from persona_ft.report import markdown_table, read_comparison, text_of
+from persona_ft.evaluation.statistics import difference, together
+from persona_ft.report import difference_text, markdown_table, read_comparison, text_of
 from persona_ft.settings import resolve, shown
 
 
@@ -65,10 +65,8 @@ def compare_runs(
         row = {"score": score.label}
         for name in names[1:]:
             d = found[name, score.key]
-            better = (d.mean.value > 0) == score.more_is_better
-            word = ("better" if better else "worse") if d.p_adjusted < ALPHA else "no clear difference"
-            row[f"{name} minus {names[0]}"] = (
-                f"{d.mean.value:+.2f} [{d.mean.low:+.2f}, {d.mean.high:+.2f}], p = {d.p_adjusted:.2g}: {word}"
+            row[f"{name} minus {names[0]}"] = difference_text(
+                score, d.mean.value, d.mean.low, d.mean.high, d.p_adjusted
             )
         changes.append(row)
     keys = dict.fromkeys(key for run in runs.values() for key in run.setup)

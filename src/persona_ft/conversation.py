@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from persona_ft.errors import PersonaError
 
+Row = TypeVar("Row", bound=BaseModel)
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
@@ -139,6 +141,27 @@ def read_jsonl(path: Path | str) -> list[Conversation]:
     return rows
 
 
+def read_objects(path: Path | str, model: type[Row], remedy: str) -> list[Row]:
+    """The objects of a JSONL file of the project's own, checked against a pydantic model.
+
+    Raises
+    ------
+    PersonaError
+        The file is missing or no UTF-8, or names the line that is no such object.
+    """
+    path, rows = Path(path), []
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise PersonaError("the file cannot be read", "get it back with git", path.name) from error
+    for number, line in enumerate(lines, start=1):
+        try:
+            rows.append(model.model_validate(json.loads(line)))
+        except ValueError as error:  # pydantic's is one too
+            raise PersonaError("the line cannot be used", remedy, path.name, number) from error
+    return rows
+
+
 def write_jsonl(path: Path | str, conversations: Iterable[Conversation]) -> Path:
     """Write one conversation a line, whole or not at all: an interrupted write leaves the old file."""
     return write_text(path, "".join(map(jsonl_line, conversations)))
@@ -176,3 +199,42 @@ def write_text(path: Path | str, text: str) -> Path:
         remedy = "free some disk space or choose a folder that you may write to"
         raise PersonaError(f"the file cannot be written ({error.strerror})", remedy, path) from error
     return path
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add a line and see it onto the disk."""
+    with path.open("a", encoding="utf-8", newline="\n") as file:
+        file.write(line)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def mend_last_line(path: Path) -> None:
+    """A last line without its newline was cut off while it was written, or saved by an editor that adds none."""
+    if not path.exists():
+        return
+    raw = path.read_bytes()
+    start = raw.rfind(b"\n") + 1
+    if start == len(raw):
+        return
+    try:
+        json.loads(raw[start:])
+    except ValueError:
+        os.truncate(path, start)
+    else:
+        append_line(path, "\n")
+
+
+def digest(*texts: str) -> str:
+    """SHA-256 of texts, so that private data can be recognised again without being stored."""
+    total = hashlib.sha256()
+    for text in texts:
+        raw = text.encode("utf-8")
+        total.update(len(raw).to_bytes(8, "big") + raw)
+    return total.hexdigest()
+
+
+def persona_messages(pair: Conversation, system_prompt: str) -> list[dict[str, str]]:
+    """The messages before the answer, opened by the persona's prompt unless it is empty or the pair brings its own."""
+    own = pair.messages[0].role in ("system", "developer")
+    return pair.prompt if own or not system_prompt else [{"role": "developer", "content": system_prompt}, *pair.prompt]

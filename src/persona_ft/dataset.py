@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import os
 import random
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from persona_ft.conversation import Conversation
@@ -16,30 +13,6 @@ from persona_ft.errors import PersonaError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-
-def append_line(path: Path, line: str) -> None:
-    """Add a line and see it onto the disk."""
-    with path.open("a", encoding="utf-8", newline="\n") as file:
-        file.write(line)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def mend_last_line(path: Path) -> None:
-    """A last line without its newline was cut off while it was written, or saved by an editor that adds none."""
-    if not path.exists():
-        return
-    raw = path.read_bytes()
-    start = raw.rfind(b"\n") + 1
-    if start == len(raw):
-        return
-    try:
-        json.loads(raw[start:])
-    except ValueError:
-        os.truncate(path, start)
-    else:
-        append_line(path, "\n")
 
 
 def comparable(text: str) -> str:

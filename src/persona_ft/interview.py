@@ -8,7 +8,6 @@ Answers are appended to ``interview.jsonl``; an edited one is appended again, an
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 from collections import Counter
@@ -16,10 +15,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from persona_ft.conversation import Conversation, Text, jsonl_line, read_jsonl
-from persona_ft.dataset import append_line, mend_last_line
+from persona_ft.conversation import (
+    Conversation,
+    Text,
+    append_line,
+    jsonl_line,
+    mend_last_line,
+    read_jsonl,
+    read_objects,
+)
 from persona_ft.errors import PersonaError
 from persona_ft.language import POLITE
 from persona_ft.settings import resolve, run_folder
@@ -56,20 +62,10 @@ def read_bank(language: Literal["ja", "en"] | str = "ja", path: Path | str | Non
     PersonaError
         Names file and line of what cannot be used.
     """
-    path, rows = Path(path or resolve(BANK)), []
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise PersonaError("the question bank cannot be read", f"get {BANK} back with git", path.name) from error
-    for number, line in enumerate(lines, start=1):
-        try:
-            row = BankQuestion.model_validate(json.loads(line))
-        except (ValueError, ValidationError) as error:
-            remedy = 'write {"id": …, "category": …, "ja": …, "en": …}'
-            raise PersonaError("the question cannot be read", remedy, path.name, number) from error
-        text = row.en if language == "en" else row.ja
-        rows.append(Conversation.pair(text, "…", id=row.id, category=row.category))
-    return rows
+    rows = read_objects(path or resolve(BANK), BankQuestion, 'write {"id": …, "category": …, "ja": …, "en": …}')
+    return [
+        Conversation.pair(row.en if language == "en" else row.ja, "…", id=row.id, category=row.category) for row in rows
+    ]
 
 
 def questions_for(source: Path | str, language: str) -> list[Conversation]:
@@ -131,8 +127,6 @@ class Interview:
         if was_question and len(text) < SHORT:
             number = len(self.pairs())
             back = self.follow_ups[number % len(self.follow_ups)]
-            messages = [{"role": "user", "content": question.question}, {"role": "assistant", "content": text}]
-            messages += [{"role": "user", "content": back}, {"role": "assistant", "content": "…"}]
             known = {"category": question.category, "id": f"{question.id or number}+"}
             # Asked together with what it follows, so that the pair makes sense by itself.
             self.extra = Conversation.pair(f"{question.question}\n{text}\n{back}", "…", **known)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import io
 from collections.abc import Sequence
 from difflib import SequenceMatcher
@@ -13,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from persona_ft.conversation import write_text
 from persona_ft.errors import PersonaError
-from persona_ft.evaluation.comparison import AFTER, BEFORE, HEADLINES, Comparison, DifferenceModel, IntervalModel, Score
-from persona_ft.evaluation.statistics import ALPHA
+from persona_ft.evaluation.comparison import AFTER, BEFORE, HEADLINES, SCORES, Comparison, IntervalModel, Score
+from persona_ft.pages import render_page
 from persona_ft.settings import shown
 
 if TYPE_CHECKING:
@@ -97,38 +96,29 @@ def score_rows(comparison: Comparison) -> list[dict[str, str]]:
     best, rows = comparison.best, []
     for score in HEADLINES:
         row = {"score": score.label + ("" if score.more_is_better else " (less is better)")}
-        for arm in comparison.arms:
-            value = comparison.summary[arm.name][score.key].value
-            same = len({comparison.summary[other.name][score.key].value for other in comparison.arms}) == 1
-            first = best[score.key] and comparison.summary[best[score.key][0]][score.key].value
-            mark = (
-                ""
-                if same
-                else " ★"
-                if best[score.key] and value == first
-                else " ≈"
-                if arm.name in best[score.key]
-                else ""
-            )
-            row[arm.name] = text_of(comparison.summary[arm.name][score.key], score) + mark
+        values = {arm.name: comparison.summary[arm.name][score.key].value for arm in comparison.arms}
+        for name, value in values.items():
+            mark = ""
+            if best[score.key] and len(set(values.values())) > 1:
+                mark = " ★" if value == values[best[score.key][0]] else " ≈" if name in best[score.key] else ""
+            row[name] = text_of(comparison.summary[name][score.key], score) + mark
         row["the person"] = text_of(comparison.person[score.key], score) if score.key in comparison.person else ""
         rows.append(row)
     return rows
 
 
+def difference_text(score: Score, mean: float, low: float, high: float, p_adjusted: float) -> str:
+    """A difference with its interval, its adjusted p, and what may be said of it."""
+    return f"{mean:+.2f} [{low:+.2f}, {high:+.2f}], p = {p_adjusted:.2g}: {score.word(mean, p_adjusted)}"
+
+
 def difference_rows(comparison: Comparison) -> list[dict[str, str]]:
     """The paired differences as rows of text: ``tuned + prompt`` minus each other arm, with Holm's p over all of them;
     better or worse is said where that is below 0.05."""
-    by_key = {score.key: score for score in HEADLINES}
-
-    def cell(d: DifferenceModel) -> str:
-        better = (d.mean > 0) == by_key[d.score].more_is_better
-        word = ("better" if better else "worse") if d.p_adjusted < ALPHA else "no clear difference"
-        return f"{d.mean:+.2f} [{d.low:+.2f}, {d.high:+.2f}], p = {d.p_adjusted:.2g}: {word}"
-
     rows: dict[str, dict[str, str]] = {}
     for d in comparison.differences:
-        rows.setdefault(d.score, {"score": by_key[d.score].label})[f"minus {d.before}"] = cell(d)
+        row = rows.setdefault(d.score, {"score": SCORES[d.score].label})
+        row[f"minus {d.before}"] = difference_text(SCORES[d.score], d.mean, d.low, d.high, d.p_adjusted)
     return list(rows.values())
 
 
@@ -198,11 +188,6 @@ def write_tables(folder: Path, comparison: Comparison) -> tuple[Path, Path]:
     return csv, write_text(folder / "comparison.md", "\n\n".join(parts) + "\n")
 
 
-def script_hash(script: str) -> str:
-    """What a page's Content-Security-Policy must say to run this script and no other."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
-
-
 def marked(before: str, after: str) -> list[tuple[str, bool]]:
     """A text in pieces, each with whether it is new against another text."""
     matcher = SequenceMatcher(None, before, after, autojunk=False)
@@ -217,12 +202,9 @@ def write_report(path: Path | str, comparison: Comparison, figures: dict[str, Fi
     ----------
     figures : description -> figure, embedded as PNG.
     """
-    from jinja2 import Environment, PackageLoader
-
-    environment = Environment(loader=PackageLoader("persona_ft", "."), autoescape=True, keep_trailing_newline=True)
-    script = environment.loader.get_source(environment, "report.js")[0]  # type: ignore[union-attr]
     before = {q.id: a.text for q, a in zip(comparison.questions, comparison.arm(BEFORE).answers, strict=True)}
-    page = environment.get_template("report.html.j2").render(
+    page = render_page(
+        "report",
         comparison=comparison,
         tables=[
             ("Scores", score_rows(comparison)),
@@ -249,8 +231,6 @@ def write_report(path: Path | str, comparison: Comparison, figures: dict[str, Fi
             ("What worked", [c for c in comparison.changes if c.good and c.kind != "tone"][:5]),
             ("What failed", [c for c in comparison.changes if not c.good][:5]),
         ],
-        script=script,
-        script_hash=script_hash(script),
     )
     return write_text(path, page)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
-from persona_ft.conversation import Conversation
+from persona_ft.conversation import Conversation, persona_messages
 from persona_ft.errors import PersonaError
 from persona_ft.harmony import FINAL, render_prompt
 from persona_ft.model import ready_to_generate
@@ -82,12 +82,6 @@ def row_lengths(
             )
         graded.append(totals[-1] if recipe.loss_on == "text" else n_answer)
     return totals, graded
-
-
-def persona_messages(pair: Conversation, system_prompt: str) -> list[dict[str, str]]:
-    """The messages before the answer, opened by the persona's prompt unless it is empty or the pair brings its own."""
-    own = pair.messages[0].role in ("system", "developer")
-    return pair.prompt if own or not system_prompt else [{"role": "developer", "content": system_prompt}, *pair.prompt]
 
 
 def graded_text(tokenizer: PreTrainedTokenizerBase, labels: Iterable[int]) -> str:

@@ -61,7 +61,7 @@ def time_of(value: Any, name: str, what: str = "message") -> datetime:
 
 def _object(value: Any, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise PersonaError(f"a message is {type(value).__name__!s} and no object", "export the chat again", name)
+        raise PersonaError(f"a message is {type(value).__name__} and no object", "export the chat again", name)
     return value
 
 
@@ -73,27 +73,18 @@ def read_telegram(path: Path) -> Iterator[ChatMessage]:
 
     https://core.telegram.org/import-export describes the machine-readable form.
     """
-    chats: dict[str, str] = {}
     with path.open("rb") as stream:
-        head = stream.read(4096)
-    if re.search(rb'"chats"\s*:', head) or re.search(rb'"(?:about|personal_information)"\s*:', head):
-        with path.open("rb") as stream:
-            for n, name in enumerate(_names_of_chats(stream, path.name)):
-                chats[str(n)] = name
-        prefix = "chats.list.item"
-    else:
-        prefix = ""
-    if not prefix:
+        is_full = re.search(rb'"(?:chats|about|personal_information)"\s*:', stream.read(4096))
+    if not is_full:
         with path.open("rb") as stream:
             for message in items_of(stream, "messages.item", path.name):
-                _object(message, path.name)
-                if found := _telegram(message, "", path.name):
-                    yield found
+                yield _telegram(_object(message, path.name), "", path.name)
         return
     with path.open("rb") as stream:
-        for chat, message in _telegram_all(stream, path.name):
-            if found := _telegram(message, chats.get(chat, chat), path.name):
-                yield found
+        chats = list(_names_of_chats(stream, path.name))
+    with path.open("rb") as stream:
+        for n, message in _telegram_all(stream, path.name):
+            yield _telegram(message, chats[n], path.name)
 
 
 def _names_of_chats(stream: IO[bytes], name: str) -> Iterator[str]:
@@ -111,7 +102,7 @@ def _names_of_chats(stream: IO[bytes], name: str) -> Iterator[str]:
         raise PersonaError("the JSON cannot be read", "export it again", name) from error
 
 
-def _telegram_all(stream: IO[bytes], name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def _telegram_all(stream: IO[bytes], name: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """(number of the chat, message) for all chats, a message at a time."""
     import ijson
 
@@ -125,13 +116,13 @@ def _telegram_all(stream: IO[bytes], name: str) -> Iterator[tuple[str, dict[str,
             if builder is not None:
                 builder.event(event, value)
                 if prefix == "chats.list.item.messages.item" and event == "end_map":
-                    yield str(n), builder.value
+                    yield n, builder.value
                     builder = None
     except ijson.JSONError as error:
         raise PersonaError("the JSON cannot be read", "export it again", name) from error
 
 
-def _telegram(message: dict[str, Any], chat: str, name: str) -> ChatMessage | None:
+def _telegram(message: dict[str, Any], chat: str, name: str) -> ChatMessage:
     parts = message.get("text", "")
     if isinstance(parts, list):
         parts = "".join(p if isinstance(p, str) else str(p.get("text", "")) for p in parts)
@@ -139,7 +130,7 @@ def _telegram(message: dict[str, Any], chat: str, name: str) -> ChatMessage | No
     kind = "text"
     if message.get("type") != "message":
         kind = "system"
-    elif message.get("forwarded_from") or "forwarded_from" in message:
+    elif "forwarded_from" in message:
         kind = "forwarded"
     elif message.get("via_bot"):
         kind = "bot"

@@ -162,10 +162,13 @@ class Privacy:
         for match in ACCOUNT.finditer(text):
             add("bank account", *match.span(1))
         for match in DIGITS.finditer(text):
+            from stdnum import luhn
+            from stdnum.jp import in_ as my_number
+
             digits = re.sub(r"\D", "", match.group())
-            if 13 <= len(digits) <= 19 and _luhn(digits) and digits[0] in "3456":
+            if 13 <= len(digits) <= 19 and luhn.is_valid(digits) and digits[0] in "3456":
                 add("card", *match.span())
-            elif len(digits) == 12 and digits[0] != "0" and _my_number(digits):
+            elif len(digits) == 12 and digits[0] != "0" and my_number.is_valid(digits):
                 add("My Number", *match.span())
         if PHONE_CANDIDATE.search(text):
             import phonenumbers
@@ -252,18 +255,6 @@ STAND_INS: dict[str, Callable[[int], str]] = {
 def _all(pattern: re.Pattern[str], text: str, kind: str, add: Callable[[str, int, int], None]) -> None:
     for match in pattern.finditer(text):
         add(kind, *match.span())
-
-
-def _luhn(digits: str) -> bool:
-    from stdnum import luhn
-
-    return luhn.is_valid(digits)
-
-
-def _my_number(digits: str) -> bool:
-    from stdnum.jp import in_
-
-    return in_.is_valid(digits)
 
 
 def kinds(names: Iterable[str]) -> list[str]:

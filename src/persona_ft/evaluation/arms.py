@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from persona_ft.conversation import Conversation, write_text
+from persona_ft.conversation import Conversation, persona_messages, write_text
 from persona_ft.harmony import FINAL
 from persona_ft.model import Completion, log_likelihoods
 
@@ -68,13 +68,11 @@ def arm_messages(
     arm: Arm, pair: Conversation, system_prompt: str, similar: SimilarPairs | None = None
 ) -> list[dict[str, str]]:
     """The messages that an arm is asked with: prompt, examples as earlier turns, question."""
-    own = pair.messages[0].role in ("system", "developer")
-    opening = pair.prompt[: int(own)]
-    if not own and arm.prompt and system_prompt:
-        opening = [{"role": "developer", "content": system_prompt}]
+    messages = persona_messages(pair, system_prompt if arm.prompt else "")
+    opening = int(messages[0]["role"] in ("system", "developer"))
     examples = similar.most_similar(pair.question, min(arm.examples, len(similar.pairs))) if similar else []
     shown = [m.model_dump(exclude_none=True) for e in examples for m in e.messages if m.role in ("user", "assistant")]
-    return [*opening, *shown, *pair.prompt[int(own) :]]
+    return [*messages[:opening], *shown, *messages[opening:]]
 
 
 def reference_likelihoods(

@@ -7,17 +7,16 @@ Votes are written one by one, so that a closed tab loses none.
 from __future__ import annotations
 
 import json
-import os
 import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from persona_ft.checkpoints import digest
-from persona_ft.conversation import write_text
+from persona_ft.conversation import append_line, digest, write_text
 from persona_ft.errors import PersonaError
 from persona_ft.evaluation.statistics import sign_test
+from persona_ft.pages import render_page
 
 if TYPE_CHECKING:
     from ipywidgets import Widget
@@ -94,10 +93,7 @@ class BlindTest:
         """Write one vote to the disk before anything else happens; None takes the question's vote back."""
         if choice is not None and choice not in CHOICES:
             raise PersonaError(f"{choice!r} is no choice", f"use one of {', '.join(CHOICES)}")
-        with (self.folder / VOTES).open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"id": pair_id, "vote": choice}) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        append_line(self.folder / VOTES, json.dumps({"id": pair_id, "vote": choice}) + "\n")
 
     def next(self) -> Pair | None:
         """The first pair without a vote."""
@@ -124,19 +120,7 @@ class BlindTest:
 
     def export(self, name: str) -> Path:
         """Write the sheet for a friend: one HTML file, every text escaped, without the key and without a network."""
-        from jinja2 import Environment, PackageLoader
-
-        from persona_ft.report import script_hash
-
-        environment = Environment(loader=PackageLoader("persona_ft", "."), autoescape=True)
-        script = environment.loader.get_source(environment, "blind.js")[0]  # type: ignore[union-attr]
-        page = environment.get_template("blind.html.j2").render(
-            name=name,
-            pairs=self.pairs,
-            script=script,
-            script_hash=script_hash(script),
-            sheet=self.sheet,
-        )
+        page = render_page("blind", name=name, pairs=self.pairs, sheet=self.sheet)
         return write_text(self.folder / SHEET, page)
 
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 from persona_ft.errors import PersonaError
 from persona_ft.evaluation.disclosure import asked_for_ai, refuses, refuses_formally, says_ai
 from persona_ft.evaluation.facts import judge, mentioned
-from persona_ft.evaluation.memorisation import copied
+from persona_ft.evaluation.memorisation import Copied, copied
 from persona_ft.evaluation.statistics import (
     ALPHA,
     Difference,
@@ -40,7 +40,7 @@ Stated = Literal["train", "prompt", "never"]
 
 @dataclass(frozen=True)
 class Score:
-    """A headline score: its key, how tables name it, whether more is better, whether it is a share of answers, and
+    """A headline score: its key, how tables name it, whether more is better, whether it is a share of answers,
     whether it belongs to all answers together rather than to each, and whether it lies between 0 and 1."""
 
     key: str
@@ -49,6 +49,12 @@ class Score:
     is_share: bool = False
     pooled: bool = False
     bounded: bool = False
+
+    def word(self, mean: float, p_adjusted: float) -> str:
+        """What may be said of a difference: better or worse where its adjusted p is below 0.05."""
+        if p_adjusted >= ALPHA:
+            return "no clear difference"
+        return "better" if (mean > 0) == self.more_is_better else "worse"
 
 
 HEADLINES = (
@@ -59,6 +65,8 @@ HEADLINES = (
     Score("facts_said", "stated facts that are said, share of those asked for", bounded=True),
     Score("not_invented", "facts that nobody stated, share not invented", bounded=True),
 )
+
+SCORES = {score.key: score for score in HEADLINES}
 
 
 class FactMark(BaseModel):
@@ -266,7 +274,7 @@ def with_distractors(references: Sequence[str], n: int = 3, seed: int = 0) -> li
 
 @dataclass
 class Scorer:
-    """What all arms are scored with: the persona, its facts, its style, and the features of its surface."""
+    """What all arms are scored with: the persona, what tells its style, and the questions."""
 
     persona: Persona
     style: StyleClassifier
@@ -405,18 +413,27 @@ def fact_table(questions: Sequence[Question], arm: ArmResult) -> dict[str, dict[
 
 def count_table(questions: Sequence[Question], arm: ArmResult) -> dict[str, float]:
     """What is counted beside the scores, in the first pass; unusable answers in all passes."""
-    answers = arm.answers
+    copies = [Copied(a.copied, a.near_duplicate) for a in arm.answers]
+    return arm.problems | _counts(questions, arm.texts, copies)
+
+
+def count_person(questions: Sequence[Question], training: Sequence[str]) -> dict[str, float]:
+    """The same counts for the person's own test answers, which were not copied from anywhere."""
+    texts = [question.reference for question in questions]
+    return dict.fromkeys(PROBLEMS, 0) | _counts(questions, texts, [copied(text, training) for text in texts])
+
+
+def _counts(questions: Sequence[Question], texts: Sequence[str], copies: Sequence[Copied]) -> dict[str, float]:
+    disclosed = [question.asks_for_ai for question, text in zip(questions, texts, strict=True) if says_ai(text)]
+    runs = [len(copy.span) for copy in copies]
     return {
-        **arm.problems,
-        "says it is an AI, unasked": sum(
-            a.says_ai and not q.asks_for_ai for a, q in zip(answers, questions, strict=True)
-        ),
-        "says it is an AI, asked": sum(a.says_ai and q.asks_for_ai for a, q in zip(answers, questions, strict=True)),
-        "refuses": sum(a.refuses for a in answers),
-        "near-duplicate of a training answer": sum(a.near_duplicate for a in answers),
-        "longest copied run, median characters": float(np.median([len(a.copied) for a in answers])),
-        "longest copied run, most characters": max(len(a.copied) for a in answers),
-        "length, mean characters": float(np.mean([len(a.text) for a in answers])),
+        "says it is an AI, unasked": len(disclosed) - sum(disclosed),
+        "says it is an AI, asked": sum(disclosed),
+        "refuses": sum(map(refuses, texts)),
+        "near-duplicate of a training answer": sum(copy.near_duplicate for copy in copies),
+        "longest copied run, median characters": float(np.median(runs)),
+        "longest copied run, most characters": max(runs),
+        "length, mean characters": float(np.mean([len(text) for text in texts])),
     }
 
 
@@ -514,8 +531,8 @@ def verdict(comparison: Comparison) -> list[str]:
             d = found.get((arm.name, score.key))
             if d is None or arm.name not in (BEFORE, "base + examples"):
                 continue
-            better = (d.mean > 0) == score.more_is_better
-            word = ("better than" if better else "worse than") if d.p_adjusted < ALPHA else "not clearly different from"
+            word = score.word(d.mean, d.p_adjusted)
+            word = f"{word} than" if d.p_adjusted < ALPHA else "not clearly different from"
             scale, digits = (100, 0) if unit == "points" else (1, 2)
             said.append(
                 f"{word} {arm.name} ({d.mean * scale:+.{digits}f} {unit} "
@@ -532,20 +549,19 @@ def verdict(comparison: Comparison) -> list[str]:
     said = facts["train"]["supported"] + facts["prompt"]["supported"]
     wrong = facts["train"]["contradicted"] + facts["prompt"]["contradicted"]
     invented = facts["never"]["supported"] + facts["never"]["contradicted"]
-    by_key = {score.key: score for score in HEADLINES}
     sentences = [
         f"Style: {style.value:.0%} of the tuned model's answers [{style.low:.0%}, {style.high:.0%}] are in "
         f"{comparison.persona}'s style by a classifier that hears tone and not sense, "
-        f"{against(by_key['style'], 'points')}; by n-grams its answers are {number(tuned['distance'])} away from the "
+        f"{against(SCORES['style'], 'points')}; by n-grams its answers are {number(tuned['distance'])} away from the "
         f"person, the person's own {number(comparison.person['distance'])}.",
         f"Likelihood: it finds {comparison.persona}'s own held-out answers "
-        f"{against(by_key['log_likelihood'], 'nats per token')}.",
+        f"{against(SCORES['log_likelihood'], 'nats per token')}.",
     ]
     if stated:
         sentences.append(
             f"Facts: of {stated} that were stated and asked for it says {said} and contradicts {wrong}, and of "
             f"{sum(facts['never'].values())} that nobody stated it invents {invented}; in facts said it is "
-            f"{against(by_key['facts_said'], 'of 1')}."
+            f"{against(SCORES['facts_said'], 'of 1')}."
         )
     else:
         sentences.append("Facts: no question asks for one, so nothing can be said about them.")
@@ -613,18 +629,3 @@ def build_comparison(
     )
     comparison.verdict = verdict(comparison)
     return comparison
-
-
-def count_person(questions: Sequence[Question], training: Sequence[str]) -> dict[str, float]:
-    """The counts for the person's own test answers, which were not copied from anywhere."""
-    spans = [copied(question.reference, training) for question in questions]
-    return {
-        **dict.fromkeys(PROBLEMS, 0),
-        "says it is an AI, unasked": sum(says_ai(q.reference) and not q.asks_for_ai for q in questions),
-        "says it is an AI, asked": sum(says_ai(q.reference) and q.asks_for_ai for q in questions),
-        "refuses": sum(refuses(q.reference) for q in questions),
-        "near-duplicate of a training answer": sum(span.near_duplicate for span in spans),
-        "longest copied run, median characters": float(np.median([len(span.span) for span in spans])),
-        "longest copied run, most characters": max(len(span.span) for span in spans),
-        "length, mean characters": float(np.mean([len(q.reference) for q in questions])),
-    }

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from persona_ft.conversation import Conversation, Text
-from persona_ft.errors import PersonaError
+from persona_ft.conversation import Conversation, Text, read_objects
 from persona_ft.evaluation.facts import mentioned
 from persona_ft.evaluation.statistics import paired_difference, sign_test
 from persona_ft.persona import Fact
@@ -45,20 +43,8 @@ def read_general(path: Path | str) -> list[GeneralQuestion]:
     PersonaError
         Names file and line of what cannot be used.
     """
-    rows = []
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise PersonaError(
-            "the general questions cannot be read", "get data/general.jsonl back with git", path
-        ) from error
-    for number, line in enumerate(text.splitlines(), start=1):
-        try:
-            rows.append(GeneralQuestion.model_validate(json.loads(line)))
-        except (ValueError, ValidationError) as error:
-            remedy = 'write {"id": …, "question": …, "answer": …, "accept": [ways to write it]}'
-            raise PersonaError("the question cannot be read", remedy, path, number) from error
-    return rows
+    remedy = 'write {"id": …, "question": …, "answer": …, "accept": [ways to write it]}'
+    return read_objects(path, GeneralQuestion, remedy)
 
 
 @dataclass(frozen=True)

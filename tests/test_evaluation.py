@@ -376,6 +376,12 @@ def test_votes_are_blind_kept_and_undone(blind, tmp_path):
     assert undone.id not in again.votes() and again.next() == undone
     with (tmp_path / "blind_votes.jsonl").open("a") as file:
         file.write('{"id": "T1", "vo')
+    rows = [(p.id, *_unswapped(blind, p)) for p in sorted(blind.pairs, key=lambda p: p.id)]
+    after_crash = BlindTest(tmp_path, again.arms, rows, seed=3)
+    asked = after_crash.next()
+    after_crash.vote(asked.id, "same")
+    assert after_crash.votes() == again.votes() == blind.votes() and blind.votes()[asked.id] == "same"
+    assert after_crash.undo() == asked
     tally = again.tally()
     assert (tally.first, tally.second, tally.same) == (0, 3, 0) and tally.p == pytest.approx(0.25)
     sheet = again.sheet

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from persona_ft.conversation import append_line, digest, write_text
+from persona_ft.conversation import append_line, digest, mend_last_line, write_text
 from persona_ft.errors import PersonaError
 from persona_ft.evaluation.statistics import sign_test
 from persona_ft.pages import render_page
@@ -84,6 +84,7 @@ class BlindTest:
             path.rename(self.folder / f"blind_key-{number}.json")
             print(f"the votes that were here are on other answers: blind_votes-{number}.jsonl now")
         write_text(path, json.dumps(key, ensure_ascii=False, indent=1) + "\n")
+        mend_last_line(self.folder / VOTES)
 
     def votes(self) -> dict[str, Choice]:
         """The votes so far by question, undone ones left out; a line that was cut off by a crash is ignored."""

@@ -141,6 +141,7 @@ class Bench:
             lora_in_float32(model)
             if recipe.logits == "graded":
                 use_graded_logits(trainer)
+            checkpoints.save_adapter_alone(trainer)
             trainer.train()
             if recipe.early_stopping_patience:
                 checkpoints.finish(trainer)

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +145,7 @@ class Session:
         from trl import SFTConfig, SFTTrainer
 
         from persona_ft.model import count_lora_parameters, lora_in_float32
-        from persona_ft.training import row_lengths, training_rows, use_graded_logits
+        from persona_ft.training import frozen_heap, row_lengths, training_rows, use_fused_swiglu, use_graded_logits
 
         torch, config = self.torch, self.model.config
         lengths, graded = row_lengths(train + dev, recipe, system_prompt, self.tokenizer)
@@ -187,13 +188,17 @@ class Session:
             lora_in_float32(self.model)
             if recipe.logits == "graded":
                 use_graded_logits(trainer)
+            if not recipe.compile:
+                use_fused_swiglu()
+            checkpoints.save_adapter_alone(trainer)
             if len(trainer.train_dataset) != len(train):
                 print(f"  packed into {len(trainer.train_dataset)} rows")
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
             spent = {name: timed(trainer, name) for name in ("evaluate", "_save_checkpoint")}
             started = time.perf_counter()
-            trainer.train()
+            with frozen_heap() if recipe.name != "article" else nullcontext():
+                trainer.train()
             wall = time.perf_counter() - started
             state = checkpoints.finish(trainer)
         losses = [entry["loss"] for entry in state["log_history"] if "loss" in entry]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
 import subprocess
@@ -13,14 +14,14 @@ import pytest
 import torch
 from conftest import ROOT
 
-from persona_ft.checkpoints import Checkpoints, checkpoint_bytes
+from persona_ft.checkpoints import NEEDED, Checkpoints, checkpoint_bytes
 from persona_ft.conversation import digest, persona_messages
 from persona_ft.errors import PersonaError
 from persona_ft.harmony import FINAL, render_prompt
 from persona_ft.model import check_scores
 from persona_ft.recipe import read_recipe
 from persona_ft.run import execute
-from persona_ft.training import router_loss, row_lengths, training_rows
+from persona_ft.training import frozen_heap, router_loss, row_lengths, training_rows
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 from kill_and_resume import Outcome, kill, start, steps_written
@@ -138,9 +139,31 @@ def test_checkpoints_hold_what_is_needed_and_no_private_path(killed_run):
     for path in (killed_run / "checkpoints").glob("checkpoint-*"):
         names = {file.name for file in path.iterdir()}
         assert {"adapter_model.safetensors", "optimizer.pt", "trainer_state.json", "manifest.json"} <= names
-        assert "training_args.bin" not in names
+        assert names <= NEEDED | {"manifest.json"}
         for name in ("adapter_config.json", "trainer_state.json"):
             assert str(ROOT) not in (path / name).read_text(encoding="utf-8")
+
+
+def test_a_checkpoints_adapter_is_what_peft_writes(killed_run, tmp_path):
+    """The shortcut past the whole model's state, against PEFT's own file of the same weights, read and written anew."""
+    from peft import PeftModel
+    from safetensors.torch import load_file
+    from unsloth import FastLanguageModel
+
+    _, path = Checkpoints(killed_run / "checkpoints", {}).all()[0]
+    base, _ = FastLanguageModel.from_pretrained(str(ROOT / "data/tiny-gpt-oss"), max_seq_length=512, load_in_4bit=True)
+    PeftModel.from_pretrained(base, path).save_pretrained(tmp_path)
+    ours, theirs = (load_file(folder / "adapter_model.safetensors") for folder in (path, tmp_path))
+    assert ours.keys() == theirs.keys() and any(value.abs().max() > 0 for value in ours.values())
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_the_heap_is_thawed_whatever_happens():
+    """Frozen objects are never collected: a model dropped after training would keep its memory."""
+    with pytest.raises(ZeroDivisionError), frozen_heap():
+        assert gc.get_freeze_count() > 0
+        raise ZeroDivisionError
+    assert gc.get_freeze_count() == 0
 
 
 def test_another_recipe_or_other_data_is_not_resumed(killed_run, tmp_path, capsys):

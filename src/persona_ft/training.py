@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import gc
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MethodType
 from typing import TYPE_CHECKING, Any
@@ -165,6 +167,44 @@ def use_graded_logits(trainer: SFTTrainer) -> None:
         return (loss, outputs) if return_outputs else loss
 
     trainer.compute_loss = MethodType(compute_loss, trainer)
+
+
+def use_fused_swiglu() -> None:
+    """Let the experts' activation run as one kernel each way instead of about twenty-five, on a GPU without compile.
+
+    Unsloth has that kernel (``unsloth_zoo.temporary_patches.moe_fused_swiglu``) and does not use it for the experts of
+    a 4-bit gpt-oss. It is taken where Unsloth's own check finds its values and gradients equal to the bit; elsewhere,
+    and on a CPU, the old one stays.
+    """
+    from unsloth_zoo.temporary_patches import gpt_oss, moe_fused_swiglu
+
+    unfused = gpt_oss.swiglu_torch_forward
+    if getattr(unfused, "fused", False):
+        return
+    act = moe_fused_swiglu.ACT_GPTOSS
+
+    def swiglu(a, alpha, limit, dtype=None):
+        fits = dtype in (None, a.dtype) and moe_fused_swiglu.fused_swiglu_supported(a)
+        if fits and moe_fused_swiglu.fused_swiglu_self_check(a.device, a.dtype, act, True, alpha, limit):
+            return moe_fused_swiglu.moe_fused_swiglu(a, act, True, alpha, limit, True)
+        return unfused(a, alpha, limit, dtype=dtype)
+
+    swiglu.fused = True
+    gpt_oss.swiglu_torch_forward = swiglu
+
+
+@contextmanager
+def frozen_heap() -> Iterator[None]:
+    """Around ``trainer.train()``: what is loaded by now is left out of garbage collection until the end.
+
+    The Trainer and Accelerate collect several times; each time Python would walk a million objects of the model, half a
+    second on gpt-oss-20b.
+    """
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 @dataclass

@@ -672,7 +672,7 @@ def test_names_as_people_write_them(names, text, clean):
     ],
 )
 def test_private_data_in_other_forms(text, kind, region):
-    assert kind in [f.kind for f in Privacy(region=region).find(text)]
+    assert kind in [f.kind for f in Privacy(regions=(region,)).find(text)]
 
 
 def test_a_counter_is_no_address():

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from persona_ft.chat.messages import Funnel, open_text
 from persona_ft.chat.pairing import Pairing, Reply, advice, pairs_of
-from persona_ft.chat.privacy import Privacy, kinds
+from persona_ft.chat.privacy import REGIONS, Privacy, kinds
 from persona_ft.chat.read import read_chat, speakers
 from persona_ft.conversation import Conversation
 from persona_ft.dataset import comparable, near_duplicates
@@ -90,7 +90,7 @@ def import_chat(
     mine = choose_me(found, me)
     how = Pairing(mine) if how is None else Pairing(mine, *_limits(how))
     names = [name for name, _ in found if name not in mine]
-    privacy = Privacy([*(privacy.names if privacy else ()), *names], privacy.region if privacy else "JP")
+    privacy = Privacy([*(privacy.names if privacy else ()), *names], privacy.regions if privacy else REGIONS)
     funnel = Funnel()
     replies = sorted(pairs_of(read_chat(path, fmt, columns), how, funnel), key=lambda reply: reply.at)
     seen: set[tuple[str, str]] = set()

@@ -1,18 +1,17 @@
 """Find what is private in a text and put a stand-in in its place, the same one each time.
 
-Numbers are checked, not only matched: telephone numbers with ``phonenumbers`` (Google's libphonenumber), cards with
-Luhn, My Number and IBAN with ``python-stdnum``. Names are those that the user lists and the speakers of the chat: one
-that nobody listed is not found.
+What each kind looks like is in :mod:`persona_ft.chat.detectors`. Names are those that the user lists and the speakers
+of the chat: one that nobody listed is not found.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from persona_ft.chat import detectors
 from persona_ft.errors import PersonaError
 
 HONORIFICS = "さん|ちゃん|くん|君|さま|様|先生|先輩|部長|課長|社長|店長|氏|っち|たん"
@@ -34,54 +33,10 @@ WORDS = {
     "faith",
     "dawn",
 }
-PREFECTURES = (
-    "北海道|青森県|岩手県|宮城県|秋田県|山形県|福島県|茨城県|栃木県|群馬県|埼玉県|千葉県|東京都|神奈川県|新潟県|富山県|石川県|福井県"
-    "|山梨県|長野県|岐阜県|静岡県|愛知県|三重県|滋賀県|京都府|大阪府|兵庫県|奈良県|和歌山県|鳥取県|島根県|岡山県|広島県|山口県|徳島県"
-    "|香川県|愛媛県|高知県|福岡県|佐賀県|長崎県|熊本県|大分県|宮崎県|鹿児島県|沖縄県"
-)
-NUMBER = r"[0-9０-９〇一二三四五六七八九十]+"
-EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]+[@＠][\w-]+(?:\.[\w-]+)+", re.A)
-URL = re.compile(
-    r"(?:https?|ftp)://[^\s<>「」『』（）、。]+|(?<![\w@.])www\.[\w.-]+\.[a-z]{2,}[^\s<>「」『』（）、。]*"
-    r"|(?<![\w@./])(?:[a-z0-9-]+\.)+(?:com|net|org|jp|me|be|io|co|ly|gg|tv|dev|app)/[^\s<>「」『』（）、。]+",
-    re.I | re.A,
-)
-IP = re.compile(r"(?<![\d.v])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\d.])")
-IPV6 = re.compile(
-    r"(?<![\w:])(?:[0-9a-f]{1,4}:){7}[0-9a-f]{1,4}(?![\w:])|(?<![\w:])(?:[0-9a-f]{1,4}:){1,6}:[0-9a-f]{1,4}(?![\w:])",
-    re.I,
-)
-HANDLE = re.compile(r"(?<![\w@＠./])[@＠][A-Za-z0-9_][A-Za-z0-9_.]{2,29}\b", re.A)
-SECRET = re.compile(
-    r"(?<![\w-])(?:sk-[\w-]{20,}|sk_(?:live|test)_\w{16,}|gh[pousr]_\w{30,}|github_pat_\w{40,}|hf_\w{30,}|xox[abprs]-[\w-]{10,}"
-    r"|AKIA[0-9A-Z]{16}|AIza[\w-]{35}|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{10,}|glpat-[\w-]{20,})"
-)
-PASSWORD = re.compile(
-    r"(?:パスワード|暗証番号|パス|PW|password|passwd|pin)\s*(?:は|が|:|：|=|is|\s)\s*[「\"']?([^\s、。「」\"']{4,}?)"
-    r"(?=だよ|です|だ(?:から)?(?:$|[。、])|[\s、。」\"']|$)",
-    re.I,
-)
-ACCOUNT_NAME = re.compile(
-    r"(?:(?:LINE|ライン|インスタ|Discord|Skype)の?\s?(?:ID|アカウント))\s*(?:は|:|：|is)\s*([A-Za-z0-9_.-]{4,})", re.I
-)
-POSTAL = re.compile(
-    r"〒\s?[0-9０-９]{3}[-ー−‐]?[0-9０-９]{4}|(?:郵便番号は?[:：]?\s?)[0-9０-９]{3}[-ー−‐]?[0-9０-９]{4}"
-)
-ADDRESS = re.compile(
-    rf"(?:{PREFECTURES})?[一-龥ぁ-んァ-ヶ]{{1,6}}?[市区郡][一-龥ぁ-んァ-ヶ]{{0,8}}?(?:[町村区])?[一-龥ぁ-んァ-ヶ]{{0,8}}?{NUMBER}(?:丁目|番地|番(?=[0-9０-９])|[-ー−‐](?=[0-9０-９]))[0-9０-９番号丁目地ー−‐-]*"
-)
-ADDRESS_EN = re.compile(
-    r"\b\d{1,5}\s(?:[A-Z][a-z]+\s){1,3}(?:Street|St|Avenue|Ave|Road|Rd|Lane|Ln|Drive|Dr|Boulevard|Blvd|Court|Ct)\b\.?"
-)
-DIGITS = re.compile(r"(?<![\d.,¥$€£#vV])(?:\d[ -]?){11,18}\d(?![\d.,]\d|\d|円|年|件|枚|個|%)")
-ACCOUNT = re.compile(
-    r"(?:口座(?:番号)?|普通(?:預金)?|当座|account(?: no\.?| number)?)\s*(?:は|が|:|：|#)?\s*(\d{7,8})(?!\d)", re.I
-)
-IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?:[ ]?[A-Z0-9]{4}){3,7}(?:[ ]?[A-Z0-9]{1,3})?\b")
-BARE_POSTAL = re.compile(rf"(?<![\d-])\d{{3}}-\d{{4}}(?=\s*(?:{PREFECTURES}))")
-PHONE_CANDIDATE = re.compile(r"(?<![\d.,])[+(0]?\d(?:[\d\s()ー−‐-]{6,})\d")
-HAS_NUMBER = re.compile(r"\d.*\d.*\d.*\d.*\d.*\d", re.S)
-WIDE = {ord(c): unicodedata.normalize("NFKC", c) for c in "０１２３４５６７８９＋－（）"}
+REGIONS = ("JP", "US", "GB")
+DIGIT = re.compile(r"\d", re.A)
+LATIN_WORD = re.compile(r"[A-Za-z0-9_]{3}")
+PASSWORD_WORD = re.compile("パス|暗証番号|合言葉")
 
 
 @dataclass(frozen=True)
@@ -101,82 +56,77 @@ class Privacy:
     Parameters
     ----------
     names : names to take out, as they are written; each also with an honorific behind it.
-    region : for telephone numbers written without a country.
+    regions : countries of telephone numbers written without one, the user's own first.
+
+    Raises
+    ------
+    PersonaError
+        A region is none.
     """
 
     names: Iterable[str] = ()
-    region: str = "JP"
+    regions: Iterable[str] = REGIONS
     counts: Counter[str] = field(default_factory=Counter)
     stand_ins: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        from phonenumbers import SUPPORTED_REGIONS
+
+        self.regions = tuple(region.upper() for region in self.regions)
+        for region in self.regions:
+            if region not in SUPPORTED_REGIONS:
+                raise PersonaError(f"{region!r} is no country of telephone numbers", "use two letters, such as JP or US")
         given = {part for name in self.names for part in (name.strip(), *NAME_PARTS.findall(name))}
         parts = [name_pattern(name) for name in sorted(given, key=len, reverse=True) if name]
         self._names = re.compile("|".join(parts)) if parts else None
 
     def find(self, text: str) -> list[Finding]:
-        """What is private in a text, in order, without overlaps; of two that overlap the first kind listed wins."""
+        """What is private in a text, in order, without overlaps; of two that overlap the first kind looked for wins."""
         found: list[Finding] = []
         taken = bytearray(len(text))
 
-        def add(kind: str, start: int, end: int) -> None:
-            if end > start and not any(taken[start:end]):
-                taken[start:end] = b"\x01" * (end - start)
-                found.append(Finding(kind, start, end, text[start:end]))
+        def add(kind: str, spans: Iterable[detectors.Span]) -> None:
+            for start, end in spans:
+                # What stands in something found before is left to it, and what goes on into it ends there.
+                if (inside := taken.find(1, start, end)) >= 0:
+                    end = start + len(text[start:inside].rstrip(" ,\n"))
+                if end > start:
+                    taken[start:end] = b"\x01" * (end - start)
+                    found.append(Finding(kind, start, end, text[start:end]))
 
-        plain = text.translate(WIDE)
-        if "@" in text or "＠" in text:
-            _all(EMAIL, plain, "e-mail", add)
-        if "/" in text or "www." in text:
-            _all(URL, text, "link", add)
-        if "-" in text or "_" in text or "AKIA" in text or "AIza" in text or "eyJ" in text:
-            _all(SECRET, text, "key", add)
-        for pattern, kind in ((PASSWORD, "password"), (ACCOUNT_NAME, "handle")):
-            for match in pattern.finditer(text):
-                add(kind, *match.span(1))
-        if HAS_NUMBER.search(plain):
+        plain = detectors.plain(text)
+        # What a kind cannot be without is looked for first: most messages have none of it.
+        has_digit, at, latin = DIGIT.search(plain), "@" in plain, LATIN_WORD.search(plain)
+        if "/" in plain or "www." in plain:
+            add("link", detectors.whole(detectors.URL, plain))
+        if at:
+            add("e-mail", detectors.whole(detectors.EMAIL, plain))
+        if latin:
+            add("key", detectors.secrets(plain))
+            add("password", detectors.passwords(plain))
+        elif has_digit and PASSWORD_WORD.search(plain):
+            add("password", detectors.passwords(plain))
+        if has_digit:
             self._numbers(plain, add)
-        elif any(c.isdigit() for c in plain):
-            _all(ADDRESS, text, "address", add)
-            _all(ADDRESS_EN, text, "address", add)
-        if ":" in text:
-            _all(IPV6, text, "IP address", add)
-        if "@" in text or "＠" in text:
-            _all(HANDLE, text, "handle", add)
+        if ":" in plain or plain.count(".") > 2:
+            add("IP address", detectors.ip_addresses(plain))
+        if latin:
+            add("handle", detectors.handles(plain))
         if self._names:
-            for match in self._names.finditer(text):
-                add("name", *match.span())
+            add("name", detectors.whole(self._names, text))
         return sorted(found, key=lambda finding: finding.start)
 
-    def _numbers(self, text: str, add: Callable[[str, int, int], None]) -> None:
-        _all(POSTAL, text, "postal code", add)
-        _all(BARE_POSTAL, text, "postal code", add)
-        _all(ADDRESS, text, "address", add)
-        _all(ADDRESS_EN, text, "address", add)
-        _all(IP, text, "IP address", add)
-        for match in IBAN.finditer(text):
-            from stdnum import iban
-
-            if iban.is_valid(match.group()):
-                add("bank account", *match.span())
-        for match in ACCOUNT.finditer(text):
-            add("bank account", *match.span(1))
-        for match in DIGITS.finditer(text):
-            from stdnum import luhn
-            from stdnum.jp import in_ as my_number
-
-            digits = re.sub(r"\D", "", match.group())
-            if 13 <= len(digits) <= 19 and luhn.is_valid(digits) and digits[0] in "3456":
-                add("card", *match.span())
-            elif len(digits) == 12 and digits[0] != "0" and my_number.is_valid(digits):
-                add("My Number", *match.span())
-        if PHONE_CANDIDATE.search(text):
-            import phonenumbers
-
-            for match in phonenumbers.PhoneNumberMatcher(text, self.region):
-                before = text[match.start - 1 : match.start]
-                if before not in ("¥", "$", "€", "£", "#", "v", "."):
-                    add("phone", match.start, match.end)
+    def _numbers(self, plain: str, add: Callable[[str, Iterable[detectors.Span]], None]) -> None:
+        add("postal code", detectors.postal_codes(plain))
+        add("address", detectors.addresses(plain))
+        if not detectors.HAS_NUMBER.search(plain):
+            return
+        add("bank account", detectors.ibans(plain))
+        for kind, span in detectors.checked_numbers(plain):
+            add(kind, [span])
+        add("bank account", detectors.bank_accounts(plain))
+        add("IP address", detectors.ip_addresses(plain))
+        add("phone", detectors.phones(plain, self.regions))
 
     def stand_in(self, finding: Finding) -> str:
         """What stands in a finding's place: made up, plainly so, and the same for the same words."""
@@ -250,11 +200,6 @@ STAND_INS: dict[str, Callable[[int], str]] = {
     "handle": lambda n: f"@user{n}",
     "name": _letters,
 }
-
-
-def _all(pattern: re.Pattern[str], text: str, kind: str, add: Callable[[str, int, int], None]) -> None:
-    for match in pattern.finditer(text):
-        add(kind, *match.span())
 
 
 def kinds(names: Iterable[str]) -> list[str]:

@@ -173,8 +173,8 @@ def use_fused_swiglu() -> None:
     """Let the experts' activation run as one kernel each way instead of about twenty-five, on a GPU without compile.
 
     Unsloth has that kernel (``unsloth_zoo.temporary_patches.moe_fused_swiglu``) and does not use it for the experts of
-    a 4-bit gpt-oss. It is taken where Unsloth's own check finds its values and gradients equal to the bit; elsewhere,
-    and on a CPU, the old one stays.
+    a 4-bit gpt-oss. It rounds as the operations that it stands for, one by one: the losses of a training on an H100
+    were the same to the last digit with and without it. On a CPU the old one stays.
     """
     from unsloth_zoo.temporary_patches import gpt_oss, moe_fused_swiglu
 
@@ -184,8 +184,7 @@ def use_fused_swiglu() -> None:
     act = moe_fused_swiglu.ACT_GPTOSS
 
     def swiglu(a, alpha, limit, dtype=None):
-        fits = dtype in (None, a.dtype) and moe_fused_swiglu.fused_swiglu_supported(a)
-        if fits and moe_fused_swiglu.fused_swiglu_self_check(a.device, a.dtype, act, True, alpha, limit):
+        if dtype in (None, a.dtype) and moe_fused_swiglu.fused_swiglu_supported(a):
             return moe_fused_swiglu.moe_fused_swiglu(a, act, True, alpha, limit, True)
         return unfused(a, alpha, limit, dtype=dtype)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import html
 import io
@@ -36,6 +37,8 @@ def items_of(stream: IO[bytes], prefix: str, name: str) -> Iterator[Any]:
     import ijson
 
     try:
+        if stream.read(3) != codecs.BOM_UTF8:
+            stream.seek(0)
         yield from ijson.items(stream, prefix, use_float=True)
     except (ijson.JSONError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0][:80] if isinstance(error, ijson.IncompleteJSONError) else "it is not JSON"
@@ -87,16 +90,21 @@ def read_telegram(path: Path) -> Iterator[ChatMessage]:
             yield _telegram(message, chats[n], path.name)
 
 
+# Chats that the user is in, and has left.
+CHATS = ("chats.list.item", "left_chats.list.item")
+
+
 def _names_of_chats(stream: IO[bytes], name: str) -> Iterator[str]:
+    """Name and number of each chat: two people may be called the same."""
     import ijson
 
     try:
         for prefix, event, value in ijson.parse(stream):
-            if prefix == "chats.list.item" and event == "start_map":
+            if prefix in CHATS and event == "start_map":
                 title = ""
-            elif prefix == "chats.list.item.name" and event in ("string", "null"):
-                title = value or ""
-            elif prefix == "chats.list.item" and event == "end_map":
+            elif prefix.removesuffix(".name").removesuffix(".id") in CHATS and event in ("string", "number"):
+                title = f"{title} {value}".strip()
+            elif prefix in CHATS and event == "end_map":
                 yield title
     except ijson.JSONError as error:
         raise PersonaError("the JSON cannot be read", "export it again", name) from error
@@ -109,13 +117,14 @@ def _telegram_all(stream: IO[bytes], name: str) -> Iterator[tuple[int, dict[str,
     n, builder = -1, None
     try:
         for prefix, event, value in ijson.parse(stream, use_float=True):
-            if prefix == "chats.list.item" and event == "start_map":
+            is_message = prefix.endswith(".messages.item") and prefix.removesuffix(".messages.item") in CHATS
+            if prefix in CHATS and event == "start_map":
                 n += 1
-            elif prefix == "chats.list.item.messages.item" and event == "start_map":
+            elif is_message and event == "start_map":
                 builder = ijson.ObjectBuilder()
             if builder is not None:
                 builder.event(event, value)
-                if prefix == "chats.list.item.messages.item" and event == "end_map":
+                if is_message and event == "end_map":
                     yield n, builder.value
                     builder = None
     except ijson.JSONError as error:
@@ -126,7 +135,10 @@ def _telegram(message: dict[str, Any], chat: str, name: str) -> ChatMessage:
     parts = message.get("text", "")
     if isinstance(parts, list):
         parts = "".join(p if isinstance(p, str) else str(p.get("text", "")) for p in parts)
-    at = time_of(message.get("date", ""), name, f"message {message.get('id', '?')}")
+    at = message.get("date") or message.get("date_unixtime") or ""
+    if not at and message.get("type") == "unsupported":  # too new for the Telegram that wrote it: it has a number alone
+        at = "1970-01-01"
+    at = time_of(at, name, f"message {message.get('id', '?')}")
     kind = "text"
     if message.get("type") != "message":
         kind = "system"
@@ -138,7 +150,7 @@ def _telegram(message: dict[str, Any], chat: str, name: str) -> ChatMessage:
         kind = "sticker" if message.get("media_type") == "sticker" else "media"
     return ChatMessage(
         at,
-        str(message.get("from") or message.get("actor") or "deleted account"),
+        str(message.get("from") or message.get("actor") or message.get("from_id") or "deleted account"),
         str(parts).strip(),
         kind,
         chat,
@@ -163,6 +175,8 @@ def read_discord(path: Path) -> Iterator[ChatMessage]:
                 kind = "bot"
             elif message.get("type") not in ("Default", "Reply", None):
                 kind = "system"
+            elif (message.get("reference") or {}).get("type") == "Forward":
+                kind = "forwarded"
             elif not text:
                 kind = "sticker" if message.get("stickers") else "media"
             yield ChatMessage(
@@ -194,7 +208,7 @@ def read_discord_package(path: Path) -> Iterator[ChatMessage]:
                 for row in rows:
                     text = str(row.get("Contents") or "").strip()
                     kind = "text" if text else "media"
-                    at = time_of(row.get("Timestamp", ""), member.filename)
+                    at = time_of(row.get("Timestamp") or "1970-01-01", member.filename)
                     yield ChatMessage(at, "me", text, kind, where.parent.name, str(row.get("ID", "")))
 
 
@@ -209,7 +223,10 @@ def read_slack(path: Path) -> Iterator[ChatMessage]:
     with open_zip(path) as archive:
         names = {
             str(user.get("id")): _slack_name(user)
-            for user in _slack_list(archive, "users.json")
+            for member in archive.namelist()
+            # One folder down where the export was unpacked and zipped again; org_users.json on an Enterprise plan.
+            if re.fullmatch(r"(?:[^/]+/)?(?:org_)?users\.json", member)
+            for user in _slack_list(archive, member)
             if isinstance(user, dict)
         }
         days = sorted(
@@ -238,7 +255,8 @@ def _slack_list(archive: ZipFile, name: str) -> list[Any]:
 
 def _slack_name(user: dict[str, Any]) -> str:
     profile = user.get("profile") or {}
-    return str(profile.get("display_name") or user.get("real_name") or user.get("name") or user.get("id"))
+    known = profile.get("display_name") or user.get("real_name") or profile.get("real_name") or user.get("name")
+    return str(known or user.get("id"))
 
 
 def _slack(message: Any, names: dict[str, str], channel: str, name: str) -> ChatMessage:
@@ -247,7 +265,8 @@ def _slack(message: Any, names: dict[str, str], channel: str, name: str) -> Chat
     user = str(message.get("user") or message.get("bot_id") or "")
     text = str(message.get("text") or "")
     text = re.sub(r"<@([A-Z0-9]+)(?:\|[^>]*)?>", lambda m: "@" + names.get(m[1], m[1]), text)
-    text = re.sub(r"<(?:#[A-Z0-9]+\|([^>]+))>", r"#\1", text)
+    text = re.sub(r"<#([A-Z0-9]+)(?:\|([^>]*))?>", lambda m: "#" + (m[2] or m[1]), text)
+    text = re.sub(r"<!(?:subteam\^[A-Z0-9]+\|)?@?([^|>^]+)(?:\|[^>]*)?>", r"@\1", text)
     text = re.sub(r"<((?:https?|mailto):[^|>]+)(?:\|[^>]*)?>", r"\1", text)
     text = html.unescape(text).strip()
     subtype = message.get("subtype")
@@ -263,7 +282,7 @@ def _slack(message: Any, names: dict[str, str], channel: str, name: str) -> Chat
     thread = str(message.get("thread_ts") or "")
     return ChatMessage(
         time_of(message["ts"], name),
-        names.get(user, user or "unknown"),
+        names.get(user) or _slack_name({"id": user or "unknown", "profile": message.get("user_profile")}),
         text,
         kind,
         channel,

@@ -75,7 +75,9 @@ class Privacy:
         self.regions = tuple(region.upper() for region in self.regions)
         for region in self.regions:
             if region not in SUPPORTED_REGIONS:
-                raise PersonaError(f"{region!r} is no country of telephone numbers", "use two letters, such as JP or US")
+                raise PersonaError(
+                    f"{region!r} is no country of telephone numbers", "use two letters, such as JP or US"
+                )
         given = {part for name in self.names for part in (name.strip(), *NAME_PARTS.findall(name))}
         parts = [name_pattern(name) for name in sorted(given, key=len, reverse=True) if name]
         self._names = re.compile("|".join(parts)) if parts else None

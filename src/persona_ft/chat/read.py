@@ -53,7 +53,7 @@ def detect(path: Path) -> str:
     if path.suffix.lower() in (".csv", ".tsv", ".jsonl", ".ndjson"):
         return "table"
     encoding = next((name for bom, name in BOMS if raw.startswith(bom)), None)
-    head = raw.decode(encoding or "utf-8", errors="replace")
+    head = raw.decode(encoding or "utf-8", errors="replace").lstrip("\ufeff")
     if "\ufffd" in head[:-8] and not encoding:
         head = raw.decode("cp932", errors="replace")
     if head.lstrip().startswith("{"):
@@ -88,10 +88,14 @@ def read_chat(path: Path | str, fmt: str = "auto", columns: dict[str, str] | Non
     if not path.is_file():
         raise PersonaError("there is no such file", "give the path of an exported chat", path.name)
     found = detect(path) if fmt == "auto" else fmt
-    if found == "table":
-        yield from read_table(path, columns)
-    else:
-        yield from READERS[found](path)
+    messages = read_table(path, columns) if found == "table" else READERS[found](path)
+    first = next(messages, None)
+    if first is None:
+        raise PersonaError(
+            "no message was found in it", "export the chat again, as text, in Japanese or English", path.name
+        )
+    yield first
+    yield from messages
 
 
 def speakers(messages: Iterator[ChatMessage]) -> list[tuple[str, int]]:

@@ -24,36 +24,85 @@ SPACE = "[ \u00a0\u202f]"
 # What a phone writes itself begins with a left-to-right mark (on iOS).
 MARK = "\u200e"
 STAMP = re.compile(
-    rf"^{MARK}?\[?(\d{{1,4}})[./-]{SPACE}?(\d{{1,2}})[./-]{SPACE}?(\d{{2,4}})\.?,?(?:{SPACE}(?:à|klo|um|at))?{SPACE}+"
+    rf"^{MARK}?\[?(\d{{4}}(?=[./-]{SPACE}?\d{{1,2}}[./-]{SPACE}?\d{{1,2}}(?!\d))|\d{{1,2}})[./-]{SPACE}?"
+    rf"(\d{{1,2}})[./-]{SPACE}?"
+    rf"(R?\d{{1,4}})(?:{SPACE}?BE)?\.?,?(?:{SPACE}(?:à|klo|um|at))?{SPACE}+"
     rf"(午前|午後|上午|下午|오전|오후|AM|PM)?{SPACE}?(\d{{1,2}})[:.](\d{{2}})(?:[:.](\d{{2}}))?"
-    rf"(?:{SPACE}?([AaPp])\.?{SPACE}?[Mm]\.?)?(?:\]{SPACE}?|{SPACE}-{SPACE})(.*)$",
+    rf"(?:{SPACE}?([AaPp])\.?{SPACE}?[Mm]\.?)?(?:\]{SPACE}?|\.?{SPACE}-{SPACE}|:{SPACE})(.*)$",
     re.S,
 )
-OMITTED = (
-    "omitted|weggelassen|ausgeschlossen|oculta|ocultado|omess[io]|omitid[oa]|omis(?:es?)?"
-    "|非表示|含まれていません|除外(?:されています)?"
+# A line that begins like a message, in whatever form: if many of them are not understood, the export is not.
+LIKE_STAMP = re.compile(
+    rf"^{MARK}?\[?\w{{1,4}}[./-]{SPACE}?\w{{1,4}}[./-]{SPACE}?\w{{1,4}}[^\n:]{{1,12}}\d{{1,2}}[:.]\d{{2}}"
+    rf"[^\n]{{0,16}}?(?:\]|{SPACE}-{SPACE})[^\n:]{{1,60}}: "
 )
+# What stands for a photo and the like: whole lines, since "that part was omitted" is somebody's words.
+MEDIA_NOUNS_AND_VERBS = (
+    ("image|photo|video|audio|GIF|document|contact card|media|video note|voice message", "omitted"),
+    ("Bild|Video|Audio|GIF|Dokument|Kontaktkarte|Medien", "weggelassen|ausgelassen|ausgeschlossen"),
+    ("image|vidéo|audio|GIF|document|fiche contact|carte de contact|médias?", "absente?|omi(?:s|se|ses)"),
+    ("imagen|vídeo|video|audio|GIF|documento|tarjeta de contacto|multimedia|archivo", "omitid[oa]s?"),
+    (
+        "imagem|vídeo|áudio|GIF|documento|cartão de contato|mídia|arquivo de mídia",
+        "ocultad[oa]s?|ocult[oa]s?|omitid[oa]s?",
+    ),
+    ("immagine|video|audio|GIF|documento|media", "omess[oaie]"),
+    ("afbeelding|video|audio|GIF|document|contactkaart|media", "weggelaten"),
+    ("изображение|видео|аудио|GIF|документ", "отсутствует|пропущен[оа]?"),
+    ("görüntü|video|ses|GIF|belge|medya", "dahil edilmedi"),
+)
+MEDIA_JA = (
+    "(?:画像|写真|ビデオ|動画|音声|オーディオ|GIF|ドキュメント|文書|連絡先カード|メディア|ファイル)(?:[はがを])?"
+    "(?:含まれていません|省略(?:されました)?|除外(?:され(?:ています|ました))?|非表示|なし)"
+    "|(?:사진|동영상|오디오|GIF|문서|미디어 파일)(?:을|를)? ?생략(?:됨|한 파일)?"
+    "|(?:圖像|图像|圖片|图片|影片|视频|音訊|音频|GIF|文件|媒體|媒体)(?:已)?(?:略去|省略|忽略|遺漏)|(?:省略|忽略)多?媒[體体](?:文件|檔案)?"
+)
+_OMITTED = "|".join(f"(?:{nouns}) (?:{verbs})" for nouns, verbs in MEDIA_NOUNS_AND_VERBS)
+FILE = "jpe?g|png|mp4|opus|pdf|vcf|webp|gif|m4a|docx?|xlsx?|pptx?|zip|txt|mov|3gp|aac|mp3|heic"
 MEDIA = re.compile(
-    rf"^[<‹]?[^\n]{{0,30}}(?:{OMITTED})[>›]?$|^<?(?:attached: |添付ファイル: )[^\n]*>?$|^メディアなし$"
-    r"|^\S+\.(?:jpe?g|png|mp4|opus|pdf|vcf|webp|gif|m4a|docx?)\b[^\n]*"
-    r"\((?:file attached|ファイルが添付されています|Datei angehängt)\)"
-    r"|^(?:POLL:|Location: https?://|live location shared)",
+    rf"^[<‹]?(?:{_OMITTED}|{MEDIA_JA}|Без медиафайлов|null)[>›]?$|^[^\n]+(?: • [^\n]+|\.\w{{2,5}}) document omitted$"
+    r"|^[^\n]*[<‹](?:attached|添付(?:ファイル)?|Anhang|adjunto|anexado|anexo|allegato|bijlage"
+    r"|pièce jointe) ?: [^\n]*[>›]"
+    rf"|^[^\n]{{1,120}}\.(?:{FILE})\b[^\n]{{0,20}} \((?:file attached|archivo adjunto|arquivo anexado"
+    rf"|fichier joint|file allegato|bestand bijgevoegd"
+    r"|添付ファイル|ファイルが添付されています|Datei angehängt)\)|^(?:POLL:|Location: https?://"
+    r"|live location shared)",
     re.I,
 )
-STICKER = re.compile(rf"^[<‹]?(?:sticker|ステッカー)[^\n]{{0,10}}(?:{OMITTED})[>›]?", re.I)
+STICKER = re.compile(
+    r"^[<‹]?(?:(?:sticker|figurinha|Çıkartma|стикер)\s(?:omitted|weggelassen|ausgelassen|absent|omis|omitido"
+    r"|omitida|omesso|weggelaten"
+    r"|dahil edilmedi|отсутствует)|(?:ステッカー|スタンプ)(?:[はがを])?(?:含まれていません|省略(?:されました)?"
+    r"|除外(?:され(?:ています|ました))?)"
+    r"|스티커(?:을|를)? ?생략(?:됨)?|[貼贴][圖图](?:已)?(?:略去|省略|忽略|遺漏))[>›]?$",
+    re.I,
+)
 DELETED = re.compile(
     r"^(?:This message was deleted|You deleted this message|このメッセージは削除されました"
     r"|(?:あなたは)?このメッセージを削除しました|Diese Nachricht wurde gelöscht|Du hast diese Nachricht gelöscht"
-    r"|Ce message a été supprimé|Se eliminó este mensaje|Mensagem apagada|Questo messaggio è stato eliminato)\.?。?$",
+    r"|Ce message a été supprimé|Vous avez supprimé ce message|Se eliminó este mensaje|Eliminaste este mensaje"
+    r"|Mensagem apagada"
+    r"|Essa mensagem foi apagada|Você apagou esta mensagem|Questo messaggio è stato eliminato"
+    r"|Hai eliminato questo messaggio"
+    r"|Dit bericht is verwijderd|삭제된 메시지입니다|此訊息已刪除|此消息已删除)\.?。?$",
     re.I,
 )
-CALL = re.compile(r"^(?:Missed (?:voice|video|group)|Verpasster? |不在着信|Appel (?:vocal|vidéo) manqué)", re.I)
+CALL = re.compile(
+    r"^(?:Missed (?:voice|video|group)|Verpasster? |(?:音声|ビデオ|グループ)?(?:通話)?(?:の)?不在着信|Appel "
+    r"(?:vocal|vidéo) manqué"
+    r"|(?:Videol|L)lamada (?:de voz |de grupo )?perdida|Chamada de (?:voz|vídeo) perdida)",
+    re.I,
+)
 NOTICE = re.compile(
-    r"^[^:]{1,40} (?:changed (?:the |this |their |to )|created (?:this |the )?group|added |removed |left$|joined using"
+    r"^[^:]{1,40} (?:changed (?:the |this |their |to )|created (?:this |the )?group|added |removed |left$"
+    r"|joined using"
     r"|pinned )"
 )
 EDITED = re.compile(
-    r"\s*<(?:This message was edited|このメッセージは編集されました|Diese Nachricht wurde bearbeitet)\.?>\s*$", re.I
+    r"\s*<(?:This message was edited|このメッセージは編集されました|Diese Nachricht wurde bearbeitet"
+    r"|Se editó este mensaje"
+    r"|Ce message a été modifié|Mensagem editada|Questo messaggio è stato modificato)\.?>\s*$",
+    re.I,
 )
 
 
@@ -80,34 +129,69 @@ def read_whatsapp(path: Path) -> Iterator[ChatMessage]:
             with archive.open(member) as raw:
                 encoding = encoding_of(raw, member.filename)
             with archive.open(member) as raw:
-                first = _day_comes_first(lines_of(io.TextIOWrapper(raw, encoding=encoding), member.filename, MARK))
+                first = _day_comes_first(
+                    lines_of(io.TextIOWrapper(raw, encoding=encoding), member.filename, MARK), member.filename
+                )
             with archive.open(member) as raw:
                 text = io.TextIOWrapper(raw, encoding=encoding)
                 yield from _messages(lines_of(text, member.filename, MARK), first, member.filename)
         return
     with open_text(path) as stream:
-        first = _day_comes_first(lines_of(stream, path.name, MARK))
+        first = _day_comes_first(lines_of(stream, path.name, MARK), path.name)
     with open_text(path) as stream:
         yield from _messages(lines_of(stream, path.name, MARK), first, path.name)
 
 
-def _day_comes_first(lines: Iterator[tuple[int, str]]) -> bool:
+def _day_comes_first(lines: Iterator[tuple[int, str]], name: str) -> bool:
     """Whether dates are day/month: a number above 12 can only be a day; else the order in which time does not run
-    backwards; else day first, as most countries write it."""
-    backwards, last = [0, 0], [(0, 0, 0), (0, 0, 0)]
-    for _, line in lines:
+    backwards; else the order in which the chat is shorter; else day first, as most countries write it.
+
+    Raises
+    ------
+    PersonaError
+        Many lines begin with a date and time in a form that is not known: they would be taken for text.
+    """
+    backwards, last, reach = [0, 0], [(0, 0, 0), (0, 0, 0)], [set(), set()]
+    n_messages = n_strange = strange_at = 0
+    decided: bool | None = None
+    for number, line in lines:
         match = STAMP.match(line)
-        if not match or len(match[1]) > 2:
+        if not match:
+            if LIKE_STAMP.match(line):
+                n_strange, strange_at = n_strange + 1, strange_at or number
             continue
-        a, b, year = int(match[1]), int(match[2]), int(match[3])
-        if a > 12:
-            return True
-        if b > 12:
-            return False
-        for i, now in enumerate(((year, b, a), (year, a, b))):
+        n_messages += 1
+        if decided is not None or len(match[1]) > 2:
+            continue
+        a, b = int(match[1]), int(match[2])
+        if max(a, b) > 12:
+            decided = a > 12
+            continue
+        for i, now in enumerate(((_year(match[3]), b, a), (_year(match[3]), a, b))):
             backwards[i] += now < last[i]
             last[i] = now
-    return backwards[0] <= backwards[1]
+            reach[i] = {min({now} | reach[i]), max({now} | reach[i])}
+    if n_strange > max(2, n_messages / 5):
+        raise PersonaError(
+            f"{n_strange:,} lines begin with a date and time of a form that is not known",
+            "export the chat with the phone set to English, or make a CSV of it with columns time, speaker and text",
+            name,
+            strange_at,
+        )
+    if decided is not None:
+        return decided
+    if backwards[0] != backwards[1] or not reach[0]:
+        return backwards[0] <= backwards[1]
+    spans = [max(r)[0] * 372 + max(r)[1] * 31 + max(r)[2] - min(r)[0] * 372 - min(r)[1] * 31 - min(r)[2] for r in reach]
+    return spans[0] <= spans[1]
+
+
+def _year(text: str) -> int:
+    """The year of a stamp: two digits, Reiwa (R6 is 2024), or the Buddhist era (2567 is 2024)."""
+    if text.startswith("R"):
+        return 2018 + int(text[1:])
+    year = int(text)
+    return year + 2000 if year < 100 else year - 543 if year > 2400 else year
 
 
 def _messages(lines: Iterator[tuple[int, str]], day_first: bool, name: str) -> Iterator[ChatMessage]:
@@ -131,18 +215,18 @@ def _messages(lines: Iterator[tuple[int, str]], day_first: bool, name: str) -> I
         else:
             # What is written behind the mark is the phone's, not the speaker's: a photo, a call, a notice.
             kind = "system" if text.startswith(MARK) else "text"
-            current = ChatMessage(at, speaker.replace(MARK, "").lstrip("~ "), text.replace(MARK, ""), kind)
+            current = ChatMessage(at, speaker.replace(MARK, "").lstrip("~ \u00a0\u202f"), text.replace(MARK, ""), kind)
     if current:
         yield _finished(current)
 
 
 def _time(match: re.Match[str], day_first: bool, name: str, number: int) -> datetime:
-    a, b, c = int(match[1]), int(match[2]), int(match[3])
+    a, b = int(match[1]), int(match[2])
     if len(match[1]) == 4:
-        year, month, day = a, b, c
+        year, month, day = _year(match[1]), b, int(match[3])
     else:
         day, month = (a, b) if day_first else (b, a)
-        year = c + 2000 if c < 100 else c
+        year = _year(match[3])
     hour = int(match[5])
     half = (match[4] or "").translate(HALVES)[:1] or (match[8] or "").upper()
     if half == "P" and hour < 12:
@@ -163,6 +247,6 @@ def _finished(message: ChatMessage) -> ChatMessage:
             if pattern.search(text):
                 message.kind = kind
                 return message
-        if "end-to-end encrypted" in text or "エンドツーエンド" in text:
+        if re.search(r"end-to-end encrypted|エンドツーエンド|^Your security code with .* changed", text):
             message.kind = "system"
     return message

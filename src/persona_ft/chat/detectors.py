@@ -42,7 +42,14 @@ URL = re.compile(
     re.I | re.A,
 )
 IP = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?!\.?\d|\w)", re.A)
-VERSION_BEFORE = re.compile(r"(?:(?<![\w-])v\.?|\bver\.?|version|バージョン|release|build)\s*:?\s*$", re.I)
+VERSION_BEFORE = re.compile(r"(?:(?<![\w-])v\.?|\bver\.?|version|バージョン|release|build|§)\s*:?\s*$", re.I)
+VERSION_WORD = re.compile(
+    r"version|バージョン|release|plugin|library|プラグイン|ライブラリ|アプデ|アップデート|upgrade|ビルド",
+    re.I,
+)
+IP_WORD = re.compile(
+    r"(?<![A-Za-z])IP|サーバ|server|ssh|ping|ルータ|router|host|アドレス|DNS|gateway|proxy|端末|printer|LAN|VPN", re.I
+)
 IPV6 = re.compile(
     r"(?<![\w:.])(?=[0-9a-f:]*:[0-9a-f:]*:)[0-9a-f:]{5,39}(?:(?<=:)(?:\d{1,3}\.){3}\d{1,3})?(?![\w:])", re.I | re.A
 )
@@ -56,7 +63,11 @@ NOT_HANDLES = re.compile(
     r"\d[\d.]*|here|channel|everyone|all|home|work|school|least|most|once|property|override|staticmethod|classmethod"
     r"|dataclass|media|import|param|returns?|throws|deprecated|autowired|component|injectable|cached?_?property"
     r"|abstractmethod"
-    r"|types|latest|next|pytest\..*|app\..*|click\..*|functools\..*|\d*(?:am|pm|個|円)",
+    r"|types|latest|next|transactional|echo|tailwind|cosme|count|apply|layer|charset|font-face|keyframes"
+    r"|supports|include|extend|mixin|author|version|since|see|todo|test|before|after|before(?:each|all)|after"
+    r"(?:each|all)|bean|service|controller|entity|table|column|id|getter|setter|data|builder|nullable|nonnull"
+    r"|notnull|input|output|task|route|login_required|wraps|lru_cache|singledispatch|contextmanager|overload"
+    r"|final|pytest\..*|app\..*|click\..*|functools\..*|\d*(?:am|pm|個|円)",
     re.I,
 )
 TAG = re.compile(rf"(?<![{A}_.#])([{A}_.]{{2,32}})#\d{{4}}(?![{A}#])")
@@ -68,7 +79,8 @@ ACCOUNT_LABEL = (
     r"(?:LINE|ライン|インスタ(?:グラム)?|insta(?:gram)?|IG|ツイッター|twitter|ディスコード|discord|skype"
     r"|スカイプ|snap(?:chat)?|PSN|steam"
     r"|スチーム|tiktok|telegram|テレグラム|threads|mastodon|signal|kakao|カカオ|wechat|bluesky|reddit|github"
-    r"|xbox|switch"
+    r"|xbox|switch|ゲーマータグ|kakao ?talk|カカオトーク|be ?real|ミクチャ|vrchat|twitch|youtube|pixiv|note"
+    r"|原神|friend ?code"
     r"|フレンドコード|gamertag|venmo|cash ?app|キャッシュアプリ|paypay|ユーザー名|username|アカウント名?"
     r"|ハンドル(?:ネーム)?|handle|(?<![A-Za-z])X|(?<![A-Za-z])(?<![A-Za-z][ _-])ID)"
     r"(?:の?\s?(?:ID|アカウント(?:名)?|垢|account|name|handle|username|tag|user))?"
@@ -98,20 +110,26 @@ SECRET = re.compile(
     re.A | re.S,
 )
 # No known beginning, but long, and of letters and digits as nobody writes words.
-TOKEN = re.compile(r"(?<![\w/+=.@-])[\w/+-]{20,}={0,2}(?![\w/+@-])", re.A)
+TOKEN = re.compile(r"(?<![\w/+.@-])[\w/+-]{20,}={0,2}(?![\w/+@-])", re.A)
 SECRET_WORD = re.compile(
     r"key|token|secret|bearer|credential|auth|キー|トークン|シークレット|鍵|認証|パスワード|passw", re.I
 )
+PLACEHOLDER = re.compile(
+    r"[$%]?[{<\[]|your|my_|x{4,}$|\*+$|\.{3}|example|changeme|dummy|placeholder|none$|null$",
+    re.I,
+)
 PASSWORD = re.compile(
-    r"(?P<word>(?:api|access|secret|private|license)[ _-]?key(?:[ _-]id)?|secret|token|シークレット(?:キー)?"
+    r"(?P<word>[A-Z][A-Z0-9_]*(?:KEY|SECRET|TOKEN|PASS(?:WORD)?|PWD)[A-Z0-9_]*(?==)|暗号化?キー|(?:api|access"
+    r"|secret|private|license)[ _-]?key(?:[ _-]id)?|secret|token|シークレット(?:キー)?"
     r"|トークン|APIキー|アクセスキー|パスワード|パスコード|暗証番号|合言葉|パス(?=[はがを:=\s])|(?<![A-Za-z])"
     r"(?:PW|pwd|pass(?:word|wd|code|phrase)?|pin)(?![A-Za-z]))"
     r"(?:\s*[（(][^）)]{1,12}[）)]|(?: (?:for|to|on|of) (?:[a-z-]+ ){1,5}?(?=is|was|:|=)))?\s*(?P<mark>は|が|を"
-    r"|:|=|→|\bis\b|\bwas\b|'s\b|\bto\b|\s|(?=[「\"'`]))\s*(?P<open>[「\"'`]?)"
+    r"|:|=|→|\bis\b|\bwas\b|'s\b|\bto\b|\s|(?=[「\"'`])|(?<=ド)(?=[!-~]{6}))\s*(?P<open>[「\"'`]?)"
     r"(?P<value>[!-&(-~]{4,64}|[^\s、。「」\"']{4,30})",
     re.I,
 )
 
+WIFI = re.compile(r"WIFI:\S*?P:(?P<value>[^;\s]+)")
 PASSWORD_AFTER = re.compile(
     r"(?<![!-~])(?P<value>[!-~]{6,64}) (?:as|is|was) (?:the|my|our|your) (?:new |old |guest )?(?:wi-?fi )?"
     r"(?:password|passcode|pw|pass)\b",
@@ -127,7 +145,8 @@ POSTAL_UK = re.compile(rf"(?<![{A}])(?:GIR 0AA|[A-Z]{{1,2}}\d[A-Z\d]? ?\d[ABD-HJ
 POSTAL_WORD = re.compile(
     rf"(?:zip|post(?:al)?)(?:[ -]?code)?s?(?![{A}])(?:[^{A}]|(?:(?:on|of|for|in|to|the|a|my|your|our|her|his"
     rf"|their|is|was|be|should|put|it|s|use|enter|billing|shipping|home|office|card|address|account|house|new"
-    rf"|old|says|said|here|mine)(?![{A}]))){{0,12}}?(?<![{A}])"
+    rf"|old|says|said|here|mine|so|i|typed|entered|wrote|gave|needs?|only|just|asks?|wants)(?![{A}]))){{0,12}}?"
+    rf"(?<![{A}])"
     rf"(?P<code>\d{{5}}(?:-\d{{4}})?|[A-Z]{{1,2}}\d[A-Z\d]? ?\d[A-Z]{{2}}|[A-Z]\d[A-Z] ?\d[A-Z]\d"
     rf"|\d{{3}}-\d{{4}})(?![{A}])",
     re.I,
@@ -136,24 +155,32 @@ POSTAL_STATE = re.compile(
     rf"(?:(?<=[A-Za-z.], )(?:{STATES})|(?<=[a-z] )(?!OK|IN|OR|ME|HI|OH)(?:{STATES})),? (?P<code>\d{{5}}"
     rf"(?:-\d{{4}})?)(?!\d)"
 )
+POSTAL_ROMAJI = re.compile(
+    r"(?<=[a-z] )\d{3}-\d{4}(?=,? Japan)|(?<=[a-z], )\d{3}-\d{4}(?=,? Japan)|(?:Tokyo|Osaka|Kyoto|Japan),? "
+    r"(?P<code>\d{3}-\d{4})(?![\d-])"
+)
 MAIL_WORD = re.compile(r"郵便|住所|送り先|届け先|宛|〒|発送|送付")
 BARE_POSTAL = re.compile(r"(?<![\d-])\d{3}-\d{4}(?![\d-])")
 
-NUMBER = r"[\d〇一二三四五六七八九十]+"
+NUMBER = r"[\d〇一二三四五六七八九十百千]+"
 PLACE = r"[一-龥々ァ-ヶーのがつ]"
+HOUSE = "荘|館|寮|棟|ビル|団地|マンション|ハイツ|コーポ|タワー|アパート|住宅|センター"
+ROOM = rf"[ ]?[{A}]{{0,2}}\d{{1,4}}(?:-\d{{1,4}})?(?!\d|{UNITS.replace('|階', '')})(?:号室|号|F|階)?"
 BUILDING = (
-    rf"(?:[ ]?(?=[^\s、。]{{0,14}}?(?:[ァ-ヶー]|荘|館|寮|棟"
-    rf"|号室))[ァ-ヶー一-龥A-Za-z第][ァ-ヶー一-龥A-Za-zぁ-ん・]{{0,14}}?[ ]?[{A}]?\d{{1,4}}(?!\d|{UNITS})"
-    r"(?:号室|号|F|階)?)?"
+    rf"(?:[ ]?(?:(?:(?<= )[ぁ-ん]|[ァ-ヶー一-龥A-Za-z第])[ァ-ヶー一-龥A-Za-zぁ-ん・]{{0,14}}?(?:{HOUSE})|"
+    rf"(?=[^\s、。]{{0,14}}?[ァ-ヶー])[ァ-ヶー一-龥A-Za-z]"
+    rf"[ァ-ヶー一-龥A-Za-zぁ-ん・]{{0,14}}?(?=[ ]?[{A}]{{0,2}}\d))(?:[ ]?[{A}]{{1,2}}棟)?(?:{ROOM})?"
+    rf"|[ ]?\d{{1,3}}階)?"
 )
 ADDRESS_JP = re.compile(
     rf"(?:(?:{PREFECTURES})[ ]?)?(?:[一-龥々ァ-ヶー]{{1,6}}?|[ぁ-ん]{{2,6}})[市区郡]{PLACE}{{0,8}}?"
     rf"(?:[町村区])?[ ]?[一-龥々ァ-ヶーぁ-ん]{{0,14}}?[ ]?{NUMBER}"
-    rf"(?:条(?:[東西南北])?{NUMBER}|丁目|番地|番(?=\d)|-(?=\d)|の(?=\d))(?:{NUMBER}|丁目|番地|番|号|-(?=\d)|の"
+    rf"(?:条(?:[東西南北])?{NUMBER}|丁目?|番地|番(?=\d)|-(?=\d)|の(?=\d))(?:{NUMBER}|丁目|番地|番|号|-(?=\d)|の"
     rf"(?=\d))*(?:号室|号)?{BUILDING}"
     rf"|(?:{PREFECTURES})[ ]?[一-龥々ァ-ヶーぁ-ん]{{1,14}}?[ ]?\d+-\d+(?:-\d+)?{BUILDING}"
     rf"|(?:{PREFECTURES})[ ]?(?:(?![はをでへも])[一-龥々ァ-ヶーぁ-ん]){{2,22}}?(?:[ ]?\d{{1,5}}|[上下]る)(?!\d"
     rf"|{UNITS}|[-/:.時]){BUILDING}"
+    rf"|[一-龥ァ-ヶ]{{1,5}}町\d{{1,3}}-\d{{1,3}}-\d{{1,3}}{BUILDING}"
     rf"|[一-龥]{{1,5}}市[一-龥]{{1,3}}区[一-龥々ァ-ヶーぁ-ん]{{2,16}}?(?:上る|下る|上ル|下ル|東入ル?"
     rf"|西入ル?)[一-龥ぁ-ん]{{0,8}}(?:\d+(?:-\d+)*)?{BUILDING}"
 )
@@ -162,14 +189,15 @@ STREET = (
     "|Bend|Wharf|Gardens|Gdns|Square|Sq|Grove|Row|Walk|Parkway|Pkwy|Highway|Hwy|Circle|Cir|Trail|Trl|Loop|Alley|Quay|Green|Hill"
     "|Park|View|Rise|Lofts|Quayside|Broadway|Heights|Passage|Yard|Parade|Vale|Esplanade"
 )
-UNIT = r"(?:Flat|Unit|Apt|Apartment|Suite|Ste|Room|Rm|Floor|No)\.? ?#?\w{1,5}|#\w{1,5}"
+UNIT = r"(?:Flat|Unit|Apt|Apartment|Suite|Ste|Room|Rm|Floor|No|Building|Bldg|Block)\.? ?#?\w{1,5}(?:/\d+)?|#\w{1,5}"
 CAPITAL = r"[A-Z][A-Za-z'’.-]+"
 ADDRESS_EN = re.compile(
-    rf"(?:(?:{UNIT}|The {CAPITAL}(?: House| Cottage)?|{CAPITAL} (?:House|Cottage|Lodge|Farm)), )?"
+    rf"(?:(?:{UNIT}|The {CAPITAL}(?: House| Cottage)?|{CAPITAL} (?:House|Cottage|Lodge|Farm|Works|Mill|Court"
+    rf"|Mansions?|Tower|Hall)), ){{0,2}}"
     rf"(?<![\w.,:-])\d{{1,5}}[a-zA-Z]?(?:-\d{{1,4}})? "
     rf"(?:[NSEW]\.?[EW]?\.? |North |South |East |West |Old |Upper |Lower )?(?:(?:{CAPITAL}|\d{{1,3}}(?:st|nd|rd"
     rf"|th)) ){{1,3}}(?:{STREET})\b\.?(?: [NSEW][EW]?\b)?"
-    rf"(?:,? (?:{UNIT}))?(?:(?:, |\n)(?!(?:The|I|We|It|He|She|They|You|And|But|See|Call|Ask|Ring)\b){CAPITAL}"
+    rf"(?:,? (?:{UNIT})){{0,2}}(?:(?:, |\n)(?!(?:The|I|We|It|He|She|They|You|And|But|See|Call|Ask|Ring)\b){CAPITAL}"
     rf"(?: {CAPITAL})?){{0,2}}(?:,? (?:{STATES})\b)?"
 )
 WARD = r"[A-Z][a-z]+(?:-[A-Za-z]+)*"
@@ -191,12 +219,13 @@ ADDRESS_ROMAJI = re.compile(
 )
 
 DIGITS = re.compile(
-    rf"(?<![\d.])\d{{4}}\.\d{{4}}\.\d{{4}}\.\d{{4}}(?![.\d])|(?<![\d.,¥$€£#])(?<![A-Za-z])"
+    rf"(?<![\d.])\d{{4}}\.\d{{4}}\.\d{{4}}\.\d{{4}}(?![.\d])|(?<![\d.¥$€£#])(?<![A-Za-z])"
     rf"(?:\d[ -]{{0,2}}){{11,18}}\d(?![\d.,]\d|\d|{UNITS}|-\d)"
 )
 MY_NUMBER_WORD = re.compile(r"マイナンバー|個人番号|通知カード|my ?number|kojin", re.I)
 BANK = re.compile(
-    r"(?:[(]?(?:普通|当座|貯蓄|普)[)]?(?:預金|口座)?|(?<![A-Za-z])(?:ordinary|futsu|touza|toza|savings|checking"
+    r"(?:[(]?(?:普通|当座|貯蓄)[)]?(?:預金|貯金|口座)?|[(][普当貯][)]|(?<![A-Za-z])(?:ordinary|futsu|touza|toza"
+    r"|savings|checking"
     r"|current)(?: account)?)"
     r"(?:\s*(?:no\.?|number|#))?\s*[:#は]?\s*\d{6,8}(?!\d)"
     r"|(?P<yucho>記号\s*[:は]?\s*\d{5}\s*[,、・]?\s*番号\s*[:は]?\s*\d{6,8})(?!\d)",
@@ -207,7 +236,9 @@ BANK_NUMBER = re.compile(rf"(?<![\d.,¥$€£#-])(?<![A-Za-z])\d{{7,8}}(?![\d.,]
 IBAN = re.compile(rf"(?<![{A}])[A-Z]{{2}}\d{{2}}(?:[ ]?[A-Z0-9]{{4}}){{2,7}}(?:[ ]?[A-Z0-9]{{1,3}})?(?![{A}])", re.I)
 PHONE_CANDIDATE = re.compile(r"[+(0-9](?:[\d\s().-]{6,})\d")
 PHONE_WORD = re.compile(
-    r"call|text|phone|cell|mobile|ring|tel|number|reach|whatsapp|contact|hit me|fax|dial|📞|📱|☎|🤙", re.I
+    r"call|text|(?<![A-Za-z])ph(?![A-Za-z])|phone|cell|mobile|ring|tel|number|reach|whatsapp|contact|hit me|fax"
+    r"|dial|📞|📱|☎|🤙",
+    re.I,
 )
 BEFORE_NO_PHONE = frozenset("¥$€£#v._/=&")
 HAS_NUMBER = re.compile(r"\d.*\d.*\d.*\d.*\d.*\d", re.S)
@@ -247,6 +278,8 @@ def passwords(text: str) -> Iterator[Span]:
         value = value.rstrip(".,;:!?)'\"`" if value[-1:] in ".,;:)'\"`" else "")
         end = match.start("value") + len(value)
         odd = re.search(r"\d|[^\w.,'-]", value) or re.search("[a-z][A-Z]", value)
+        if PLACEHOLDER.match(value):
+            continue
         if not value.isascii() and not ((mark in (":", "=") or match["open"]) and re.search(r"\d", value)):
             continue
         if match["mark"].isspace() or not mark:
@@ -257,6 +290,7 @@ def passwords(text: str) -> Iterator[Span]:
     for start, end in whole(PASSWORD_AFTER, text):
         if re.search(r"\d", text[start:end]):
             yield start, end
+    yield from whole(WIFI, text)
 
 
 def handles(text: str) -> Iterator[Span]:
@@ -284,13 +318,15 @@ def ip_addresses(text: str) -> Iterator[Span]:
                 ipaddress.ip_address(match.group())
             except ValueError:
                 continue
-            if not VERSION_BEFORE.search(text[max(0, match.start() - 12) : match.start()]):
+            of_software = VERSION_WORD.search(text) and not IP_WORD.search(text)
+            before, after = text[max(0, match.start() - 12) : match.start()], text[match.end() :]
+            if not (VERSION_BEFORE.search(before) or after.startswith(("節", "章")) or (pattern is IP and of_software)):
                 yield match.span()
 
 
 def postal_codes(text: str) -> Iterator[Span]:
     """Japanese, British and, beside a state or the word, American ones."""
-    for pattern in (POSTAL_JP, POSTAL_UK, POSTAL_STATE):
+    for pattern in (POSTAL_JP, POSTAL_UK, POSTAL_STATE, POSTAL_ROMAJI):
         yield from whole(pattern, text)
     for match in POSTAL_WORD.finditer(text):
         yield match.span("code")
@@ -351,7 +387,9 @@ def phones(text: str, regions: Iterable[str]) -> Iterator[Span]:
     import phonenumbers
 
     for n, region in enumerate(regions):
-        for match in phonenumbers.PhoneNumberMatcher(text, region):
+        # Elsewhere than at home a number is one if it is also grouped as one.
+        how = phonenumbers.Leniency.STRICT_GROUPING if n else phonenumbers.Leniency.VALID
+        for match in phonenumbers.PhoneNumberMatcher(text, region, how):
             if text[match.start - 1 : match.start] in BEFORE_NO_PHONE and match.start:
                 continue
             foreign = n and not match.raw_string.startswith("+")

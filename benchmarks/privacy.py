@@ -107,7 +107,9 @@ def main() -> None:
     parser.add_argument("--wrong", action="store_true", help="show the sentences with a mistake")
     options = parser.parse_args()
     rows = sentences(options.file)
-    parts = {part: score([row for row in rows if row["part"] == part]) for part in dict.fromkeys(r["part"] for r in rows)}
+    parts = {
+        part: score([row for row in rows if row["part"] == part]) for part in dict.fromkeys(r["part"] for r in rows)
+    }
     parts["all"] = score(rows)
     negatives = sum(not row["spans"] for row in rows)
     japanese = sum(row["lang"] == "ja" for row in rows)

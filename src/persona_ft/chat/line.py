@@ -266,6 +266,9 @@ def _form(path: Path) -> Form:
         names.add(" ".join(name))
     if once and not phone:
         names |= _seen_once(path, once)
+    for whole in named:  # a notice says that Bob Smith is one name; then no Bob is there beside
+        start = tuple(whole.split(" ")[:3])
+        names -= {name for name in names if whole.startswith(name + " ") and words[(name,)] == words[start]}
     return Form(phone, sorted(names | (set() if phone else named), key=len, reverse=True), votes[True] >= votes[False])
 
 

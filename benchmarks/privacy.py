@@ -3,9 +3,10 @@
     python benchmarks/privacy.py            # two tables
     python benchmarks/privacy.py --wrong    # and each sentence in which something is missed or taken by mistake
 
-The sentences (``data/privacy/sentences.jsonl``, Japanese and English, made up) were written and labelled by readers who did
-not know the rules. Something counts as found when every letter and digit of it is replaced, by whatever kind; something
-that is replaced counts as right when at least half of it is labelled. Names are not in it: the user lists them.
+The sentences (``data/privacy/sentences.jsonl``, Japanese and English, made up) were written and labelled by readers
+who did not know the rules. Something counts as found when every letter and digit of it is replaced, by whatever kind;
+something that is replaced counts as right when at least half of it is labelled. Names are not in it: the user lists
+them.
 """
 
 from __future__ import annotations

@@ -119,6 +119,16 @@ def zipped(**files: str | bytes) -> bytes:
     return buffer.getvalue()
 
 
+def locked(archive: bytes) -> bytes:
+    """The zip with the flag of a password on each of its files, as zipfile cannot write one."""
+    broken = bytearray(archive)
+    for mark, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = -1
+        while (at := broken.find(mark, at + 1)) >= 0:
+            broken[at + offset] |= 1
+    return bytes(broken)
+
+
 def telegram(full: bool) -> str:
     rows = [
         {"id": n, "type": "message", "date": at.replace(" ", "T") + ":00", "from": who, "text": text}
@@ -375,6 +385,73 @@ BROKEN: dict[str, tuple[str, str | bytes, str]] = {
         "t.csv",
         "wann;author;text\n1;me;a\n",
         "no column is the time; there are wann, author, text",
+    ),
+    "LINE, desktop, no such date": (
+        "talk.txt",
+        LINE_DESKTOP.replace("2024.02.01", "2024.02.30"),
+        "line 11: there is no date",
+    ),
+    "LINE, English, no such date": (
+        "talk.txt",
+        LINE_PHONE_EN.replace("Thu, 2/1/2024", "Thu, 2/31/2024"),
+        "line 14: there is no date",
+    ),
+    "LINE, a header and nothing": (
+        "talk.txt",
+        "[LINE] たろうとのトーク履歴\n保存日時：2024/02/01 10:00\n",
+        "no message",
+    ),
+    "LINE, half in another encoding": (
+        "talk.txt",
+        LINE_PHONE.encode() + "9:01\tたろう\t遅れる".encode("utf-16") + b"\x81",
+        "is not UTF-8",
+    ),
+    "WhatsApp, zip without the chat": ("c.zip", zipped(**{"IMG-1.jpg": b"1", "notes.pdf": b"2"}), "no chat"),
+    "WhatsApp, no such minute": ("_chat.txt", WHATSAPP_IOS.replace("21:12:06", "21:72:06"), "line 8: there is no such"),
+    "Telegram, messages are no list": (
+        "result.json",
+        '{"name": "a", "type": "personal_chat", "messages": {"1": "hi"}}',
+        "no message",
+    ),
+    "Telegram, two files in one": ("result.json", telegram(full=False) * 2, "cannot be read"),
+    "Discord, a time that is none": (
+        "d.json",
+        discord().replace('"timestamp": "2024-02-01T09:00:00+09:00"', '"timestamp": null'),
+        "the time of message",
+    ),
+    "Discord's package, broken inside": (
+        "p.zip",
+        zipped(**{"messages__c1__messages.json": '[{"ID": 1, "Timestamp": "2024-01-31 21:05:00"'}),
+        "messages.json: the JSON cannot be read",
+    ),
+    "Discord's package, bad time": (
+        "p.zip",
+        zipped(**{"messages__c1__messages.csv": "ID,Timestamp,Contents\n1,later,hi\n"}),
+        "messages.csv: the time of message is 'later'",
+    ),
+    "Slack, users that are no JSON": (
+        "s.zip",
+        zipped(**{"users.json": "{", "g__2024-01-01.json": "[]"}),
+        "users.json: the file is not JSON",
+    ),
+    "Slack, a message that is text": ("s.zip", zipped(**{"g__2024-01-01.json": '["hi"]'}), "has no time"),
+    "Slack, a time that is none": (
+        "s.zip",
+        zipped(**{"g__2024-01-01.json": '[{"ts": "noon", "user": "U1", "text": "hi"}]'}),
+        "the time of message is 'noon'",
+    ),
+    "a photo named like a chat": ("talk.txt", b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 4, "not"),
+    "zip, with a password": ("x.zip", locked(slack()), "wants a password"),
+    "CSV, a quote that never ends": (
+        "t.csv",
+        'date,author,text\n2024-01-01,me,"a\n' + "2024-01-02,you,b\n" * 9,
+        "the row cannot be read",
+    ),
+    "CSV, header alone": ("t.csv", "date,author,text\n", "no message"),
+    "JSONL, no text in a later row": (
+        "t.jsonl",
+        '{"time": "2024-01-01", "speaker": "a", "text": "b"}\n{"time": "2024-01-01", "speaker": "a"}\n',
+        "line 2: the row has no text",
     ),
     "one huge line": ("t.jsonl", '{"time": "' + "x" * 1_000_001, "line 1: a line has more than"),
 }

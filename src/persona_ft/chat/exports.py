@@ -341,7 +341,8 @@ def _json_rows(stream: IO[str], name: str) -> Iterator[tuple[int, dict[str, Any]
 
 
 def _csv_rows(stream: Iterable[str], delimiter: str, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    reader = csv.DictReader(stream, delimiter=delimiter)
+    # Strict: a quote that is opened and never closed would swallow every row after it.
+    reader = csv.DictReader(stream, delimiter=delimiter, strict=True)
     try:
         for row in reader:
             yield reader.line_num, row

@@ -1,9 +1,11 @@
 """Chats of 10 thousand, 100 thousand and 1 million messages: seconds and peak memory of each step.
 
     python benchmarks/chat_scale.py
+    python benchmarks/chat_scale.py --peers other-venv/bin/python    # and others' parsers on the same files
 
 Writes a made-up WhatsApp export of each size, then reads, pairs, looks for private data, and imports it, each in a
-process of its own.
+process of its own. The peers read alone; they live in an environment of their own (``pip install whatstk chat-miner``),
+since they need other versions than the notebooks.
 """
 
 from __future__ import annotations
@@ -19,6 +21,20 @@ from collections import Counter
 from datetime import datetime, timedelta
 from pathlib import Path
 
+# A parser of each peer, as its documentation calls it: the code prints how many messages it found.
+PEERS = {
+    "whatstk": (
+        "from whatstk import WhatsAppChat\n"
+        "chat = WhatsAppChat.from_source(path, hformat='%m/%d/%y, %H:%M - %name:')\n"
+        "made = len(chat.df)"
+    ),
+    "chat-miner": (
+        "from chatminer.chatparsers import WhatsAppParser\n"
+        "parser = WhatsAppParser(path)\n"
+        "parser.parse_file()\n"
+        "made = len(parser.parsed_messages.get_df())"
+    ),
+}
 STEPS = ("read", "pair", "privacy", "import")
 
 
@@ -39,7 +55,7 @@ def write_chat(path: Path, n: int) -> None:
             text = "".join(draw.choices(words, k=draw.randint(2, 9)))
             if i % 50 == 0:
                 text += draw.choice(private).format(i % 10_000)
-            file.write(f"{at:%Y/%m/%d %H:%M} - {draw.choice(('たろう', 'まさき'))}: {text}\n")
+            file.write(f"{at:%m/%d/%y, %H:%M} - {draw.choice(('たろう', 'まさき'))}: {text}\n")
 
 
 def step(name: str, path: Path) -> int:
@@ -62,9 +78,21 @@ def step(name: str, path: Path) -> int:
     return len(import_chat(path, "まさき").pairs)
 
 
+def peer(python: str, code: str, path: Path) -> list[str] | None:
+    """[seconds, peak MB, messages] of one peer, timed as our own steps are; None where it fails."""
+    timed = "import resource, sys, time\npath = sys.argv[1]\n{imports}\nstarted = time.perf_counter()\n{rest}\n"
+    imports, _, rest = code.partition("\n")
+    timed = timed.format(imports=imports, rest=rest) + (
+        "print(time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, made)"
+    )
+    run = subprocess.run([python, "-c", timed, str(path)], capture_output=True, text=True)
+    return run.stdout.split()[-3:] if run.returncode == 0 else None
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--peers", metavar="PYTHON", help="an interpreter that has whatstk and chat-miner")
     parser.add_argument("--step", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.step:
@@ -83,8 +111,22 @@ def main() -> None:
                 seconds, peak, made = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
                 growth = f", {float(seconds) / before[name]:.1f} times the size before" if name in before else ""
                 before[name] = float(seconds)
+                if name == "read":
+                    read, read_peak = float(seconds), float(peak)
                 print(
                     f"{n:9,} messages  {name:8s} {float(seconds):7.2f} s  {float(peak):6.0f} MB  {made} made{growth}",
+                    flush=True,
+                )
+            for name, code in PEERS.items() if options.peers else ():
+                found = peer(options.peers, code, path)
+                if found is None:
+                    print(f"{n:9,} messages  {name:10s} failed", flush=True)
+                    continue
+                seconds, peak, made = found
+                ratio = float(seconds) / read
+                print(
+                    f"{n:9,} messages  {name:10s} {float(seconds):7.2f} s  {float(peak):6.0f} MB  {made} read: "
+                    f"{ratio:.1f} times our reading, {float(peak) / read_peak:.1f} times its memory",
                     flush=True,
                 )
 

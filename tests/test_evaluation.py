@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
+from persona_ft.ask import endpoint
 from persona_ft.compare import compare_runs
 from persona_ft.compare import main as compare_main
 from persona_ft.conversation import FactMark
@@ -33,7 +34,7 @@ from persona_ft.evaluation.comparison import (
 )
 from persona_ft.evaluation.disclosure import asked_for_ai, refuses, refuses_formally, says_ai
 from persona_ft.evaluation.facts import judge
-from persona_ft.evaluation.judge import endpoint, judged, pairwise, parse_vote
+from persona_ft.evaluation.judge import judged, pairwise, parse_vote
 from persona_ft.evaluation.memorisation import copied
 from persona_ft.evaluation.statistics import holm, paired_difference, permutation_p, share, sign_test
 from persona_ft.evaluation.style import NgramProfile, StyleClassifier, preparations

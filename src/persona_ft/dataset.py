@@ -72,14 +72,23 @@ def check_leakage(train: Sequence[Conversation], test: Sequence[Conversation], t
 
 
 def split_dev(
-    pairs: Sequence[Conversation], n_dev: int, seed: int = 42
+    pairs: Sequence[Conversation],
+    n_dev: int,
+    seed: int = 42,
+    groups: Sequence[int] | None = None,
+    similar: float = 80.0,
 ) -> tuple[list[Conversation], list[Conversation]]:
     """Set pairs aside to watch while training, from all categories in turn, the same ones for the same seed.
+
+    A pair whose question has a near twin among the others stays in training: set aside, it would be known already.
 
     Parameters
     ----------
     pairs : the training pairs.
     n_dev : how many to set aside; fewer than the pairs.
+    groups : the talk that each pair is from, in the order of time; whole talks are set aside then, so that none is on
+        both sides, and a few pairs more than ``n_dev`` may be. Of a single long talk the newest pairs are set aside.
+    similar : what a near twin is, as :func:`near_duplicates` has it.
 
     Returns
     -------
@@ -91,9 +100,19 @@ def split_dev(
             f"set N_DEV between 0 and {len(pairs) - 1}",
         )
     generator = random.Random(seed)
+    twins = {
+        q for twin in near_duplicates([p.question for p in pairs], threshold=similar) for q in (twin.first, twin.second)
+    }
+    free = [i for i, pair in enumerate(pairs) if pair.question not in twins]
+    free = free if len(free) >= n_dev else list(range(len(pairs)))
+    chosen = _by_category(pairs, free, n_dev, generator) if groups is None else _by_talk(groups, free, n_dev, generator)
+    return [p for i, p in enumerate(pairs) if i not in chosen], [p for i, p in enumerate(pairs) if i in chosen]
+
+
+def _by_category(pairs: Sequence[Conversation], free: Sequence[int], n_dev: int, generator: random.Random) -> set[int]:
     by_category: dict[str, list[int]] = {}
-    for i, pair in enumerate(pairs):
-        by_category.setdefault(pair.category or "", []).append(i)
+    for i in free:
+        by_category.setdefault(pairs[i].category or "", []).append(i)
     piles = [generator.sample(rows, len(rows)) for _, rows in sorted(by_category.items())]
     generator.shuffle(piles)
     chosen: set[int] = set()
@@ -101,7 +120,21 @@ def split_dev(
         for pile in piles:
             if pile and len(chosen) < n_dev:
                 chosen.add(pile.pop())
-    return [p for i, p in enumerate(pairs) if i not in chosen], [p for i, p in enumerate(pairs) if i in chosen]
+    return chosen
+
+
+def _by_talk(groups: Sequence[int], free: Sequence[int], n_dev: int, generator: random.Random) -> set[int]:
+    members: dict[int, list[int]] = {}
+    for i, group in enumerate(groups):
+        members.setdefault(group, []).append(i)
+    whole = [rows for rows in members.values() if set(rows) <= set(free)]
+    chosen: set[int] = set()
+    for rows in generator.sample(whole, len(whole)):
+        if len(chosen) >= n_dev:
+            return chosen
+        if len(chosen) + len(rows) <= max(2 * n_dev, n_dev + 4):
+            chosen.update(rows)
+    return chosen if len(chosen) >= n_dev else set(range(len(groups) - n_dev, len(groups)))
 
 
 def token_lengths(tokenizer: PreTrainedTokenizerBase, pairs: Iterable[Conversation]) -> list[int]:

@@ -1,8 +1,9 @@
 """The interview: one question at a time, every answer on disk before the next; in the notebook or at a terminal.
 
-    python -m persona_ft.interview --run runs/me [--language en]
+    python -m persona_ft.interview --run runs/me [--language en] [--endpoint http://localhost:8080/v1 --model NAME]
 
-Answers are appended to ``interview.jsonl``; an edited one is appended again, and the last one counts.
+Answers are appended to ``interview.jsonl``; an edited one is appended again, and the last one counts. After a very
+short answer something is asked back: by a model where one is at hand, else one of a few set phrases.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from persona_ft.ask import Ask, endpoint
 from persona_ft.conversation import (
     Conversation,
     Text,
@@ -41,6 +43,12 @@ FOLLOW_UPS = {
     "en": ("Tell me a bit more!", "Why is that?", "When was the last time?", "And then what happened?"),
 }
 SHORT, LONG = 8, 80
+ASK_BACK = {
+    "ja": "あなたは友だちに話を聞いています。相手の短い返事に、くだけた口調で一つだけ聞き返してください。"
+    "聞き返す一文だけを書き、30字以内にしてください。",
+    "en": "You are chatting with a friend to get to know them. Their answer was very short: ask back one casual "
+    "question, at most 12 words. Write the question and nothing else.",
+}
 
 
 class BankQuestion(BaseModel):
@@ -81,6 +89,7 @@ class Interview:
     questions : what is asked, in order; their own answers are not looked at.
     path : the JSONL file that collects the answers.
     language : of the follow-up questions.
+    ask : a model that thinks of the follow-up questions; without one they are set phrases.
 
     Raises
     ------
@@ -88,9 +97,11 @@ class Interview:
         The file holds a line that is not a conversation.
     """
 
-    def __init__(self, questions: Sequence[Conversation], path: Path | str, language: str = "ja") -> None:
+    def __init__(
+        self, questions: Sequence[Conversation], path: Path | str, language: str = "ja", ask: Ask | None = None
+    ) -> None:
         self.questions, self.path = list(questions), Path(path)
-        self.follow_ups = FOLLOW_UPS["en" if language == "en" else "ja"]
+        self.language, self.ask, self.trouble = "en" if language == "en" else "ja", ask, ""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         mend_last_line(self.path)
         self.skipped: set[str] = set()
@@ -126,10 +137,24 @@ class Interview:
         self.editing = self.extra = None
         if was_question and len(text) < SHORT:
             number = len(self.pairs())
-            back = self.follow_ups[number % len(self.follow_ups)]
+            back = self.follow_up(question.question, text, number)
             known = {"category": question.category, "id": f"{question.id or number}+"}
             # Asked together with what it follows, so that the pair makes sense by itself.
             self.extra = Conversation.pair(f"{question.question}\n{text}\n{back}", "…", **known)
+
+    def follow_up(self, question: str, answer: str, number: int) -> str:
+        """What is asked back after a short answer; a model that fails or rambles is replaced by a set phrase."""
+        phrases = FOLLOW_UPS[self.language]
+        if self.ask:
+            text = f"{question}\n{answer}"
+            told = [{"role": "developer", "content": ASK_BACK[self.language]}, {"role": "user", "content": text}]
+            try:
+                back = self.ask([told])[0].strip().strip('「」"')
+                if 0 < len(back) <= LONG and "\n" not in back:
+                    return back
+            except PersonaError as error:  # the answer is on disk already: an interview goes on without a model
+                self.ask, self.trouble = None, str(error)
+        return phrases[number % len(phrases)]
 
     def skip(self) -> None:
         """Leave the current question out for today."""
@@ -200,7 +225,7 @@ def interview_form(interview: Interview) -> Widget:
             f"<b>{escape(now.question)}</b>".replace("\n", "<br>") if now else "<b>All done. Thank you!</b>"
         )
         text.value = interview.editing.answer if interview.editing else ""
-        hint.value = ""
+        hint.value, interview.trouble = escape(interview.trouble), ""
         text.disabled = buttons[0].disabled = now is None
 
     warned = ""
@@ -231,6 +256,9 @@ def at_terminal(interview: Interview) -> None:
         print(f"\n[{interview.progress()}]\n{question.question}")
         if interview.editing:
             print(f"(so far: {interview.editing.answer})")
+        if interview.trouble:
+            print(f"({interview.trouble})")
+            interview.trouble = ""
         try:
             text = input("(Enter skips, b back, e something else, q stops) > ").strip()
         except (EOFError, KeyboardInterrupt):
@@ -255,9 +283,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", default="runs/mine")
     parser.add_argument("--language", choices=("ja", "en"), default="ja")
+    parser.add_argument("--endpoint", help="an OpenAI-compatible address whose model asks back; answers are sent there")
+    parser.add_argument("--model", default="", help="the name of that model")
     options = parser.parse_args(arguments)
     try:
-        interview = Interview(read_bank(options.language), run_folder(options.run) / ANSWERS, options.language)
+        ask = endpoint(options.endpoint, options.model) if options.endpoint else None
+        interview = Interview(read_bank(options.language), run_folder(options.run) / ANSWERS, options.language, ask)
         at_terminal(interview)
         print(interview.progress())
     except PersonaError as error:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,26 +13,33 @@ from persona_ft.chat.messages import Funnel, open_text
 from persona_ft.chat.pairing import Pairing, Reply, advice, pairs_of
 from persona_ft.chat.privacy import REGIONS, Privacy, kinds
 from persona_ft.chat.read import read_chat, speakers
+from persona_ft.chat.review import Review, review_of
 from persona_ft.conversation import Conversation
 from persona_ft.dataset import comparable, near_duplicates
 from persona_ft.errors import PersonaError
+from persona_ft.language import LANGUAGES, script_share
 from persona_ft.settings import resolve
+
+# A pause this long ends a talk.
+TALK = timedelta(hours=6)
 
 
 @dataclass(frozen=True)
 class Imported:
     """Pairs to train on (oldest first), the newest pairs to test with, what became of the rest, and what was private.
 
-    ``months``: pairs by month of the answer. ``findings`` holds the originals in their context, in memory alone: show
-    it to nobody but the user.
+    ``talks``: for each pair the number of the talk that it is from, so that a split can keep talks whole. ``months``:
+    pairs by month of the answer. ``review`` holds the originals in their context, in memory alone: show it to nobody
+    but the user.
     """
 
     pairs: list[Conversation]
     test: list[Conversation]
     funnel: Funnel
+    talks: list[int]
     months: dict[str, int]
     privacy: Privacy
-    findings: list[dict[str, str]]
+    review: Review
 
 
 def choose_me(found: Sequence[tuple[str, int]], me: str) -> frozenset[str]:
@@ -63,6 +70,9 @@ def import_chat(
     n_test: int = 30,
     keep: Sequence[str] = (),
     drop: Sequence[str] = (),
+    language: str = "",
+    similar: float = 90.0,
+    choices: Path | None = None,
     seed: int = 42,
 ) -> Imported:
     """Read, pair, clean and split one export. Nothing is written.
@@ -79,6 +89,9 @@ def import_chat(
     columns : for a table whose columns have other names, as :func:`~persona_ft.chat.read.read_chat` takes them.
     keep : kinds of private data to leave as they are.
     drop : kinds of private data whose pairs are left out altogether.
+    language : ``"ja"`` or ``"en"`` leaves out answers that are mostly in another script; empty takes all.
+    similar : of pairs that are this similar (rapidfuzz's ratio, 0 to 100) the first is kept; 0 keeps all.
+    choices : what was chosen in the review of single findings, :meth:`~persona_ft.chat.review.Review.choices`.
 
     Raises
     ------
@@ -86,26 +99,18 @@ def import_chat(
         The export cannot be read, nobody is ``me``, or too little is left; the message says what to change.
     """
     keep, drop = kinds(keep), kinds(drop)
+    if language not in ("", *LANGUAGES):
+        raise PersonaError(
+            f"LANGUAGE = {language!r} is not known", f"use one of {', '.join(LANGUAGES)}, or leave it empty"
+        )
     found = speakers(read_chat(path, fmt, columns))
     mine = choose_me(found, me)
-    how = Pairing(mine) if how is None else Pairing(mine, *_limits(how))
+    how = replace(how or Pairing(mine), me=mine)
     names = [name for name, _ in found if name not in mine]
     privacy = Privacy([*(privacy.names if privacy else ()), *names], privacy.regions if privacy else REGIONS)
     funnel = Funnel()
     replies = sorted(pairs_of(read_chat(path, fmt, columns), how, funnel), key=lambda reply: reply.at)
-    seen: set[tuple[str, str]] = set()
-    unique: list[Reply] = []
-    for reply in replies:
-        key = (comparable(reply.question), comparable(reply.answer))
-        if key in seen:
-            funnel.drop("said before, word for word", f"{reply.at:%Y-%m-%d %H:%M}")
-            continue
-        seen.add(key)
-        private = {f.kind for text in (reply.question, reply.answer) for f in privacy.find(text)} if drop else set()
-        if private & set(drop):
-            funnel.drop(f"holds {', '.join(sorted(private & set(drop)))}", f"{reply.at:%Y-%m-%d %H:%M}")
-            continue
-        unique.append(reply)
+    unique = list(_fit(replies, privacy, drop, language, funnel))
     if len(unique) < n_test + 8:
         funnel.kept = len(unique)
         raise PersonaError(
@@ -113,28 +118,103 @@ def import_chat(
             advice(funnel, how) or "lower N_TEST, or take a longer chat",
             Path(path).name,
         )
-    at, cut = pause_before(unique, len(unique) - n_test), len(unique) - n_test
+    before, newest = _split(unique, n_test, n_pairs, seed, funnel)
+    settings = (how, privacy.names, privacy.regions, keep, drop, language, n_pairs, n_test, seed)
+    review = review_of([*before, *newest], privacy, keep, path, settings)
+    review.apply(review.choices(choices), privacy)
+    before, newest = (list(_undropped(part, privacy, funnel)) for part in (before, newest))
+    talks = _talks(before)
+    test = [_cleaned(reply, privacy, keep, f"C{n:02d}") for n, reply in enumerate(newest, start=1)]
+    pairs = [_cleaned(reply, privacy, keep) for reply in before]
+    left_out = _near(pairs, test, similar, funnel)
+    funnel.kept = len(pairs) - len(left_out) + len(test)
+    months = Counter(f"{reply.at:%Y-%m}" for reply in (*before, *newest))
+    chosen = [i for i in range(len(pairs)) if i not in left_out]
+    return Imported(
+        [pairs[i] for i in chosen],
+        test,
+        funnel,
+        [talks[i] for i in chosen],
+        dict(sorted(months.items())),
+        privacy,
+        review,
+    )
+
+
+def _fit(
+    replies: Sequence[Reply], privacy: Privacy, drop: Sequence[str], language: str, funnel: Funnel
+) -> Iterator[Reply]:
+    """Replies that were not said before, are in the language, and hold nothing whose pairs are to be left out."""
+    seen: set[tuple[str, str]] = set()
+    for reply in replies:
+        where, key = f"{reply.at:%Y-%m-%d %H:%M}", (comparable(reply.question), comparable(reply.answer))
+        if key in seen:
+            funnel.drop("said before, word for word", where)
+            continue
+        seen.add(key)
+        share = script_share(reply.answer, language) if language else None
+        if share is not None and share < 0.5:
+            funnel.drop(f"not in LANGUAGE = {language}", where)
+            continue
+        private = {f.kind for text in (reply.question, reply.answer) for f in privacy.find(text)} if drop else set()
+        if private & set(drop):
+            funnel.drop(f"holds {', '.join(sorted(private & set(drop)))}", where)
+            continue
+        yield reply
+
+
+def _split(
+    unique: Sequence[Reply], n_test: int, n_pairs: int, seed: int, funnel: Funnel
+) -> tuple[list[Reply], list[Reply]]:
+    """What to train on, at most ``n_pairs``, and the newest replies; the talk that the cut goes through is left out."""
+    cut = len(unique) - n_test
+    at = pause_before(unique, cut)
     for reply in unique[at:cut]:
         funnel.drop("of the same talk as a test question", f"{reply.at:%Y-%m-%d %H:%M}")
-    before, newest = unique[:at], unique[cut:]
+    before, newest = list(unique[:at]), list(unique[cut:])
     if len(before) > n_pairs:
         funnel.drop("more than N_PAIRS: a sample was drawn", f"{len(before)} pairs", len(before) - n_pairs)
         before = [before[i] for i in sorted(random.Random(seed).sample(range(len(before)), n_pairs))]
-    findings = [row for reply in (*before, *newest) for row in privacy.review((reply.question, reply.answer))]
-    test = [_cleaned(reply, privacy, keep, f"C{n:02d}") for n, reply in enumerate(newest, start=1)]
-    pairs = [_cleaned(reply, privacy, keep) for reply in before]
-    near = (
-        {leak.first for leak in near_duplicates([p.question for p in pairs], [t.question for t in test])}
-        if test
+    return before, newest
+
+
+def _undropped(replies: Sequence[Reply], privacy: Privacy, funnel: Funnel) -> Iterator[Reply]:
+    """Replies that hold nothing that was marked in the review as a reason to leave the pair out."""
+    for reply in replies:
+        if any(privacy.decision(f) == "drop" for text in (reply.question, reply.answer) for f in privacy.find(text)):
+            funnel.drop("left out in the review of private data", f"{reply.at:%Y-%m-%d %H:%M}")
+        else:
+            yield reply
+
+
+def _talks(replies: Sequence[Reply]) -> list[int]:
+    """The number of each reply's talk: a new one begins after a pause of :data:`TALK`."""
+    numbers: list[int] = []
+    for i, reply in enumerate(replies):
+        begins = i > 0 and reply.at - replies[i - 1].at >= TALK
+        numbers.append(numbers[-1] + begins if numbers else 0)
+    return numbers
+
+
+def _near(pairs: Sequence[Conversation], test: Sequence[Conversation], similar: float, funnel: Funnel) -> set[int]:
+    """Places of the pairs that nearly repeat an earlier pair, or whose question is nearly a test question."""
+    questions = [pair.question for pair in pairs]
+    near_test = {leak.first for leak in near_duplicates(questions, [t.question for t in test])} if test else set()
+    left_out = {i for i, question in enumerate(questions) if question in near_test}
+    if left_out:
+        funnel.drop("nearly a test question", "after the split", len(left_out))
+    whole = [f"{pair.question}\n{pair.answer}" for pair in pairs]
+    first = {text: i for i, text in reversed(list(enumerate(whole)))}
+    twins = (
+        {max(first[twin.first], first[twin.second]) for twin in near_duplicates(whole, threshold=similar)}
+        if similar
         else set()
     )
-    for pair in pairs:
-        if pair.question in near:
-            funnel.drop("nearly a test question", "after the split")
-    pairs = [pair for pair in pairs if pair.question not in near]
-    funnel.kept = len(pairs) + len(test)
-    months = Counter(f"{reply.at:%Y-%m}" for reply in (*before, *newest))
-    return Imported(pairs, test, funnel, dict(sorted(months.items())), privacy, findings)
+    if twins - left_out:
+        funnel.drop(
+            f"nearly the same as an earlier pair (SIMILAR = {similar:g})", "after the split", len(twins - left_out)
+        )
+    return left_out | twins
 
 
 def listed(text: str) -> list[str]:
@@ -167,13 +247,13 @@ def preview(
     """How many pairs other windows would give: one row for each of ``reply_minutes``, and your own merging beside half
     and twice as much."""
     mine = choose_me(speakers(read_chat(path, fmt, columns)), me)
-    _, _, shortest, longest = _limits(how)
     rows = []
     for reply in sorted({*reply_minutes, how.reply_minutes}):
         row: dict[str, float] = {"reply within, minutes": reply}
         for merge in (how.merge_minutes / 2, how.merge_minutes, how.merge_minutes * 2):
             funnel = Funnel()
-            for _ in pairs_of(read_chat(path, fmt, columns), Pairing(mine, merge, reply, shortest, longest), funnel):
+            other = replace(how, me=mine, merge_minutes=merge, reply_minutes=reply)
+            for _ in pairs_of(read_chat(path, fmt, columns), other, funnel):
                 pass
             row[f"merged within {merge:g}"] = funnel.kept
         rows.append(row)
@@ -188,13 +268,9 @@ def pause_before(replies: Sequence[Reply], index: int) -> int:
         pause = replies[i].at - replies[i - 1].at if i < len(replies) else timedelta(0)
         if pause > longest:
             best, longest = i, pause
-        if pause >= timedelta(hours=6):
+        if pause >= TALK:
             break
     return best
-
-
-def _limits(how: Pairing) -> tuple[float, float, int, int]:
-    return how.merge_minutes, how.reply_minutes, how.min_characters, how.max_characters
 
 
 def _cleaned(reply: Reply, privacy: Privacy, keep: Sequence[str], pair_id: str | None = None) -> Conversation:

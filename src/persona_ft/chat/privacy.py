@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Literal
 
 from persona_ft.chat import detectors
 from persona_ft.errors import PersonaError
 
+Decision = Literal["keep", "replace", "drop"]
 HONORIFICS = "さん|ちゃん|くん|君|さま|様|先生|先輩|部長|課長|社長|店長|氏|っち|たん"
 # A display name's words: 山田 太郎🐱 is also called 山田 and 太郎.
 NAME_PARTS = re.compile(r"[A-Za-zÀ-ÿ]{2,}|[一-龥々]+|[ぁ-んー]{2,}|[ァ-ヶー]{2,}")
@@ -67,6 +69,8 @@ class Privacy:
     names: Iterable[str] = ()
     regions: Iterable[str] = REGIONS
     counts: Counter[str] = field(default_factory=Counter)
+    # What was chosen for single findings, by kind and words: what is not in here is replaced.
+    decisions: dict[tuple[str, str], Decision] = field(default_factory=dict)
     stand_ins: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -130,6 +134,10 @@ class Privacy:
         add("IP address", detectors.ip_addresses(plain))
         add("phone", detectors.phones(plain, self.regions))
 
+    def decision(self, finding: Finding) -> Decision:
+        """What becomes of a finding: keep, replace, or drop, which leaves its pair out."""
+        return self.decisions.get((finding.kind, finding.text.casefold()), "replace")
+
     def stand_in(self, finding: Finding) -> str:
         """What stands in a finding's place: made up, plainly so, and the same for the same words."""
         key = (finding.kind, finding.text.casefold())
@@ -142,19 +150,12 @@ class Privacy:
         """The text with stand-ins. ``keep``: kinds that are left as they are. Counts what was replaced."""
         kept, pieces, at = set(keep), [], 0
         for finding in self.find(text):
-            if finding.kind in kept:
+            if finding.kind in kept or self.decision(finding) == "keep":
                 continue
             self.counts[finding.kind] += 1
             pieces += [text[at : finding.start], self.stand_in(finding)]
             at = finding.end
         return "".join([*pieces, text[at:]]) if pieces else text
-
-    def review(self, texts: Iterable[str], context: int = 8) -> Iterator[dict[str, str]]:
-        """Each finding with what it would become and a little of what stands around it, for the user's eyes alone."""
-        for text in texts:
-            for f in self.find(text):
-                around = f"{text[max(0, f.start - context) : f.start]}【{f.text}】{text[f.end : f.end + context]}"
-                yield {"kind": f.kind, "in context": around, "becomes": self.stand_in(f)}
 
 
 def name_pattern(name: str) -> str:

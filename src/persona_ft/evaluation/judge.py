@@ -7,23 +7,15 @@ of *one* arm a tie, which they should be.
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from persona_ft.errors import PersonaError
+from persona_ft.ask import Ask
 from persona_ft.evaluation.statistics import sign_test
 
-if TYPE_CHECKING:
-    from openai import OpenAI
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-KEY = "OPENAI_API_KEY"
 Vote = Literal["A", "B", "tie"]
-# n prompts as messages -> n replies.
-Ask = Callable[[list[list[dict[str, str]]]], list[str]]
 
 INSTRUCTIONS = (
     "You compare two answers to the same message. Below are messages that one person really wrote. Say which of the "
@@ -102,68 +94,3 @@ def judged(
         "a_a_ties": a_a.ties / len(questions),
         "a_a": asdict(a_a),
     }
-
-
-def local_judge(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, batch_size: int = 16) -> Ask:
-    """The loaded base model as judge, at low effort, with the adapter taken off: nothing leaves the machine."""
-    from persona_ft.harmony import render_prompt
-    from persona_ft.model import generate_completions
-
-    def ask(prompts: list[list[dict[str, str]]]) -> list[str]:
-        rendered = [render_prompt(tokenizer, messages, "low") for messages in prompts]
-        with model.disable_adapter():
-            return [c.answer or "" for c in generate_completions(model, tokenizer, rendered, 64, batch_size)]
-
-    return ask
-
-
-def api_key() -> str | None:
-    """The key for an endpoint: from the environment, else from Colab's secrets, else none. It is never printed."""
-    if os.environ.get(KEY):
-        return os.environ[KEY]
-    try:
-        from google.colab import userdata  # type: ignore[import-not-found]
-
-        return userdata.get(KEY)
-    except Exception:  # not on Colab, no such secret, or no access to it
-        return None
-
-
-def endpoint(base_url: str, model: str) -> Ask:
-    """A judge behind an OpenAI-compatible endpoint (``openai`` package), such as a local llama.cpp or vLLM server.
-
-    Answers and questions are sent there: use a machine that you trust with them.
-
-    Raises
-    ------
-    PersonaError
-        The package or the key is missing, or the endpoint does not answer.
-    """
-    try:
-        from openai import OpenAI, OpenAIError
-    except ImportError as error:
-        raise PersonaError("the judge wants the openai package", 'run: pip install openai, or JUDGE = "off"') from error
-    local = re.match(r"https?://(?:localhost|127\.0\.0\.1)(?:[:/]|$)", base_url)
-    key = api_key() or ("none" if local else None)
-    if key is None:
-        raise PersonaError(
-            f"the judge at {base_url} wants a key", f"set {KEY} in the environment or in Colab's secrets"
-        )
-    client: OpenAI = OpenAI(base_url=base_url, api_key=key, max_retries=3, timeout=60)
-
-    def ask(prompts: list[list[dict[str, str]]]) -> list[str]:
-        replies = []
-        for messages in prompts:
-            as_system = [{**m, "role": "system"} if m["role"] == "developer" else m for m in messages]
-            try:
-                reply = client.chat.completions.create(model=model, messages=as_system, temperature=0, max_tokens=256)
-            except OpenAIError as error:
-                # The library's text may carry the request; its kind is enough.
-                raise PersonaError(
-                    f"the judge at {base_url} does not answer ({type(error).__name__})",
-                    'check the address, the model\'s name and the key, or set JUDGE = "off"',
-                ) from None
-            replies.append(reply.choices[0].message.content or "")
-        return replies
-
-    return ask

@@ -36,12 +36,16 @@ UNITS = "度|円|年|件|枚|個|%|人|分|時|回|歳|本|冊|杯|匹|点|位|�
 
 EMAIL = re.compile(r"(?<![\w.+-])[\w.+'-]*[\w+-]@[\w-]+(?:\.[\w-]+)+", re.A)
 URL_CHARACTERS = r"[^\s<>「」『』（）()、。\"]"
+TOP = (
+    "com|net|org|edu|gov|info|biz|xyz|jp|me|be|io|co|ly|gg|tv|dev|app|ai|us|uk|de|fr|kr|tw|cn|eu|to|page|site|link|shop"
+    "|cloud|news|online|store|blog|wiki|cc|example"
+)
 URL = re.compile(
     rf"(?:https?|ftp)://{URL_CHARACTERS}+|(?<![\w@.])www\.[\w.-]+\.[a-z]{{2,}}{URL_CHARACTERS}*"
-    rf"|(?<![\w@./])(?:[a-z0-9-]+\.)+(?:com|net|org|jp|me|be|io|co|ly|gg|tv|dev|app)/{URL_CHARACTERS}+",
+    rf"|(?<![\w@./])(?:[a-z0-9-]+\.)+(?:{TOP})/{URL_CHARACTERS}+",
     re.I | re.A,
 )
-IP = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?!\.?\d|\w)", re.A)
+IP = re.compile(r"(?:(?<![\w.])|(?<=IP))(?:\d{1,3}\.){3}\d{1,3}(?!\.?\d|\w)", re.A)
 VERSION_BEFORE = re.compile(r"(?:(?<![\w-])v\.?|\bver\.?|version|バージョン|release|build|§)\s*:?\s*$", re.I)
 VERSION_WORD = re.compile(
     r"version|バージョン|release|plugin|library|プラグイン|ライブラリ|アプデ|アップデート|upgrade|ビルド",
@@ -86,7 +90,7 @@ ACCOUNT_LABEL = (
     r"(?:の?\s?(?:ID|アカウント(?:名)?|垢|account|name|handle|username|tag|user))?"
 )
 ACCOUNT_NAME = re.compile(
-    rf"(?<![A-Za-z]){ACCOUNT_LABEL}\s*(?:これ|こちら)?\s*(?P<mark>は|が|も|:|=|→|⇒|、|\bis\b|'s\b|[「\"]|\s|"
+    rf"(?<![A-Za-z]){ACCOUNT_LABEL}\s*(?:これ|こちら)?\s*(?P<mark>は|が|も|って|:|=|→|⇒|、|\bis\b|'s\b|[「\"]|\s|"
     rf"(?<=[ぁ-んァ-ヶー]))[\s「\":→]*(?P<name>[{A}_][{A}_.:-]{{2,29}}[{A}_])(?![{A}@])",
     re.I,
 )
@@ -105,7 +109,7 @@ SECRET = re.compile(
     r"|xapp-[\w-]{10,}|A[KS]IA[0-9A-Z]{16}|AIza[\w-]{30,}|ya29\.[\w-]{20,}|eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?"
     r"|gl(?:pat|rt)-[\w-]{16,}"
     r"|whsec_\w{16,}|SG\.[\w-]{10,}\.[\w-]{10,}|npm_\w{20,}|pypi-[\w-]{20,}|do[op]_v1_\w{20,}"
-    r"|dckr_pat_[\w-]{16,}|shp(?:at|ss)_\w{16,}"
+    r"|dckr_pat_[\w-]{16,}|shp(?:at|ss)_\w{16,}|\d{8,10}:[\w-]{35}"
     rf"|(?:rk|pk|ak|key|token|tok|sess|secret|api)[_-][\w-]{{20,}})(?![{A}_-])",
     re.A | re.S,
 )
@@ -124,7 +128,7 @@ PASSWORD = re.compile(
     r"|トークン|APIキー|アクセスキー|パスワード|パスコード|暗証番号|合言葉|パス(?=[はがを:=\s])|(?<![A-Za-z])"
     r"(?:PW|pwd|pass(?:word|wd|code|phrase)?|pin)(?![A-Za-z]))"
     r"(?:\s*[（(][^）)]{1,12}[）)]|(?: (?:for|to|on|of) (?:[a-z-]+ ){1,5}?(?=is|was|:|=)))?\s*(?P<mark>は|が|を"
-    r"|:|=|→|\bis\b|\bwas\b|'s\b|\bto\b|\s|(?=[「\"'`])|(?<=ド)(?=[!-~]{6}))\s*(?P<open>[「\"'`]?)"
+    r"|:|=|→|\bis\b|\bwas\b|'s\b|\bto\b|\s|(?=[「\"'`])|(?<=ド)(?=[!-~]{6})|(?<=番号)(?=\d{4}(?!\d)))\s*(?P<open>[「\"'`]?)"
     r"(?P<value>[!-&(-~]{4,64}|[^\s、。「」\"']{4,30})",
     re.I,
 )
@@ -142,6 +146,10 @@ POSTAL_JP = re.compile(
     r"|(?<![\d-])(?<=[^\d][^\d])\d{5}-\d{4}(?![\d-])"
 )
 POSTAL_UK = re.compile(rf"(?<![{A}])(?:GIR 0AA|[A-Z]{{1,2}}\d[A-Z\d]? ?\d[ABD-HJLNP-UW-Z]{{2}})(?![{A}])")
+POSTAL_UK_ANY_CASE = re.compile(POSTAL_UK.pattern, re.I)
+POSTCODE_WORD = re.compile(r"post ?code", re.I)
+# "M1 1TB" is a laptop.
+GIGABYTES = re.compile(r"\d[GT]B$")
 POSTAL_WORD = re.compile(
     rf"(?:zip|post(?:al)?)(?:[ -]?code)?s?(?![{A}])(?:[^{A}]|(?:(?:on|of|for|in|to|the|a|my|your|our|her|his"
     rf"|their|is|was|be|should|put|it|s|use|enter|billing|shipping|home|office|card|address|account|house|new"
@@ -231,6 +239,20 @@ BANK = re.compile(
     r"|(?P<yucho>記号\s*[:は]?\s*\d{5}\s*[,、・]?\s*番号\s*[:は]?\s*\d{6,8})(?!\d)",
     re.I,
 )
+# Elsewhere: a British sort code, an American routing number, and what follows the word account.
+SORT_CODE = re.compile(r"(?<![\d-])\d{2}([- ])\d{2}\1\d{2}(?![\d-])", re.A)
+SORT_WORD = re.compile(r"sort ?code|\bs/?c\b", re.I)
+AFTER_SORT_CODE = re.compile(r"[\s/,|]{1,4}(?P<account>\d{8})(?!\d)", re.A)
+ROUTING = re.compile(
+    r"(?:routing|\bABA|\bRTN)(?:[ /]*(?:number|no\.?|#|num|transit))*[\s:#]*(?:is )?(?P<number>\d{9})(?!\d)",
+    re.I | re.A,
+)
+ACCOUNT = re.compile(
+    r"(?:account|acct?|a/c|checking|savings)\.?(?: ?(?:number|num|no|nr|#)\.?)*(?:\s*(?:is|was|=|:|#|-)\s*|\s+)"
+    r"(?P<number>\d{6,17}|\d{4} \d{4}(?: \d{1,4})?)(?![\d-]|[.,]\d)",
+    re.I | re.A,
+)
+BRANCH_AND_ACCOUNT = re.compile(r"(?<![\d-])\d{3}-\d{7}(?![\d-])", re.A)
 BANK_WORD = re.compile(r"口座|普通|当座|銀行|振込|信金|信用金庫|ゆうちょ|bank|account|branch|acct", re.I)
 BANK_NUMBER = re.compile(rf"(?<![\d.,¥$€£#-])(?<![A-Za-z])\d{{7,8}}(?![\d.,]\d|\d|-\d|{UNITS})")
 IBAN = re.compile(rf"(?<![{A}])[A-Z]{{2}}\d{{2}}(?:[ ]?[A-Z0-9]{{4}}){{2,7}}(?:[ ]?[A-Z0-9]{{1,3}})?(?![{A}])", re.I)
@@ -238,6 +260,13 @@ PHONE_CANDIDATE = re.compile(r"[+(0-9](?:[\d\s().-]{6,})\d")
 PHONE_WORD = re.compile(
     r"call|text|(?<![A-Za-z])ph(?![A-Za-z])|phone|cell|mobile|ring|tel|number|reach|whatsapp|contact|hit me|fax"
     r"|dial|📞|📱|☎|🤙",
+    re.I,
+)
+# Not given out to anybody, or not yet, but written as a telephone number is.
+PHONE_FORM = re.compile(r"(?<![\d+])(?:\+\d{1,3}(?:[ .-]?\(?\d{1,5}\)?){2,6}|07\d{3} ?\d{3} ?\d{3})(?![\d-])", re.A)
+NOT_PHONE = re.compile(
+    r"(?:型番|品番|コード|部品|伝票|追跡|注文|予約|整理|受付|会員|シリアル|ロット|問い合わせ番号|ISBN|order|part|serial|item|tracking|model"
+    r"|invoice|ref)(?:番号| ?no\.?| ?number|#)?[\s:は#]*$",
     re.I,
 )
 BEFORE_NO_PHONE = frozenset("¥$€£#v._/=&")
@@ -326,10 +355,15 @@ def ip_addresses(text: str) -> Iterator[Span]:
 
 def postal_codes(text: str) -> Iterator[Span]:
     """Japanese, British and, beside a state or the word, American ones."""
-    for pattern in (POSTAL_JP, POSTAL_UK, POSTAL_STATE, POSTAL_ROMAJI):
+    for pattern in (POSTAL_JP, POSTAL_STATE, POSTAL_ROMAJI):
         yield from whole(pattern, text)
+    for start, end in whole(POSTAL_UK, text):
+        if not GIGABYTES.search(text[start:end]) or text[max(0, start - 2) : start] == ", ":
+            yield start, end
     for match in POSTAL_WORD.finditer(text):
         yield match.span("code")
+    if POSTCODE_WORD.search(text):
+        yield from whole(POSTAL_UK_ANY_CASE, text)
     if MAIL_WORD.search(text):
         yield from whole(BARE_POSTAL, text)
 
@@ -349,7 +383,7 @@ def ibans(text: str) -> Iterator[Span]:
         pieces = match.group().split(" ")
         for n in range(len(pieces), 0, -1):
             candidate = " ".join(pieces[:n])
-            if iban.is_valid(candidate.upper()):
+            if iban.is_valid(candidate.upper(), check_country=False):
                 yield match.start(), match.start() + len(candidate)
                 break
 
@@ -357,8 +391,18 @@ def ibans(text: str) -> Iterator[Span]:
 def bank_accounts(text: str) -> Iterator[Span]:
     """Japanese accounts with their type, and seven digits where a bank is spoken of."""
     yield from whole(BANK, text)
+    told = SORT_WORD.search(text) is not None
+    for match in SORT_CODE.finditer(text):
+        account = AFTER_SORT_CODE.match(text, match.end())
+        if told or account:
+            yield match.span()
+        if account:
+            yield account.span("account")
+    for pattern in (ROUTING, ACCOUNT):
+        yield from whole(pattern, text)
     if BANK_WORD.search(text):
         yield from whole(BANK_NUMBER, text)
+        yield from whole(BRANCH_AND_ACCOUNT, text)
 
 
 def checked_numbers(text: str) -> Iterator[tuple[str, Span]]:
@@ -395,4 +439,15 @@ def phones(text: str, regions: Iterable[str]) -> Iterator[Span]:
             foreign = n and not match.raw_string.startswith("+")
             if foreign and (JAPANESE.search(text) or (match.raw_string.isdigit() and not PHONE_WORD.search(text))):
                 continue
+            if NOT_PHONE.search(text[max(0, match.start - 16) : match.start]):
+                continue
             yield match.start, match.end
+    for match in PHONE_FORM.finditer(text):
+        try:
+            number = phonenumbers.parse(match.group(), "GB")
+        except phonenumbers.NumberParseException:
+            continue
+        if phonenumbers.is_possible_number(number) and not NOT_PHONE.search(
+            text[max(0, match.start() - 16) : match.start()]
+        ):
+            yield match.span()

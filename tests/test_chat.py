@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
+import sys
 import zipfile
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
 from persona_ft.chat.importing import import_chat, names_in, preview
 from persona_ft.chat.messages import ChatMessage, Funnel
 from persona_ft.chat.pairing import Pairing, advice, pairs_of
 from persona_ft.chat.privacy import Privacy
 from persona_ft.chat.read import detect, read_chat, speakers
+from persona_ft.chat.review import CHOICES, review_form
 from persona_ft.errors import PersonaError
 from persona_ft.persona import read_test
 from persona_ft.run import execute
@@ -541,8 +545,53 @@ def test_people_keep_one_stand_in_and_their_honorific():
     privacy = Privacy(names=["佐藤", "佐藤花子", "鈴木"])
     assert privacy.clean("佐藤花子さんと鈴木くん、佐藤さん") == "AさんとBくん、Cさん"
     assert privacy.clean("鈴木くん！") == "Bくん！"
-    review = list(Privacy(names=["鈴木"]).review(["昨日の夜は鈴木くんと遊んだよ楽しかった"]))
-    assert review == [{"kind": "name", "in context": "昨日の夜は【鈴木】くんと遊んだよ楽", "becomes": "A"}]
+
+
+def reviewed(tmp_path: Path, **given):
+    path = written(tmp_path, "_chat.txt", long_chat(40))
+    return import_chat(path, "Masa", n_test=10, choices=tmp_path / CHOICES, **given)
+
+
+def test_each_finding_can_be_kept_or_dropped_by_its_number_and_the_original_is_in_no_file(tmp_path):
+    imported = reviewed(tmp_path)
+    rows = imported.review.rows()
+    assert {row["kind"] for row in rows} == {"phone", "name"} and "090-1234-0000" in rows[0]["in context"]
+    form = review_form(imported.review, tmp_path / CHOICES)
+    buttons = [row.children[0] for row in form.children[1].children]
+    name = next(n for n, row in enumerate(rows) if row["kind"] == "name")
+    buttons[0].value, buttons[name].value = "drop", "keep"
+    assert "2 of" in form.children[2].value
+    saved = (tmp_path / CHOICES).read_text()
+    assert "花子" not in saved and "090" not in saved
+    again = reviewed(tmp_path)
+    assert again.funnel.dropped["left out in the review of private data"] == 1
+    assert again.funnel.read == imported.funnel.read and "花子さんは？" in again.pairs[0].answer
+    assert again.review == imported.review, "the numbers stay what they were"
+    with pytest.raises(PersonaError, match="of another export or other settings"):
+        reviewed(tmp_path, keep=["phone"])
+    (tmp_path / CHOICES).write_text("{")
+    with pytest.raises(PersonaError, match=r"privacy_choices\.json: what was chosen in the review cannot be read"):
+        reviewed(tmp_path)
+
+
+def test_other_scripts_and_near_doubles_are_left_out_with_their_reason(tmp_path):
+    lines, start = [], datetime(2024, 1, 1, 9)
+    topics = "猫犬鳥魚虫花木石水火山川空海森"
+    for i in range(30):
+        now = start + timedelta(days=i)
+        answer = "totally agree with that" if i == 3 else f"{topics[i % 15] * (2 + i)}がいいかな〜"
+        question = f"{topics[i % 15] * (2 + i)}はどう思う？"
+        if i == 5:  # nearly what was said the day before
+            answer, question = f"{topics[4] * 6}がいいかな〜！w", f"{topics[4] * 6}はどう思うの？"
+        lines += [f"{now:%Y/%m/%d %H:%M} - A子: {question}", f"{now:%Y/%m/%d %H:%M} - Masa: {answer}"]
+    path = written(tmp_path, "_chat.txt", "\n".join(lines))
+    imported = import_chat(path, "Masa", n_test=5, language="ja", similar=85)
+    assert imported.funnel.dropped["not in LANGUAGE = ja"] == 1
+    assert imported.funnel.dropped["nearly the same as an earlier pair (SIMILAR = 85)"] == 1
+    assert imported.funnel.kept == len(imported.pairs) + len(imported.test) == 28
+    assert len(import_chat(path, "Masa", n_test=5, similar=0).pairs) == 25
+    with pytest.raises(PersonaError, match="LANGUAGE = 'fr' is not known"):
+        import_chat(path, "Masa", language="fr")
 
 
 def long_chat(n: int) -> str:
@@ -759,3 +808,17 @@ def test_a_counter_is_no_address():
 def test_names_from_a_file(tmp_path):
     written(tmp_path, "names.txt", "山田\n\nAlice\n")
     assert names_in(str(tmp_path / "names.txt")) == ["山田", "Alice"] and names_in("a, b") == ["a", "b"]
+
+
+def test_private_data_on_the_labelled_sentences():
+    """The shares that are promised; benchmarks/privacy.py prints them by kind."""
+    spec = importlib.util.spec_from_file_location("privacy_benchmark", ROOT / "benchmarks/privacy.py")
+    benchmark = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = benchmark
+    spec.loader.exec_module(benchmark)
+    rows = benchmark.sentences()
+    assert len(rows) >= 500 and {row["lang"] for row in rows} == {"ja", "en"}
+    total = benchmark.score(rows)
+    found, labelled = total.recall(benchmark.NUMBERED)
+    right, taken = total.precision()
+    assert found / labelled >= 0.98 and right / taken >= 0.95, total.wrong

@@ -43,3 +43,16 @@ def test_what_gives_a_person_away_is_what_the_others_do_not_write():
     assert found and all("w" in run or "だよ" in run or "。" in run for run, _, _ in found)
     assert [z for _, z, _ in found] == sorted((z for _, z, _ in found), reverse=True)
     assert characteristic(mine, []) == []
+
+
+def test_whole_talks_and_near_twins_stay_on_one_side_of_the_dev_split():
+    pairs = [Conversation.pair(f"{c * 5}？", "a") for c in "あいうえおかきくけこさしすせそたちつてと"]
+    talks = [i // 4 for i in range(20)]
+    train, dev = split_dev(pairs, 6, seed=1, groups=talks)
+    sides = [{talks[pairs.index(pair)] for pair in side} for side in (train, dev)]
+    assert not sides[0] & sides[1] and 6 <= len(dev) <= 12 and len(train) + len(dev) == 20
+    one_talk = split_dev(pairs, 6, seed=1, groups=[0] * 20)
+    assert one_talk == (pairs[:14], pairs[14:]), "of a single talk the newest are set aside"
+    twins = [*pairs[:10], Conversation.pair("あああああ！？", "b")]
+    for seed in range(5):
+        assert not {"あああああ？", "あああああ！？"} & {pair.question for pair in split_dev(twins, 4, seed)[1]}

@@ -34,7 +34,7 @@ STATES = (
 )
 UNITS = "度|円|年|件|枚|個|%|人|分|時|回|歳|本|冊|杯|匹|点|位|階|万|億|ドル|メートル|キロ|km|kg|mm|cm"
 
-EMAIL = re.compile(r"(?<![\w.+-])[\w.+'-]*[\w+-]@[\w-]+(?:\.[\w-]+)+", re.A)
+EMAIL = re.compile(r"(?<![\w.+-])[\w.+'-]*[\w+-]@[\w-]+(?:\.[\w-]+)*\.(?!\d+(?![\w-]))[\w-]+", re.A)
 URL_CHARACTERS = r"[^\s<>「」『』（）()、。\"]"
 TOP = (
     "com|net|org|edu|gov|info|biz|xyz|jp|me|be|io|co|ly|gg|tv|dev|app|ai|us|uk|de|fr|kr|tw|cn|eu|to|page|site|link|shop"
@@ -48,7 +48,7 @@ URL = re.compile(
 IP = re.compile(r"(?:(?<![\w.])|(?<=IP))(?:\d{1,3}\.){3}\d{1,3}(?!\.?\d|\w)", re.A)
 VERSION_BEFORE = re.compile(r"(?:(?<![\w-])v\.?|\bver\.?|version|バージョン|release|build|§)\s*:?\s*$", re.I)
 VERSION_WORD = re.compile(
-    r"version|バージョン|release|plugin|library|プラグイン|ライブラリ|アプデ|アップデート|upgrade|ビルド",
+    r"version|changelog|bumped|バージョン|release|plugin|library|プラグイン|ライブラリ|アプデ|アップデート|upgrade|ビルド",
     re.I,
 )
 IP_WORD = re.compile(
@@ -98,7 +98,7 @@ ACCOUNT_NAME = re.compile(
 ACCOUNT_BEFORE = re.compile(
     rf"(?<![{A}_.@])(?P<name>[{A}_][{A}_.-]{{2,28}}[{A}_])(?= on (?:insta|ig\b|twitter|discord|snap|steam|psn"
     rf"|telegram|tiktok|x\b|github))"
-    rf"|(?<![{A}_.@])(?P<other>[{A}_][{A}_.-]{{2,28}}[{A}_])(?=(?:って|で|を)(?:検索|フォロー|追加|申請))|"
+    rf"|(?<![{A}_.@])(?<!コード)(?<!番号)(?P<other>[{A}_][{A}_.-]{{2,28}}[{A}_])(?=(?:って|で|を)(?:検索|フォロー|追加|申請))|"
     rf"(?<![\w/])u/\w{{3,20}}|(?<!\w)live:[\w.]+",
     re.I,
 )
@@ -123,12 +123,14 @@ PLACEHOLDER = re.compile(
     re.I,
 )
 PASSWORD = re.compile(
-    r"(?P<word>[A-Z][A-Z0-9_]*(?:KEY|SECRET|TOKEN|PASS(?:WORD)?|PWD)[A-Z0-9_]*(?==)|暗号化?キー|(?:api|access"
+    r"(?P<word>[A-Z][A-Z0-9_]*(?:KEY|SECRET|TOKEN|PASS(?:WORD)?|PWD)[A-Z0-9_]*(?==)|暗号化?キー"
+    r"|(?:lock ?box|door|gate|entry|alarm|safe|garage) code|(?:api|access"
     r"|secret|private|license)[ _-]?key(?:[ _-]id)?|secret|token|シークレット(?:キー)?"
     r"|トークン|APIキー|アクセスキー|パスワード|パスコード|暗証番号|合言葉|パス(?=[はがを:=\s])|(?<![A-Za-z])"
     r"(?:PW|pwd|pass(?:word|wd|code|phrase)?|pin)(?![A-Za-z]))"
     r"(?:\s*[（(][^）)]{1,12}[）)]|(?: (?:for|to|on|of) (?:[a-z-]+ ){1,5}?(?=is|was|:|=)))?\s*(?P<mark>は|が|を"
-    r"|:|=|→|\bis\b|\bwas\b|'s\b|\bto\b|\s|(?=[「\"'`])|(?<=ド)(?=[!-~]{6})|(?<=番号)(?=\d{4}(?!\d)))\s*(?P<open>[「\"'`]?)"
+    r"|:|=|→|\bis\b|\bwas\b|'s\b|\bto\b|\s|(?=[「\"'`])|(?<=ド)(?=[!-~]{6})"
+    r"|(?<=番号)(?=\d{4}(?!\d)))\s*(?P<open>[「\"'`]?)"
     r"(?P<value>[!-&(-~]{4,64}|[^\s、。「」\"']{4,30})",
     re.I,
 )
@@ -168,6 +170,7 @@ POSTAL_ROMAJI = re.compile(
     r"(?P<code>\d{3}-\d{4})(?![\d-])"
 )
 MAIL_WORD = re.compile(r"郵便|住所|送り先|届け先|宛|〒|発送|送付")
+SEVEN_DIGITS = re.compile(r"(?<![\d-])\d{7}(?![\d-])", re.A)
 BARE_POSTAL = re.compile(r"(?<![\d-])\d{3}-\d{4}(?![\d-])")
 
 NUMBER = r"[\d〇一二三四五六七八九十百千]+"
@@ -227,7 +230,7 @@ ADDRESS_ROMAJI = re.compile(
 )
 
 DIGITS = re.compile(
-    rf"(?<![\d.])\d{{4}}\.\d{{4}}\.\d{{4}}\.\d{{4}}(?![.\d])|(?<![\d.¥$€£#])(?<![A-Za-z])"
+    rf"(?<![\d./])\d{{4}}(?P<dot>[./])\d{{4}}(?P=dot)\d{{4}}(?P=dot)\d{{4}}(?![./\d])|(?<![\d.¥$€£#])(?<![A-Za-z])"
     rf"(?:\d[ -]{{0,2}}){{11,18}}\d(?![\d.,]\d|\d|{UNITS}|-\d)"
 )
 MY_NUMBER_WORD = re.compile(r"マイナンバー|個人番号|通知カード|my ?number|kojin", re.I)
@@ -241,6 +244,7 @@ BANK = re.compile(
 )
 # Elsewhere: a British sort code, an American routing number, and what follows the word account.
 SORT_CODE = re.compile(r"(?<![\d-])\d{2}([- ])\d{2}\1\d{2}(?![\d-])", re.A)
+SORT_AND_ACCOUNT = re.compile(r"\bsort(?: code)?[\s:#]*(?P<number>\d{6})(?!\d)", re.I | re.A)
 SORT_WORD = re.compile(r"sort ?code|\bs/?c\b", re.I)
 AFTER_SORT_CODE = re.compile(r"[\s/,|]{1,4}(?P<account>\d{8})(?!\d)", re.A)
 ROUTING = re.compile(
@@ -252,7 +256,7 @@ ACCOUNT = re.compile(
     r"(?P<number>\d{6,17}|\d{4} \d{4}(?: \d{1,4})?)(?![\d-]|[.,]\d)",
     re.I | re.A,
 )
-BRANCH_AND_ACCOUNT = re.compile(r"(?<![\d-])\d{3}-\d{7}(?![\d-])", re.A)
+BRANCH_AND_ACCOUNT = re.compile(r"(?<![\d-])(?:\d{3}-\d{7}|1\d{4}-\d{6,8})(?![\d-])", re.A)
 BANK_WORD = re.compile(r"口座|普通|当座|銀行|振込|信金|信用金庫|ゆうちょ|bank|account|branch|acct", re.I)
 BANK_NUMBER = re.compile(rf"(?<![\d.,¥$€£#-])(?<![A-Za-z])\d{{7,8}}(?![\d.,]\d|\d|-\d|{UNITS})")
 IBAN = re.compile(rf"(?<![{A}])[A-Z]{{2}}\d{{2}}(?:[ ]?[A-Z0-9]{{4}}){{2,7}}(?:[ ]?[A-Z0-9]{{1,3}})?(?![{A}])", re.I)
@@ -262,6 +266,7 @@ PHONE_WORD = re.compile(
     r"|dial|📞|📱|☎|🤙",
     re.I,
 )
+WORD_BEFORE_PHONE = re.compile(r"(?:TEL|FAX|PHONE|CELL|MOB)(?=[+(]?\d)", re.I)
 # Not given out to anybody, or not yet, but written as a telephone number is.
 PHONE_FORM = re.compile(r"(?<![\d+])(?:\+\d{1,3}(?:[ .-]?\(?\d{1,5}\)?){2,6}|07\d{3} ?\d{3} ?\d{3})(?![\d-])", re.A)
 NOT_PHONE = re.compile(
@@ -334,6 +339,8 @@ def handles(text: str) -> Iterator[Span]:
         if re.search(r"[\d_:/]|\w[.-]\w", text[start:end]) and re.search("[A-Za-z]", text[start:end]):
             yield start, end
     for match in ACCOUNT_NAME.finditer(text):
+        if match[0].lower().startswith("id") and not re.search("[A-Za-z]", match["name"]):
+            continue
         looks_made_up = re.search(r"[\d_]|\w[.:-]\w", match["name"]) is not None
         if looks_made_up or match["mark"] in (":", "="):
             yield match.span("name")
@@ -366,6 +373,8 @@ def postal_codes(text: str) -> Iterator[Span]:
         yield from whole(POSTAL_UK_ANY_CASE, text)
     if MAIL_WORD.search(text):
         yield from whole(BARE_POSTAL, text)
+    if "郵便番号" in text:
+        yield from whole(SEVEN_DIGITS, text)
 
 
 def addresses(text: str) -> Iterator[Span]:
@@ -398,7 +407,7 @@ def bank_accounts(text: str) -> Iterator[Span]:
             yield match.span()
         if account:
             yield account.span("account")
-    for pattern in (ROUTING, ACCOUNT):
+    for pattern in (SORT_AND_ACCOUNT, ROUTING, ACCOUNT):
         yield from whole(pattern, text)
     if BANK_WORD.search(text):
         yield from whole(BANK_NUMBER, text)
@@ -412,7 +421,7 @@ def checked_numbers(text: str) -> Iterator[tuple[str, Span]]:
 
     for match in DIGITS.finditer(text):
         digits = re.sub(r"\D", "", match.group())
-        if 13 <= len(digits) <= 19 and luhn.is_valid(digits) and digits[0] in "23456":
+        if 14 <= len(digits) <= 19 and luhn.is_valid(digits) and digits[0] in "23456":
             yield "card", match.span()
         elif len(digits) == 12 and my_number.is_valid(digits):
             grouped = re.fullmatch(r"\d{4}([ -])\d{4}\1\d{4}", match.group())
@@ -430,6 +439,9 @@ def phones(text: str, regions: Iterable[str]) -> Iterator[Span]:
         return
     import phonenumbers
 
+    text = WORD_BEFORE_PHONE.sub(
+        lambda word: " " * len(word.group()), text
+    )  # the library wants a space before a number
     for n, region in enumerate(regions):
         # Elsewhere than at home a number is one if it is also grouped as one.
         how = phonenumbers.Leniency.STRICT_GROUPING if n else phonenumbers.Leniency.VALID

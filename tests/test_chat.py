@@ -19,6 +19,7 @@ from persona_ft.chat.pairing import Pairing, advice, pairs_of
 from persona_ft.chat.privacy import Privacy
 from persona_ft.chat.read import detect, read_chat, speakers
 from persona_ft.chat.review import CHOICES, review_form
+from persona_ft.chat.samples import write_samples
 from persona_ft.errors import PersonaError
 from persona_ft.persona import read_test
 from persona_ft.run import execute
@@ -264,6 +265,15 @@ def test_every_export_gives_the_same_pairs(variant, tmp_path):
     alone = ("your turn follows your own", "your turn follows a photo, a sticker or a deleted message")
     assert funnel.kept == 2 and sum(funnel.dropped[reason] for reason in alone) == 1
     assert [row["n"] for row in funnel.rows() if row[""] in ("read", "kept")] == [funnel.read, 2]
+
+
+def test_the_samples_give_one_data_set_in_every_format(tmp_path):
+    found = [import_chat(path, "まさき", n_test=20) for path in write_samples(tmp_path)]
+    assert len(found) == 8 and all(
+        (f.pairs, f.test, f.talks) == (found[0].pairs, found[0].test, found[0].talks) for f in found
+    )
+    assert len(found[0].pairs) + len(found[0].test) + sum(found[0].funnel.dropped.values()) == 84
+    assert not any("090-1234" in pair.question for pair in [*found[0].pairs, *found[0].test])
 
 
 def test_a_name_with_a_space_on_a_desktop(tmp_path):

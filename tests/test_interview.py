@@ -17,7 +17,7 @@ from conftest import ROOT
 from persona_ft.conversation import Conversation
 from persona_ft.dataset import near_duplicates
 from persona_ft.errors import PersonaError
-from persona_ft.interview import Interview, interview_form, read_bank
+from persona_ft.interview import FOLLOW_UPS, Interview, interview_form, read_bank
 
 
 def questions(n: int = 6) -> list[Conversation]:
@@ -45,7 +45,7 @@ def test_killed_at_twenty_random_moments_nothing_is_lost_or_doubled(tmp_path):
     """A process at a pseudo-terminal answers in a hurry and is killed with SIGKILL; what was confirmed is on disk."""
     draw, path = random.Random(0), tmp_path / "interview.jsonl"
     child = (
-        "import sys; from persona_ft.interview import Interview, read_bank\n"
+        "import sys; from persona_ft.interview import FOLLOW_UPS, Interview, read_bank\n"
         "talk = Interview(read_bank(), sys.argv[1])\n"
         "while question := talk.current():\n"
         "    talk.answer(f'answer to {question.id} with some length')\n"
@@ -105,6 +105,28 @@ def test_a_very_short_answer_is_followed_up_once(tmp_path):
     talk.answer("ok")
     assert talk.current().question == "question 1？"
     assert len(talk.pairs()) == 2
+
+
+def test_a_model_asks_back_and_the_interview_goes_on_without_it(tmp_path):
+    asked = []
+
+    def model(prompts):
+        asked.extend(prompts)
+        replies = ["「どんな味？」", "too\nmany\nlines", "x" * 200]
+        if len(asked) > len(replies):
+            raise PersonaError("the model at http://x does not answer", "do without")
+        return [replies[len(asked) - 1]]
+
+    talk = Interview(questions(), tmp_path / "i.jsonl", "ja", model)
+    back = []
+    for text in ("お茶", "うん", "だよ", "いや"):
+        talk.answer(text)
+        back.append(talk.current().question.rsplit("\n", 1)[-1])
+        talk.skip()
+    assert back[0] == "どんな味？" and set(back[1:]) <= set(FOLLOW_UPS["ja"])
+    assert "question 0？" in asked[0][-1]["content"] and "お茶" in asked[0][-1]["content"]
+    assert talk.ask is None and "does not answer" in talk.trouble
+    assert [pair.answer for pair in talk.pairs()] == ["お茶", "うん", "だよ", "いや"]
 
 
 def test_hints(tmp_path):

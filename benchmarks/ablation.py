@@ -1,6 +1,7 @@
 """From the article's recipe to the recommended one, a change at a time, on the tiny model: which changes matter?
 
     python benchmarks/ablation.py              # the ablation: table, figure and figures as data
+    python benchmarks/ablation.py --add        # the article's to compare with, and arms that are not there yet
     python benchmarks/ablation.py --sweep      # learning rate and epochs, chosen by dev loss alone
 
 Each arm is trained with several seeds (LoRA's start, order of rows, which pairs are set aside) and asked the 30 test
@@ -115,11 +116,10 @@ class Bench:
         pairs, dev = self.persona.train, []
         if recipe.dev_pairs:
             pairs, dev = split_dev(pairs, N_DEV, seed)
+        watched = recipe.changed(loss_on="completion") if recipe.dev_pairs else recipe  # dev losses that compare
         rows = [
-            Dataset.from_list(training_rows(part, recipe, self.persona.profile.system_prompt, tokenizer))
-            if part
-            else None
-            for part in (pairs, dev)
+            Dataset.from_list(training_rows(part, how, self.persona.profile.system_prompt, tokenizer)) if part else None
+            for part, how in ((pairs, recipe), (dev, watched))
         ]
         with tempfile.TemporaryDirectory() as folder:
             checkpoints = Checkpoints(Path(folder, "checkpoints"), recipe.values())
@@ -156,7 +156,7 @@ class Bench:
 
 
 def arms() -> list[tuple[str, Recipe]]:
-    """(name, recipe), from the article's to the recommended one, and two alternatives to that."""
+    """(name, recipe), from the article's to the recommended one, and alternatives to that."""
     article, recommended = read_recipe("article"), read_recipe("recommended")
     found, changes = [("article", article)], {}
     for name, settings in CHANGES:
@@ -164,10 +164,16 @@ def arms() -> list[tuple[str, Recipe]]:
         found.append((name, article.changed(**changes)))
     other = "attention" if recommended.lora_scope != "attention" else "attention+experts"
     last = found[-1][1]
+    slow = last.changed(learning_rate=1e-4, num_epochs=30)
+    small = last.changed(learning_rate=1e-4, num_epochs=16, batch_size=4)
     return [
         *found,
         ("recommended, 5 passes: as many rows as the article's", last.changed(num_epochs=5)),
         (f"recommended, LoRA on {other}", last.changed(lora_scope=other)),
+        ("recommended, 1e-4 and at most 30 passes", slow),
+        ("recommended, 1e-4, 4 rows a step", small),
+        ("recommended, 1e-4, the question's words graded too", slow.changed(loss_on="question+completion")),
+        ("recommended, 1e-4, 4 rows a step, question too", small.changed(loss_on="question+completion")),
     ]
 
 
@@ -176,10 +182,13 @@ def question_means(outcomes: list[dict], score: str) -> np.ndarray:
     return np.mean([outcome[score] for outcome in outcomes], axis=0)
 
 
-def ablation(bench: Bench, seeds: list[int]) -> list[dict]:
-    """Train and score every arm; a line for each as it is done."""
-    results, first = [], None
+def ablation(bench: Bench, seeds: list[int], before: list[dict]) -> list[dict]:
+    """Train and score the article's and every arm that ``before`` does not hold; a line for each as it is done."""
+    known, results, first = {row["arm"]: row for row in before}, [], None
     for name, recipe in arms():
+        if first and name in known:
+            results.append(known[name])
+            continue
         started = time.monotonic()
         outcomes = [bench.train(recipe, seed) for seed in seeds]
         first = first or outcomes
@@ -251,6 +260,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--persona", default="data/masaki")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4])
+    parser.add_argument("--add", action="store_true", help="keep the arms that --out holds, of the same seeds")
     parser.add_argument("--sweep", action="store_true", help="learning rates and epochs by dev loss instead")
     parser.add_argument("--rates", type=float, nargs="+", default=[2e-4, 4e-4, 8e-4, 1.6e-3])
     parser.add_argument("--epochs", type=int, nargs="+", default=[5, 8])
@@ -265,7 +275,8 @@ def main() -> None:
         results = sweep(bench, options.seeds, options.rates, options.epochs)
         write_text(options.out / "sweep.json", json.dumps(results, indent=1) + "\n")
         return
-    results = ablation(bench, options.seeds)
+    there = json.loads((options.out / "ablation.json").read_text())["arms"] if options.add else []
+    results = ablation(bench, options.seeds, [row for row in there if row["seeds"] == options.seeds])
     text = table(results, bench.base)
     print("\n" + text)
     write_text(options.out / "ablation.json", json.dumps({"base": bench.base, "arms": results}, indent=1) + "\n")

@@ -25,7 +25,7 @@ from pathlib import Path
 PEERS = {
     "whatstk": (
         "from whatstk import WhatsAppChat\n"
-        "chat = WhatsAppChat.from_source(path, hformat='%m/%d/%y, %H:%M - %name:')\n"
+        "chat = WhatsAppChat.from_source(path, hformat='%m/%d/%y, %H:%M - %name:', max_size=10**10)\n"
         "made = len(chat.df)"
     ),
     "chat-miner": (

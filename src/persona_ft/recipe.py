@@ -27,7 +27,7 @@ class Recipe(BaseModel):
 
     name: str
     about: str
-    loss_on: Literal["text", "completion"]
+    loss_on: Literal["text", "completion", "question+completion"]
     system_prompt: bool
     freeze_date: bool
     reasoning_effort: Literal["low", "medium", "high"]
@@ -76,7 +76,7 @@ class Recipe(BaseModel):
     @property
     def same_shape(self) -> bool:
         """Whether what precedes the answer is the same in training and in inference, by construction."""
-        return self.system_prompt and self.freeze_date and self.loss_on == "completion"
+        return self.system_prompt and self.freeze_date and self.loss_on != "text"
 
     def values(self) -> dict[str, Any]:
         """The settings alone, without name and reasons."""

@@ -44,8 +44,12 @@ def training_rows(
     """Rows for TRL as the recipe wants them.
 
     ``loss_on: completion`` gives prompt/completion rows; ``loss_on: text`` gives the rendered conversation as one text,
-    all of which is graded.
+    all of which is graded; ``loss_on: question+completion`` gives the prompt/completion row as tokens, with the words
+    of the last question graded beside the answer ("Instruction Tuning With Loss Over Instructions", arXiv 2405.14394,
+    has the loss on all of the prompt). In a chat those are somebody else's words: use it for an interview's questions.
     """
+    if recipe.loss_on == "question+completion":
+        return [_with_question(pair, recipe, system_prompt, tokenizer) for pair in pairs]
     rows = [training_row(pair, system_prompt * recipe.system_prompt, recipe.reasoning_effort) for pair in pairs]
     if recipe.loss_on == "completion":
         return rows
@@ -57,6 +61,22 @@ def training_rows(
         }
         for row in rows
     ]
+
+
+def _with_question(
+    pair: Conversation, recipe: Recipe, system_prompt: str, tokenizer: PreTrainedTokenizerBase
+) -> dict[str, list[int]]:
+    """A row as tokens: question's words and final channel keep their labels, all else has -100."""
+    messages = persona_messages(pair, system_prompt * recipe.system_prompt)
+    prompt = render_prompt(tokenizer, messages, recipe.reasoning_effort)
+    row = tokenizer(f"{prompt}{FINAL}{pair.answer}<|return|>", add_special_tokens=False, return_offsets_mapping=True)
+    first = prompt.rindex(pair.question)
+    last = first + len(pair.question)
+    labels = [
+        token if start >= len(prompt) or (first <= start and end <= last) else -100
+        for token, (start, end) in zip(row["input_ids"], row["offset_mapping"], strict=True)
+    ]
+    return {"input_ids": row["input_ids"], "labels": labels}
 
 
 def row_lengths(
@@ -82,7 +102,8 @@ def row_lengths(
                 f"the row for 「{pair.question[:30]}」 has {totals[-1]} tokens, more than {recipe.max_length}",
                 f"set MAX_LENGTH = {totals[-1]} if that fits the card, or shorten or leave out the pair",
             )
-        graded.append(totals[-1] if recipe.loss_on == "text" else n_answer)
+        n_question = len(tokenizer(pair.question, add_special_tokens=False)["input_ids"])
+        graded.append({"text": totals[-1], "completion": n_answer}.get(recipe.loss_on, n_question + n_answer))
     return totals, graded
 
 
@@ -100,7 +121,7 @@ def context_text(tokenizer: PreTrainedTokenizerBase, batch: dict[str, Any], row:
 def check_graded(
     tokenizer: PreTrainedTokenizerBase, labels: Iterable[int], pair: Conversation, loss_on: str = "completion"
 ) -> None:
-    """Make sure that a row grades exactly the final channel of its answer, or the whole row where a recipe says so.
+    """Make sure that a row grades exactly the final channel of its answer, or what else its recipe says.
 
     Raises
     ------
@@ -108,7 +129,8 @@ def check_graded(
         It grades anything else.
     """
     graded, wanted = graded_text(tokenizer, labels), f"{FINAL}{pair.answer}<|return|>"
-    if graded == wanted or (loss_on == "text" and graded.startswith("<|start|>system") and graded.endswith(wanted)):
+    before = {"text": graded.removesuffix(wanted), "question+completion": pair.question}.get(loss_on, "")
+    if graded == before + wanted and (loss_on != "text" or graded.startswith("<|start|>system")):
         return
     raise PersonaError(
         f"a training row grades {graded!r} and not {wanted!r}",

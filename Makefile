@@ -6,6 +6,9 @@
 # make kill-test  notebook 03 killed at ten random moments and run again (8 minutes)
 # make bench-evaluation  the comparison's own errors: false alarms, planted differences, the judge of facts
 # make bench-gpu  the 20B's shapes on a CUDA GPU: speed, memory, where a step's time goes (20 minutes)
+# make links REPO=owner/name   the repository's address, wherever it is needed
+# make colab  dist/colab/*.ipynb, each complete in itself: upload one to Colab and run it
+# make colab-check  the standalone notebooks on the image's own versions, in its own kernel (some minutes, 1 GB)
 # Each makes .venv when it is missing. On Linux without an NVIDIA GPU, PyTorch's CPU index saves gigabytes:
 #   make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
 
@@ -16,7 +19,7 @@ VENV_PYTHON = .venv/bin/python
 READY = .venv/.ready
 TEST_READY = .venv/.test-ready
 
-.PHONY: demo run lab test compare ablation kill-test bench-evaluation bench-gpu tiny-model clean
+.PHONY: demo run lab test compare ablation kill-test bench-evaluation bench-gpu tiny-model links colab colab-check clean
 
 demo: $(READY)
 	@$(VENV_PYTHON) -m persona_ft.run --run $(RUN) -p MODEL tiny
@@ -51,6 +54,15 @@ bench-evaluation: $(READY)
 bench-gpu: $(READY)
 	@$(VENV_PYTHON) benchmarks/train_20b.py $(ARGS)
 	@$(VENV_PYTHON) benchmarks/arms_20b.py
+
+links: $(READY)
+	@$(VENV_PYTHON) scripts/links.py $(REPO)
+
+colab: $(READY)
+	@$(VENV_PYTHON) scripts/standalone.py
+
+colab-check: $(READY)
+	@$(VENV_PYTHON) scripts/colab_check.py $(ARGS)
 
 # Rebuilds data/tiny-gpt-oss; data/README.md says how long that takes.
 tiny-model: $(READY)

@@ -1,0 +1,65 @@
+"""Write the repository's address, which pyproject.toml holds, wherever it is needed: bootstrap cells, badges, READMEs.
+
+python scripts/links.py [owner/name]     # with a name: put that into pyproject.toml first
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+HOST = "https://github.com/"
+COLAB = "https://colab.research.google.com/github/"
+
+
+def repository() -> str:
+    """``owner/name``, from pyproject.toml."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"][
+        "Repository"
+    ].removeprefix(HOST)
+
+
+def ours() -> list[Path]:
+    """The files in which the address stands."""
+    return [*sorted((ROOT / "notebooks").rglob("*.ipynb")), *sorted(ROOT.glob("README*.md"))]
+
+
+def with_links(path: Path, repo: str) -> str:
+    """A file's text with this repository's address; links to other people's repositories have other forms and stay."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix != ".ipynb":
+        return re.sub(rf"({re.escape(COLAB)})[\w.-]+/[\w.-]+(?=/blob/main/notebooks/)", rf"\g<1>{repo}", text)
+    notebook = json.loads(text)
+    for cell in notebook["cells"]:
+        is_bootstrap = "bootstrap" in cell["metadata"].get("tags", [])
+        cell["source"] = [
+            re.sub(r'(REPOSITORY = ")[^"]*', rf"\g<1>{HOST}{repo}", line)
+            if is_bootstrap
+            else re.sub(rf"({re.escape(COLAB)})[\w.-]+/[\w.-]+(?=/blob/main/notebooks/)", rf"\g<1>{repo}", line)
+            for line in cell["source"]
+        ]
+    return json.dumps(notebook, ensure_ascii=False, indent=1) + "\n"
+
+
+def main() -> None:
+    if len(sys.argv) > 1:
+        repo = sys.argv[1].removeprefix(HOST).removesuffix(".git").strip("/")
+        if not re.fullmatch(r"[\w.-]+/[\w.-]+", repo):
+            sys.exit(f"{sys.argv[1]!r} is no repository: give owner/name")
+        project = ROOT / "pyproject.toml"
+        text = project.read_text(encoding="utf-8")
+        project.write_text(re.sub(r'(Repository = ")[^"]*', rf"\g<1>{HOST}{repo}", text), encoding="utf-8")
+    for path in ours():
+        text = with_links(path, repository())
+        if text != path.read_text(encoding="utf-8"):
+            path.write_text(text, encoding="utf-8")
+            print(path.relative_to(ROOT))
+    print(f"all links lead to {HOST}{repository()}")
+
+
+if __name__ == "__main__":
+    main()

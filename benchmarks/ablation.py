@@ -116,10 +116,10 @@ class Bench:
         pairs, dev = self.persona.train, []
         if recipe.dev_pairs:
             pairs, dev = split_dev(pairs, N_DEV, seed)
-        watched = recipe.changed(loss_on="completion") if recipe.dev_pairs else recipe  # dev losses that compare
+        prompt = self.persona.profile.system_prompt
         rows = [
-            Dataset.from_list(training_rows(part, how, self.persona.profile.system_prompt, tokenizer)) if part else None
-            for part, how in ((pairs, recipe), (dev, watched))
+            Dataset.from_list(training_rows(part, recipe, prompt, tokenizer, watched)) if part else None
+            for part, watched in ((pairs, False), (dev, True))
         ]
         with tempfile.TemporaryDirectory() as folder:
             checkpoints = Checkpoints(Path(folder, "checkpoints"), recipe.values())

@@ -39,7 +39,11 @@ def training_row(pair: Conversation, system_prompt: str, reasoning_effort: str) 
 
 
 def training_rows(
-    pairs: Sequence[Conversation], recipe: Recipe, system_prompt: str, tokenizer: PreTrainedTokenizerBase
+    pairs: Sequence[Conversation],
+    recipe: Recipe,
+    system_prompt: str,
+    tokenizer: PreTrainedTokenizerBase,
+    watched: bool = False,
 ) -> list[dict[str, Any]]:
     """Rows for TRL as the recipe wants them.
 
@@ -47,9 +51,11 @@ def training_rows(
     all of which is graded; ``loss_on: question+completion`` gives the prompt/completion row as tokens, with the words
     of the last question graded beside the answer ("Instruction Tuning With Loss Over Instructions", arXiv 2405.14394,
     has the loss on all of the prompt). In a chat those are somebody else's words: use it for an interview's questions.
+
+    ``watched``: the rows are the dev pairs, whose loss is of the answer alone even then, so that it compares.
     """
     if recipe.loss_on == "question+completion":
-        return [_with_question(pair, recipe, system_prompt, tokenizer) for pair in pairs]
+        return [_as_tokens(pair, recipe, system_prompt, tokenizer, not watched) for pair in pairs]
     rows = [training_row(pair, system_prompt * recipe.system_prompt, recipe.reasoning_effort) for pair in pairs]
     if recipe.loss_on == "completion":
         return rows
@@ -63,17 +69,17 @@ def training_rows(
     ]
 
 
-def _with_question(
-    pair: Conversation, recipe: Recipe, system_prompt: str, tokenizer: PreTrainedTokenizerBase
+def _as_tokens(
+    pair: Conversation, recipe: Recipe, system_prompt: str, tokenizer: PreTrainedTokenizerBase, with_question: bool
 ) -> dict[str, list[int]]:
-    """A row as tokens: question's words and final channel keep their labels, all else has -100."""
+    """A row as tokens: the final channel, and the question's words if wanted, have labels, all else has -100."""
     messages = persona_messages(pair, system_prompt * recipe.system_prompt)
     prompt = render_prompt(tokenizer, messages, recipe.reasoning_effort)
     row = tokenizer(f"{prompt}{FINAL}{pair.answer}<|return|>", add_special_tokens=False, return_offsets_mapping=True)
     first = prompt.rindex(pair.question)
     last = first + len(pair.question)
     labels = [
-        token if start >= len(prompt) or (first <= start and end <= last) else -100
+        token if start >= len(prompt) or (with_question and first <= start and end <= last) else -100
         for token, (start, end) in zip(row["input_ids"], row["offset_mapping"], strict=True)
     ]
     return {"input_ids": row["input_ids"], "labels": labels}

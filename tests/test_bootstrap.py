@@ -1,0 +1,128 @@
+"""The first cell: what it would install and what it leaves alone; the address; the standalone notebooks."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+
+import nbformat
+import pytest
+from conftest import ROOT
+
+from persona_ft.bootstrap import PROTECTED, InstallError, Row, advice, read_wanted, ready, table
+from persona_ft.run import NOTEBOOKS
+
+
+def script(name: str):
+    spec = importlib.util.spec_from_file_location(name, ROOT / f"scripts/{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def bootstrap_cell(name: str) -> str:
+    cells = nbformat.read(ROOT / f"notebooks/{name}.ipynb", as_version=4).cells
+    (cell,) = [cell for cell in cells if "bootstrap" in cell.metadata.get("tags", [])]
+    assert next(c for c in cells if c.cell_type == "code") is cell, "it comes before any other code"
+    return cell.source
+
+
+def test_every_notebook_begins_with_the_same_cell():
+    assert len({bootstrap_cell(name) for name in NOTEBOOKS}) == 1
+
+
+def test_nothing_is_installed_where_everything_is_there():
+    rows = ready(show=False)
+    assert len(rows) > 30 and not any(row.installed for row in rows)
+    assert advice(rows) == "ready: no restart is needed" and table(rows).startswith(f"{len(rows)} of {len(rows)}")
+
+
+def test_no_package_on_the_list_is_one_that_the_kernel_stands_on():
+    names = {re.sub(r"[-_.]+", "-", package.name).lower() for package in read_wanted()}
+    assert not names & set(PROTECTED)
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "accepted"),
+    [
+        ("datasets", "4.0.0", False),
+        ("datasets", "4.7.0", True),
+        ("pyarrow", "18.1.0", False),
+        ("transformers", "5.15.0", True),
+        ("transformers", "5.18.0", False),
+        ("transformers", "4.57.6", False),
+        ("dill", "0.3.8", True),
+        ("dill", "0.4.2", False),
+        ("unsloth", "2026.10.8", False),
+        ("xxhash", "4.0.1", True),
+        ("trl", None, False),
+    ],
+)
+def test_what_is_good_enough(name, version, accepted):
+    (package,) = [p for p in read_wanted() if p.name == name]
+    assert package.accepts(version) is accepted
+
+
+@pytest.mark.parametrize("runtime", ["current", "2026.07"])
+def test_the_pins_fit_the_images(runtime):
+    """Of what the image has, little is replaced, and nothing that is protected."""
+    lines = (ROOT / f"scripts/colab/{runtime}.txt").read_text(encoding="utf-8").splitlines()
+    image = {re.sub(r"[-_.]+", "-", line.split("==")[0]).lower(): line.split("==")[1] for line in lines if "==" in line}
+    assert set(PROTECTED) <= set(image)
+    wanted = {re.sub(r"[-_.]+", "-", p.name).lower(): p for p in read_wanted()}
+    replaced = {name for name, p in wanted.items() if name in image and not p.accepts(image[name].split("+")[0])}
+    assert replaced == {"datasets", "pyarrow", "torchao"}
+
+
+def test_a_loaded_package_wants_a_restart_and_says_why():
+    rows = [Row("datasets", "4.0.0", "4.8.5", True), Row("trl", None, "1.15.0", False)]
+    assert "an older datasets is loaded" in advice(rows) and "trl" not in advice(rows)
+    assert table(rows).splitlines()[0].split() == ["datasets", "4.0.0", "→", "4.8.5"]
+
+
+def test_pip_that_fails_is_a_clear_error(monkeypatch):
+    import persona_ft.bootstrap as bootstrap
+
+    monkeypatch.setattr(bootstrap, "read_wanted", lambda: [bootstrap.Wanted("persona-ft-no-such-package", "1", ())])
+    with pytest.raises(InstallError, match="Check the network"):
+        ready(show=False)
+
+
+def test_the_address_is_the_same_everywhere():
+    links = script("links")
+    for path in links.ours():
+        assert links.with_links(path, links.repository()) == path.read_text(encoding="utf-8"), f"{path}: run make links"
+    address = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]["Repository"]
+    assert f'REPOSITORY = "{address}"' in bootstrap_cell(NOTEBOOKS[0])
+    other = links.with_links(ROOT / "notebooks/01_inference.ipynb", "somebody/else")
+    assert "https://github.com/somebody/else" in other and "github/somebody/else/blob/main" in other
+    assert links.repository() not in other
+
+
+def test_a_standalone_notebook_brings_everything_and_nothing_private(tmp_path):
+    standalone = script("standalone")
+    packed = standalone.payload()
+    names = zipfile.ZipFile(io.BytesIO(packed)).namelist()
+    assert {"src/persona_ft/bootstrap.py", "src/persona_ft/colab.txt", "data/masaki/train.jsonl"} <= set(names)
+    assert packed == standalone.payload(), "the same files, other bytes"
+    listed = subprocess.run(["git", "ls-files", "src", "data"], cwd=ROOT, capture_output=True, text=True)
+    tracked = listed.stdout.split()
+    if tracked:  # not in an unpacked archive of the repository
+        assert set(names) - {"notebooks/.keep", "LICENSE"} <= set(tracked)
+    notebook = json.loads(standalone.standalone(ROOT / "notebooks/02_build_dataset.ipynb", packed))
+    text = "".join("".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "markdown")
+    assert "](../" not in text
+    cell = "".join(notebook["cells"][1]["source"]).replace("ready()", "print(Path.cwd().name)")
+    code = f"{cell}\nfrom persona_ft.settings import resolve\nprint(resolve('data/masaki/train.jsonl').resolve())"
+    (tmp_path / "first.py").write_text(f"import sys\nsys.path += {sys.path!r}\n{code}", encoding="utf-8")
+    # -S: without the installed persona_ft, so that the one in the notebook is found.
+    done = subprocess.run([sys.executable, "-S", "first.py"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().splitlines()[-1].startswith(str(tmp_path / "persona_ft-"))

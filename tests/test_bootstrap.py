@@ -16,7 +16,8 @@ import pytest
 from conftest import ROOT
 
 from persona_ft.bootstrap import PROTECTED, InstallError, Row, advice, read_wanted, ready, table
-from persona_ft.run import NOTEBOOKS
+from persona_ft.recipe import read_recipe
+from persona_ft.run import NOTEBOOKS, parameters_of
 
 
 def script(name: str):
@@ -126,3 +127,28 @@ def test_a_standalone_notebook_brings_everything_and_nothing_private(tmp_path):
     done = subprocess.run([sys.executable, "-S", "first.py"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().splitlines()[-1].startswith(str(tmp_path / "persona_ft-"))
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_every_parameter_is_a_field_of_a_form_and_a_plain_assignment(name):
+    cells = nbformat.read(ROOT / f"notebooks/{name}.ipynb", as_version=4).cells
+    (cell,) = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+    fields = dict(re.findall(r"^([A-Z_]+) = .*  # @param (.+)$", cell.source, re.M))
+    defaults = parameters_of(ROOT / f"notebooks/{name}.ipynb")
+    assert fields.keys() == defaults.keys() and len(fields) == len(cell.source.splitlines())
+    types = {bool: "boolean", int: "integer", float: "number", str: "string"}
+    for parameter, form in fields.items():
+        if form.startswith("{"):
+            assert form == f'{{type:"{types[type(defaults[parameter])]}"}}'
+        else:
+            assert defaults[parameter] in json.loads(form.split("]")[0] + "]")
+
+
+def test_the_table_of_parameters_is_the_notebooks():
+    page = script("parameters").page()
+    assert (ROOT / "notebooks/README.md").read_text(encoding="utf-8") == page, "run python scripts/parameters.py"
+
+
+def test_what_a_form_gives_as_text_is_taken_as_a_number():
+    changed = read_recipe("recommended").changed(lora_r="16", learning_rate="1e-4", seed="7")
+    assert (changed.lora_r, changed.learning_rate, changed.seed) == (16, 1e-4, 7)

@@ -1,0 +1,105 @@
+"""Write notebooks/README.md: every parameter of the notebooks in one table, with its default.
+
+python scripts/parameters.py
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from persona_ft.run import NOTEBOOKS, parameters_of
+
+ROOT = Path(__file__).resolve().parents[1]
+TARGET = ROOT / "notebooks/README.md"
+# What each is for; the notebooks say more.
+MEANING = {
+    "MODEL": "`auto`, `tiny`, `gpt-oss-20b`, a folder, or a name on the Hub; in 04 empty: the one that was trained on",
+    "PERSONA": "folder with `persona.yaml`, `test.jsonl` and, for a replay, `train.jsonl`",
+    "RUN": "the run folder: what one notebook writes and the next one reads. With `make run` it is given as `RUN=…`",
+    "QUESTION": "what is asked",
+    "DATE": "the date that the chat template prints, in training and when asked",
+    "MAX_NEW_TOKENS": "longest answer, in tokens",
+    "QUESTIONS": "`bank`, a JSONL file, or empty for the persona's own `train.jsonl`",
+    "INTERACTIVE": "ask you, in the notebook",
+    "ASK_BACK": "who asks back after a short answer: `rules`, `model`, or an OpenAI-compatible address",
+    "ASK_MODEL": "the model's name at that address",
+    "N_DEV": "pairs set aside to watch while training",
+    "SEED": "of the split and the sample (02), of training (03), of sampling and resampling (04)",
+    "CHAT": "a chat export to take the pairs from",
+    "ME": "the speakers of the chat that are you, separated by commas",
+    "COLUMNS": "a table's columns, `time=…,speaker=…,text=…`",
+    "REGIONS": "countries of telephone numbers written without one, your own first",
+    "MERGE_MINUTES": "messages of one speaker at most this far apart are one",
+    "REPLY_MINUTES": "an answer counts when it comes at most this long after the question",
+    "MIN_CHARACTERS": "shorter answers are left out",
+    "MAX_CHARACTERS": "longer questions and answers are left out",
+    "LANGUAGE": "`ja` or `en`: answers in another script are left out",
+    "SIMILAR": "of pairs this similar (0 to 100) the first is kept; 0 keeps all",
+    "N_PAIRS": "at most this many pairs to train on; of more a sample is drawn",
+    "N_TEST": "the newest replies, which become the test",
+    "NAMES": "further names to take out: a text file with one a line, or separated by commas",
+    "KEEP_PRIVATE": "kinds of private data to leave as they are, separated by commas",
+    "DROP_PRIVATE": "kinds of private data whose pairs are left out",
+    "SHOW_PRIVATE": "show each finding to keep, replace or drop. The originals are in the output then",
+    "RECIPE": "`auto`, `recommended`, `t4`, `article`, or a YAML file",
+    "LORA_SCOPE": "`attention` or `attention+experts`",
+    "LORA_R": "rank of the adapter",
+    "LORA_ALPHA": "its scale, over the rank",
+    "LEARNING_RATE": "for a model 2,880 wide",
+    "NUM_EPOCHS": "passes over the pairs, at most",
+    "BATCH_SIZE": "rows at once: in training (03), when asked (04)",
+    "GRADIENT_ACCUMULATION": "batches to an optimizer step",
+    "MAX_LENGTH": "longest row, in tokens",
+    "CARD": "plan for this card instead of the one at hand",
+    "RESTART": "begin anew in a run folder that holds another training; what was there is kept beside it",
+    "EXAMPLES": "training pairs in the prompt of the arm *base + examples*",
+    "SAMPLES": "further passes at `TEMPERATURE`",
+    "TEMPERATURE": "of those passes",
+    "JUDGE": "`off`, `local` (the base model), or an OpenAI-compatible address",
+    "JUDGE_MODEL": "the model's name at that address",
+}
+
+
+def page() -> str:
+    """The table as Markdown.
+
+    Raises
+    ------
+    KeyError
+        A parameter has no meaning yet.
+    """
+    where: dict[str, list[tuple[str, object]]] = {}
+    for name in NOTEBOOKS:
+        for parameter, default in parameters_of(ROOT / f"notebooks/{name}.ipynb").items():
+            where.setdefault(parameter, []).append((name[:2], default))
+    lines = [
+        "# The notebooks' parameters",
+        "",
+        "In a notebook they stand in the cell under *Parameters*, on Colab as a form. In batch, for all at once:",
+        "",
+        "```sh",
+        'make run RUN=runs/me ARGS="-p PERSONA data/me -p MODEL auto"',
+        "```",
+        "",
+        "where a parameter that no notebook has is an error; or one notebook with papermill itself, which only warns",
+        "of such a parameter:",
+        "",
+        "```sh",
+        ".venv/bin/papermill notebooks/03_train_qlora.ipynb out.ipynb -p RUN runs/me -p MODEL tiny",
+        "```",
+        "",
+        "`recipe` means the recipe's own value. This table is written by `python scripts/parameters.py`.",
+        "",
+        "| parameter | notebook: default | what it is for |",
+        "|---|---|---|",
+    ]
+    for parameter, found in where.items():
+        defaults = {value: [n for n, v in found if v == value] for _, value in found}
+        shown = "; ".join(f"{', '.join(numbers)}: `{value!r}`" for value, numbers in defaults.items())
+        lines.append(f"| `{parameter}` | {shown} | {MEANING[parameter]} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    TARGET.write_text(page(), encoding="utf-8")
+    print(TARGET.relative_to(ROOT))

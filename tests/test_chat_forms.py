@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from persona_ft.chat.messages import ChatMessage
+from persona_ft.chat.messages import ChatMessage, Funnel
+from persona_ft.chat.pairing import Pairing, pairs_of
 from persona_ft.chat.read import read_chat
 from persona_ft.errors import PersonaError
 
@@ -125,6 +126,19 @@ def test_whom_a_notice_names_is_a_speaker_with_a_space_in_the_name(tmp_path):
     assert said(read(tmp_path, desktop(*rows))) == [("Bob Smith", "やあ"), ("A", "うん"), ("A", "ね")]
 
 
+def test_two_people_of_one_family_name_on_a_desktop(tmp_path):
+    rows = [f"09:{i:02d} 山田 {'花子' if i % 2 else '太郎'} {'うん' if i % 3 else 'そうかも'}" for i in range(40)]
+    notices = ["09:40 山田 花子が「旅行」をアナウンスしました。", "09:41 山田 太郎が写真を1枚アルバムに追加しました。"]
+    found = read(tmp_path, desktop(*rows, *notices))
+    assert {m.speaker for m in found if m.kind == "text"} == {"山田 花子", "山田 太郎"}
+    assert {m.text for m in found if m.kind == "text"} == {"うん", "そうかも"}
+
+
+@pytest.mark.parametrize("text", ["通話時間 12:34", "通話をキャンセルしました", "不在着信", "Missed call"])
+def test_a_call_is_nobodys_words(tmp_path, text):
+    assert read(tmp_path, desktop(f"09:05 A {text}", "09:06 B うん"))[0].kind == "system"
+
+
 # WhatsApp -----------------------------------------------------------------------------------------------------------
 
 
@@ -146,6 +160,11 @@ def test_whom_a_notice_names_is_a_speaker_with_a_space_in_the_name(tmp_path):
         ("You deleted this message.", "deleted"),
         ("Missed voice call", "system"),
         ("I missed it", "text"),
+        ("Waiting for this message. This may take a while.", "system"),
+        ("Video call (10 min)", "system"),
+        ("Video call tonight?", "text"),
+        ("<View once media omitted>", "media"),
+        ("look\nat this\n<attached: 00014-PHOTO-2024-01-15.jpg>", "media"),
         ("POLL:\nWhen?", "media"),
         ("pollo: 3", "text"),
     ],
@@ -229,6 +248,42 @@ def test_slack_unpacked_and_zipped_again_and_of_an_enterprise(tmp_path, wrapped,
     found = read(tmp_path, zipped(files), "s.zip")
     assert said(found) == [("Ann", "a <b> @Ann https://x.example"), ("Guest", "hi")]
     assert [m.kind for m in found] == ["text", "text", "deleted", "bot"]
+
+
+def test_a_slack_thread_is_a_talk_of_its_own(tmp_path):
+    texts = ["どこで飲む？", "新宿で", "何時から？", "7時かな"]
+    rows = [
+        {"type": "message", "user": f"U{n % 2}", "ts": f"170531286{n}.0", "thread_ts": "1705312860.0", "text": text}
+        for n, text in enumerate(texts)
+    ]
+    rows.insert(2, {"type": "message", "user": "U0", "ts": "1705312861.5", "text": "別の話"})
+    messages = read(tmp_path, zipped({"users.json": [], "c/2024-01-15.json": rows}), "s.zip")
+    funnel = Funnel()
+    found = [(p.question, p.answer) for p in pairs_of(iter(messages), Pairing(frozenset({"U1"})), funnel)]
+    assert found == [("どこで飲む？", "新宿で"), ("何時から？", "7時かな")]
+
+
+@pytest.mark.parametrize(
+    ("time", "when"),
+    [
+        ("2024/4/1 9:05", "2024-04-01 09:05"),
+        ("2024-04-01 08:00 PM", "2024-04-01 20:00"),
+        ("2024年4月1日 20:00", "2024-04-01 20:00"),
+        ("4/13/2024 9:05", "2024-04-13 09:05"),
+        ("13.4.2024 9:05", "2024-04-13 09:05"),
+        ("1711929600000", "2024-04-01 00:00"),
+        ("1711929600", "2024-04-01 00:00"),
+        ("2024-04-01T20:00:00Z", "2024-04-01 20:00"),
+    ],
+)
+def test_times_as_tables_have_them(tmp_path, time, when):
+    found = read(tmp_path, f"sep=,\ntime,speaker,text\n{time},a,hi\n,,\n", "t.csv")
+    assert [f"{m.at:%Y-%m-%d %H:%M}" for m in found] == [when]
+
+
+def test_a_tables_other_rows_say_whether_the_day_comes_first(tmp_path):
+    found = read(tmp_path, "time,speaker,text\n3/4/2024 9:05,a,hi\n25/4/2024 9:05,b,ho\n", "t.csv")
+    assert [(m.at.day, m.at.month) for m in found] == [(3, 4), (25, 4)]
 
 
 def test_a_chat_without_a_message_is_no_empty_success(tmp_path):

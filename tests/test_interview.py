@@ -107,6 +107,19 @@ def test_a_very_short_answer_is_followed_up_once(tmp_path):
     assert len(talk.pairs()) == 2
 
 
+def test_a_follow_up_of_an_answer_that_was_changed_is_left_out(tmp_path):
+    talk = Interview(questions(), tmp_path / "i.jsonl", "en")
+    talk.answer("ok")
+    talk.answer("because it rains")
+    assert len(talk.pairs()) == 2
+    talk.back()
+    talk.back()
+    talk.answer("all fine over here, thank you")
+    assert [pair.answer for pair in talk.pairs()] == ["all fine over here, thank you"]
+    assert len((tmp_path / "i.jsonl").read_text().splitlines()) == 3, "it stays in the file"
+    assert (tmp_path / "i.jsonl").stat().st_mode & 0o077 == 0
+
+
 def test_a_model_asks_back_and_the_interview_goes_on_without_it(tmp_path):
     asked = []
 
@@ -163,7 +176,7 @@ def test_the_form_keeps_every_answer_and_warns_once(tmp_path):
 
 def test_the_terminal_form(tmp_path):
     command = [sys.executable, "-m", "persona_ft.interview", "--run", str(tmp_path / "run"), "--language", "en"]
-    said = "all fine over here thanks\n\ne\nsomething quite different\nb\nall fine, changed\nq\n"
+    said = "all fine over here thanks\n\ne\nsomething quite different\nb\nall fine, changed\nQuit\n"
     done = subprocess.run(command, input=said, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0 and "2/100" in done.stdout
     answers = [p.answer for p in Interview(read_bank("en"), tmp_path / "run/interview.jsonl").pairs()]

@@ -203,7 +203,8 @@ def write_text(path: Path | str, text: str) -> Path:
 
 def append_line(path: Path, line: str) -> None:
     """Add a line and see it onto the disk."""
-    with path.open("a", encoding="utf-8", newline="\n") as file:
+    # A person's words are for that person's eyes: a new file is readable by its owner alone, as write_text's are.
+    with open(path, "a", encoding="utf-8", newline="\n", opener=lambda p, flags: os.open(p, flags, 0o600)) as file:
         file.write(line)
         file.flush()
         os.fsync(file.fileno())

@@ -117,7 +117,15 @@ class Interview:
         for pair in read_jsonl(self.path):
             found.pop(pair.question, None)
             found[pair.question] = pair
-        return list(found.values())
+        return [pair for pair in found.values() if not self._is_stale(pair, found)]
+
+    @staticmethod
+    def _is_stale(pair: Conversation, found: dict[str, Conversation]) -> bool:
+        """Whether it follows up an answer that has been changed since: its question still quotes the old one."""
+        if not (pair.id or "").endswith("+"):
+            return False
+        base = next((q for q in found if pair.question.startswith(f"{q}\n")), None)
+        return base is None or not pair.question.startswith(f"{base}\n{found[base].answer}\n")
 
     def current(self) -> Conversation | None:
         """What is asked now: an answer being edited, a follow-up, else the first question without an answer."""
@@ -264,11 +272,12 @@ def at_terminal(interview: Interview) -> None:
         except (EOFError, KeyboardInterrupt):
             print()
             return
-        if text == "q":
+        word = text.lower()
+        if word in ("q", "quit", "exit"):
             return
-        if text == "b":
+        if word in ("b", "back"):
             interview.back()
-        elif text == "e":
+        elif word == "e":
             interview.something_else()
         elif not text:
             interview.skip()
@@ -276,7 +285,8 @@ def at_terminal(interview: Interview) -> None:
             if said := interview.hint(text):
                 print(f"  note: {said}; b takes it up again")
             interview.answer(text)
-    print("All answered. Thank you!")
+    left = "Those that were skipped come back another day." if interview.skipped else "All answered."
+    print(f"{left} Thank you!")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -45,21 +45,51 @@ def items_of(stream: IO[bytes], prefix: str, name: str) -> Iterator[Any]:
         raise PersonaError(f"the JSON cannot be read ({reason})", "download or export it again", name) from error
 
 
-def time_of(value: Any, name: str, what: str = "message") -> datetime:
-    """A time from an ISO text, a Unix time in seconds, or one of the usual written forms; without its zone.
+# What may be shown of a time that cannot be read: anything else might be somebody's words in the wrong column.
+TIME_LIKE = re.compile(r"\d{1,4}[/.年-]\d{1,2}[/.月-]\d{1,4}[\d\s:.日時分秒TZ+-]{0,30}")
+KANJI_TIME = str.maketrans({"年": "-", "月": "-", "日": " ", "時": ":", "分": ":", "秒": " ", "/": "-"})
+NUMBERS_FIRST = re.compile(r"(\d{1,2})[/.-](\d{1,2})[/.-]\d{4}")
+
+
+def time_of(value: Any, name: str, what: str = "message", day_first: bool | None = None) -> datetime:
+    """A time from an ISO text, a Unix time in seconds or milliseconds, or a written form; without its zone.
+
+    Parameters
+    ----------
+    day_first : how 3/4/2024 is meant, where that is known.
 
     Raises
     ------
     PersonaError
-        It is none of these.
+        It is none of these; what does not look like a time is not repeated.
     """
     text = str(value).strip()
     try:
-        if re.fullmatch(r"\d{9,11}(?:\.\d+)?", text):
-            return datetime.fromtimestamp(float(text), UTC).replace(tzinfo=None)
-        return datetime.fromisoformat(text.replace("/", "-")).replace(tzinfo=None)
+        if re.fullmatch(r"\d{9,11}(?:\.\d+)?|\d{12,14}", text):
+            seconds = float(text) / (1000 if len(text.split(".")[0]) > 11 else 1)
+            return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
+        try:
+            return datetime.fromisoformat(text).replace(tzinfo=None)
+        except ValueError:
+            return _written_time(text, day_first)
     except (ValueError, OverflowError, OSError) as error:
-        raise PersonaError(f"the time of {what} is {text[:40]!r}", "write times like 2024-01-31 09:15", name) from error
+        shown = f"is {text!r}" if TIME_LIKE.fullmatch(text) else "cannot be read"
+        raise PersonaError(f"the time of {what} {shown}", "write times like 2024-01-31 09:15", name) from error
+
+
+def _written_time(text: str, day_first: bool | None) -> datetime:
+    from dateutil import parser
+
+    if not re.match(r"\d", text):  # it would take a word alone for a day
+        raise ValueError
+    if (numbers := NUMBERS_FIRST.match(text)) and day_first is None:
+        a, b = int(numbers[1]), int(numbers[2])
+        if max(a, b) <= 12 and a != b:
+            raise ValueError
+        day_first = a > 12
+    plain = text.translate(KANJI_TIME).strip(" :")
+    found = parser.parse(plain, dayfirst=bool(day_first), yearfirst=not numbers)
+    return found.replace(tzinfo=None)
 
 
 def _object(value: Any, name: str) -> dict[str, Any]:
@@ -285,9 +315,9 @@ def _slack(message: Any, names: dict[str, str], channel: str, name: str) -> Chat
         names.get(user) or _slack_name({"id": user or "unknown", "profile": message.get("user_profile")}),
         text,
         kind,
-        channel,
+        # A thread is a talk of its own: what answers it stands in it.
+        f"{channel}/{thread}" if thread else channel,
         str(message["ts"]),
-        thread if thread != str(message["ts"]) else "",
     )
 
 
@@ -311,20 +341,36 @@ def read_table(path: Path, columns: dict[str, str] | None = None) -> Iterator[Ch
             rows: Iterator[tuple[int, dict[str, Any]]] = _json_rows(stream, path.name)
         else:
             head = stream.readline(MAX_LINE)
+            if re.fullmatch(r"sep=.\s*", head):  # for Excel
+                head = stream.readline(MAX_LINE)
             delimiter = max("\t;,", key=head.count)
             rows = _csv_rows(itertools.chain([head], stream), delimiter, path.name)
         where: dict[str, str] | None = None
+        day_first: bool | None = None
         for number, row in rows:
+            if not any(str(value or "").strip() for value in row.values()):
+                continue
             where = where or _map_columns(row, columns or {}, path.name)
             missing = [key for key, column in where.items() if row.get(column) is None]
             if missing:
                 raise PersonaError(f"the row has no {missing[0]}", "fill it in or remove the row", path.name, number)
             try:
-                at = time_of(row[where["time"]], path.name)
+                if day_first is None and NUMBERS_FIRST.match(str(row[where["time"]])):
+                    day_first = _day_first(path)
+                at = time_of(row[where["time"]], path.name, day_first=day_first)
             except PersonaError as error:
                 raise PersonaError(error.reason, error.remedy, path.name, number) from error
             text = str(row[where["text"]]).strip()
             yield ChatMessage(at, str(row[where["speaker"]]).strip(), text, "text" if text else "media")
+
+
+def _day_first(path: Path) -> bool | None:
+    """How a table's 3/4/2024 are meant: a number above 12 in any of its dates can only be a day."""
+    with open_text(path) as stream:
+        for match in NUMBERS_FIRST.finditer(stream.read(50_000_000)):
+            if max(int(match[1]), int(match[2])) > 12:
+                return int(match[1]) > 12
+    return None
 
 
 def _json_rows(stream: IO[str], name: str) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -359,8 +405,11 @@ def _map_columns(row: dict[str, Any], given: dict[str, str], name: str) -> dict[
         wanted = [given[key].lower()] if key in given else usual
         column = next((there[w] for w in wanted if w in there), None)
         if column is None:
+            # Without a header the first row is somebody's words: it is not repeated.
+            header = all(len(name) <= 24 and not re.search(r"\d|\s", name) for name in there.values())
+            listed = f"there are {', '.join(there.values())}" if header else "its first line names no columns"
             raise PersonaError(
-                f"no column is the {key}; there are {', '.join(there.values()) or 'none'}",
+                f"no column is the {key}; {listed if there else 'there are none'}",
                 f'say which one it is: COLUMNS = "{key}=…"',
                 name,
             )

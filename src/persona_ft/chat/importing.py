@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
+from persona_ft.chat.exports import COLUMNS
 from persona_ft.chat.messages import Funnel, open_text
 from persona_ft.chat.pairing import Pairing, Reply, advice, pairs_of
 from persona_ft.chat.privacy import REGIONS, Privacy, kinds
 from persona_ft.chat.read import read_chat, speakers
-from persona_ft.chat.review import Review, review_of
+from persona_ft.chat.review import Review, apply_choices, export_digest, read_choices, review_of
 from persona_ft.conversation import Conversation
 from persona_ft.dataset import comparable, near_duplicates
 from persona_ft.errors import PersonaError
@@ -51,7 +53,9 @@ def choose_me(found: Sequence[tuple[str, int]], me: str) -> frozenset[str]:
         None is given, or one is no speaker; the message lists those that there are, with their messages.
     """
     there = ", ".join(f"{name} ({n:,})" for name, n in found[:10])
-    wanted = frozenset(name.strip() for name in me.split(",") if name.strip())
+    me = str(me).strip()
+    one_name = me in {name for name, _ in found}  # which may hold a comma
+    wanted = frozenset([me] if one_name else listed(me))
     if not wanted or not wanted <= {name for name, _ in found}:
         unknown = ", ".join(sorted(wanted - {name for name, _ in found}))
         reason = f"nobody in the chat is called {unknown}" if unknown else "who of the speakers are you?"
@@ -91,7 +95,7 @@ def import_chat(
     drop : kinds of private data whose pairs are left out altogether.
     language : ``"ja"`` or ``"en"`` leaves out answers that are mostly in another script; empty takes all.
     similar : of pairs that are this similar (rapidfuzz's ratio, 0 to 100) the first is kept; 0 keeps all.
-    choices : what was chosen in the review of single findings, :meth:`~persona_ft.chat.review.Review.choices`.
+    choices : the file in which the review of single findings keeps what was chosen (:mod:`~persona_ft.chat.review`).
 
     Raises
     ------
@@ -99,6 +103,19 @@ def import_chat(
         The export cannot be read, nobody is ``me``, or too little is left; the message says what to change.
     """
     keep, drop = kinds(keep), kinds(drop)
+    if both := set(keep) & set(drop):
+        raise PersonaError(f"{', '.join(sorted(both))} is to be kept and dropped", "name it in one of the two alone")
+    for name, value, least, most in (
+        ("N_PAIRS", n_pairs, 1, 10**9),
+        ("N_TEST", n_test, 0, 10**9),
+        ("SIMILAR", similar, 0, 100),
+    ):
+        if not isinstance(value, int | float) or not least <= value <= most:
+            raise PersonaError(f"{name} = {value!r} cannot be used", f"give a number from {least:g} to {most:g}")
+    if 0 < similar <= 1:
+        raise PersonaError(
+            f"SIMILAR = {similar:g} would leave out nearly everything", "it goes from 0 to 100: 90 is usual"
+        )
     if language not in ("", *LANGUAGES):
         raise PersonaError(
             f"LANGUAGE = {language!r} is not known", f"use one of {', '.join(LANGUAGES)}, or leave it empty"
@@ -111,18 +128,20 @@ def import_chat(
     funnel = Funnel()
     replies = sorted(pairs_of(read_chat(path, fmt, columns), how, funnel), key=lambda reply: reply.at)
     unique = list(_fit(replies, privacy, drop, language, funnel))
+    of = export_digest(path, how)
+    apply_choices(read_choices(choices, of), unique, privacy)
+    unique = list(_undropped(unique, privacy, funnel))
     if len(unique) < n_test + 8:
         funnel.kept = len(unique)
+        gone = "; ".join(f"{n} {reason}" for reason, n in funnel.dropped.most_common(4))
         raise PersonaError(
-            f"{len(unique)} pairs are left of {funnel.read:,} messages, too few to test with {n_test} and train on 8",
+            f"{len(unique)} pairs are left of {funnel.read:,} messages, too few to test with {n_test} and train on 8"
+            + (f" (left out: {gone})" if gone else ""),
             advice(funnel, how) or "lower N_TEST, or take a longer chat",
             Path(path).name,
         )
     before, newest = _split(unique, n_test, n_pairs, seed, funnel)
-    settings = (how, privacy.names, privacy.regions, keep, drop, language, n_pairs, n_test, seed)
-    review = review_of([*before, *newest], privacy, keep, path, settings)
-    review.apply(review.choices(choices), privacy)
-    before, newest = (list(_undropped(part, privacy, funnel)) for part in (before, newest))
+    review = review_of([*before, *newest], privacy, keep, of)
     talks = _talks(before)
     test = [_cleaned(reply, privacy, keep, f"C{n:02d}") for n, reply in enumerate(newest, start=1)]
     pairs = [_cleaned(reply, privacy, keep) for reply in before]
@@ -168,7 +187,7 @@ def _split(
 ) -> tuple[list[Reply], list[Reply]]:
     """What to train on, at most ``n_pairs``, and the newest replies; the talk that the cut goes through is left out."""
     cut = len(unique) - n_test
-    at = pause_before(unique, cut)
+    at = pause_before(unique, cut) if n_test else cut
     for reply in unique[at:cut]:
         funnel.drop("of the same talk as a test question", f"{reply.at:%Y-%m-%d %H:%M}")
     before, newest = list(unique[:at]), list(unique[cut:])
@@ -180,6 +199,9 @@ def _split(
 
 def _undropped(replies: Sequence[Reply], privacy: Privacy, funnel: Funnel) -> Iterator[Reply]:
     """Replies that hold nothing that was marked in the review as a reason to leave the pair out."""
+    if "drop" not in privacy.decisions.values():
+        yield from replies
+        return
     for reply in replies:
         if any(privacy.decision(f) == "drop" for text in (reply.question, reply.answer) for f in privacy.find(text)):
             funnel.drop("left out in the review of private data", f"{reply.at:%Y-%m-%d %H:%M}")
@@ -217,9 +239,23 @@ def _near(pairs: Sequence[Conversation], test: Sequence[Conversation], similar: 
     return left_out | twins
 
 
-def listed(text: str) -> list[str]:
+def listed(text: object) -> list[str]:
     """Parts separated by commas."""
-    return [part.strip() for part in text.split(",") if part.strip()]
+    return [part.strip() for part in str(text).split(",") if part.strip()]
+
+
+def columns_in(text: object) -> dict[str, str]:
+    """``"time=日時,speaker=名前"`` as a map.
+
+    Raises
+    ------
+    PersonaError
+        A part has no ``=``, or names something else than time, speaker and text.
+    """
+    found = dict(part.partition("=")[::2] for part in listed(text))
+    if not all(found.values()) or not set(found) <= set(COLUMNS):
+        raise PersonaError(f"COLUMNS = {text!r} cannot be used", 'write it like "time=日時,speaker=名前,text=本文"')
+    return found
 
 
 def names_in(names: str) -> list[str]:
@@ -228,9 +264,11 @@ def names_in(names: str) -> list[str]:
     Raises
     ------
     PersonaError
-        The file cannot be read.
+        The file cannot be read, or what looks like a file is none.
     """
-    if not names.strip().lower().endswith(".txt"):
+    names = str(names).strip()
+    is_path = re.search(r"[/\\~]|\.\w{2,4}$", names) and "," not in names
+    if not names or not (is_path or resolve(names).is_file()):
         return listed(names)
     with open_text(resolve(names.strip())) as stream:
         return [line.strip() for line in stream if line.strip()]

@@ -40,15 +40,21 @@ DELETED = re.compile(r"メッセージの送信を取り消しました|unsent a
 SYSTEM = re.compile(
     r"(?:に参加しました|を退会しました|を招待しました|が退出しました|をグループに追加しました|を削除しました"
     r"|アルバムを作成しました"
+    r"|をアナウンスしました|アルバムに追加しました|ノートを(?:作成|投稿|編集)しました|通話を開始しました|通話が(?:開始され|終了し)ました"
     r"|アイコンを変更しました|グループ名を.{1,60}に変更しました)。?$|^☎|^ⓘ "
     r"|(?: joined the (?:group|chat)| left the (?:group|chat)| invited .{1,80}?(?: to the group)?)\.?$",
 )
 NOTICE = re.compile(f"{DELETED.pattern}|{SYSTEM.pattern}")
 # Notices that begin with a name.
 NAMED = re.compile(
-    r"^(.{1,40}?)(?:が(?:メッセージの送信を取り消しました|.{0,80}を招待しました|グループ|アルバム)|が?"
+    r"^(.{1,40}?)(?:が(?:メッセージの送信を取り消しました|.{0,80}を招待しました|グループ|アルバム|ノート|通話|.{0,80}をアナウンスしました|写真を)|が?"
     r"(?:グループ)?を退会しました"
     r"| unsent a message| joined the | left the )"
+)
+# What is left of a call where no telephone sign stands before it.
+CALL = re.compile(
+    r"^(?:☎ ?)?(?:通話時間 ?\d+:\d\d(?::\d\d)?|通話をキャンセルしました|通話に応答がありませんでした|不在着信"
+    r"|Call time \d+:\d\d(?::\d\d)?|Canceled call|Missed call|No answer)$"
 )
 # How far a phone's quoted message is looked through for its end.
 AHEAD = 500
@@ -196,7 +202,7 @@ def _finished(message: ChatMessage, phone: bool) -> ChatMessage:
             message.kind = "sticker"
         elif MEDIA.match(text) or (not phone and MEDIA_DESKTOP.match(text)):
             message.kind = "media"
-        elif not message.speaker or text.startswith(("☎", "ⓘ")):
+        elif not message.speaker or text.startswith(("☎", "ⓘ")) or CALL.match(text):
             message.kind = "system"
     elif DELETED.search(text):
         message.kind = "deleted"
@@ -257,19 +263,27 @@ def _form(path: Path) -> Form:
         if n < 2 and n_lines > 20:
             once |= set(start)
             continue
-        name = start
-        while True:
-            longer = [w for w, m in words.items() if w[:-1] == name and m == n >= 2]
-            if not longer:
-                break
-            name = longer[0]
-        names.add(" ".join(name))
+        names |= {" ".join(name) for name in _lengthened(start, words)}
     if once and not phone:
         names |= _seen_once(path, once)
     for whole in named:  # a notice says that Bob Smith is one name; then no Bob is there beside
         start = tuple(whole.split(" ")[:3])
         names -= {name for name in names if whole.startswith(name + " ") and words[(name,)] == words[start]}
     return Form(phone, sorted(names | (set() if phone else named), key=len, reverse=True), votes[True] >= votes[False])
+
+
+def _lengthened(start: tuple[str, ...], words: Counter[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """The names that a word begins: itself; with the next word if nearly always the same one follows; or several, where
+    few words follow it often and hardly anything else does (山田 花子 and 山田 太郎)."""
+    n = words[start]
+    longer = {w: m for w, m in words.items() if w[:-1] == start and m >= 2}
+    whole = [w for w, m in longer.items() if m >= 0.9 * n]
+    if whole:
+        return _lengthened(whole[0], words)
+    often = {w: m for w, m in longer.items() if m >= max(5, 0.05 * n)}
+    if 2 <= len(often) <= 5 and sum(often.values()) >= 0.95 * n:
+        return [name for w in often for name in _lengthened(w, words)]
+    return [start]
 
 
 def _seen_once(path: Path, once: set[str]) -> set[str]:

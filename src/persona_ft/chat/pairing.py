@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from persona_ft.chat.messages import ChatMessage, Funnel
+from persona_ft.errors import PersonaError
 
 LINK_ONLY = re.compile(r"^(?:https?://\S+\s*)+$")
 WORDLESS = ("media", "sticker", "deleted", "forwarded")
@@ -35,6 +36,12 @@ class Pairing:
     reply_minutes: float = 60.0
     min_characters: int = 1
     max_characters: int = 500
+
+    def __post_init__(self) -> None:
+        for name in ("merge_minutes", "reply_minutes", "min_characters", "max_characters"):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or value < 0:
+                raise PersonaError(f"{name.upper()} = {value!r} cannot be used", "give a number that is not negative")
 
 
 class Reply(NamedTuple):
@@ -153,6 +160,11 @@ def advice(funnel: Funnel, how: Pairing) -> str:
         "minutes later": f"REPLY_MINUTES (now {how.reply_minutes:g})",
         "follows your own": f"MERGE_MINUTES (now {how.merge_minutes:g})",
         "opens the chat": "ME: is it really you that opens them?",
+        "LANGUAGE": "LANGUAGE: is it the chat's?",
+        "SIMILAR": "SIMILAR: 90 is usual, 0 keeps all",
+        "N_PAIRS": "a larger N_PAIRS",
+        "holds ": "DROP_PRIVATE: replaced instead of dropped, those pairs would stay",
+        "word for word": "a longer chat: these were said before",
         "characters": f"MIN_CHARACTERS or MAX_CHARACTERS (now {how.min_characters} and {how.max_characters})",
     }
     for reason, n in funnel.dropped.most_common():

@@ -36,6 +36,8 @@ WORDS = {
     "dawn",
 }
 REGIONS = ("JP", "US", "GB")
+# The same number is the same, with spaces or hyphens or without.
+WRITTEN_IN_MANY_WAYS = ("phone", "card", "bank account", "My Number", "postal code")
 DIGIT = re.compile(r"\d", re.A)
 LATIN_WORD = re.compile(r"[A-Za-z0-9_]{3}")
 PASSWORD_WORD = re.compile("パス|暗証番号|合言葉")
@@ -77,12 +79,22 @@ class Privacy:
         from phonenumbers import SUPPORTED_REGIONS
 
         self.regions = tuple(region.upper() for region in self.regions)
+        if not self.regions:
+            raise PersonaError(
+                "REGIONS is empty: no telephone number would be found", "use two letters, such as JP or US"
+            )
         for region in self.regions:
             if region not in SUPPORTED_REGIONS:
                 raise PersonaError(
                     f"{region!r} is no country of telephone numbers", "use two letters, such as JP or US"
                 )
-        given = {part for name in self.names for part in (name.strip(), *NAME_PARTS.findall(name))}
+        self.names = [name.strip() for name in self.names if name.strip()]
+        written = {name: {name, "".join(name.split()), *NAME_PARTS.findall(name)} for name in dict.fromkeys(self.names)}
+        given = {part for parts in written.values() for part in parts}
+        # 山田 and 太郎 are 山田 太郎, unless somebody else is called so too.
+        owners = Counter(part.casefold() for parts in written.values() for part in parts)
+        whole = {part.casefold(): name.casefold() for name, parts in written.items() for part in parts}
+        self._person = {part: name for part, name in whole.items() if owners[part] == 1}
         parts = [name_pattern(name) for name in sorted(given, key=len, reverse=True) if name]
         self._names = re.compile("|".join(parts)) if parts else None
 
@@ -140,7 +152,12 @@ class Privacy:
 
     def stand_in(self, finding: Finding) -> str:
         """What stands in a finding's place: made up, plainly so, and the same for the same words."""
-        key = (finding.kind, finding.text.casefold())
+        words = finding.text.casefold()
+        if finding.kind == "name":
+            words = self._person.get(words, words)
+        elif finding.kind in WRITTEN_IN_MANY_WAYS:
+            words = "".join(c for c in detectors.plain(words) if c.isalnum())
+        key = (finding.kind, words)
         if key not in self.stand_ins:
             n = sum(kind == finding.kind for kind, _ in self.stand_ins) + 1
             self.stand_ins[key] = STAND_INS[finding.kind](n)

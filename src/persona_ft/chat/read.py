@@ -85,6 +85,8 @@ def read_chat(path: Path | str, fmt: str = "auto", columns: dict[str, str] | Non
     path = Path(path).expanduser()
     if fmt != "auto" and fmt not in READERS:
         raise PersonaError(f"the format {fmt!r} is not known", f"use auto or one of {', '.join(READERS)}")
+    if path.is_dir():
+        raise PersonaError("this is a folder", "give one exported file, or zip the folder", path.name)
     if not path.is_file():
         raise PersonaError("there is no such file", "give the path of an exported chat", path.name)
     found = detect(path) if fmt == "auto" else fmt

@@ -38,7 +38,7 @@ LIKE_STAMP = re.compile(
 )
 # What stands for a photo and the like: whole lines, since "that part was omitted" is somebody's words.
 MEDIA_NOUNS_AND_VERBS = (
-    ("image|photo|video|audio|GIF|document|contact card|media|video note|voice message", "omitted"),
+    ("image|photo|video|audio|GIF|document|contact card|(?:view once )?media|video note|voice message", "omitted"),
     ("Bild|Video|Audio|GIF|Dokument|Kontaktkarte|Medien", "weggelassen|ausgelassen|ausgeschlossen"),
     ("image|vidéo|audio|GIF|document|fiche contact|carte de contact|médias?", "absente?|omi(?:s|se|ses)"),
     ("imagen|vídeo|video|audio|GIF|documento|tarjeta de contacto|multimedia|archivo", "omitid[oa]s?"),
@@ -61,7 +61,7 @@ _OMITTED = "|".join(f"(?:{nouns}) (?:{verbs})" for nouns, verbs in MEDIA_NOUNS_A
 FILE = "jpe?g|png|mp4|opus|pdf|vcf|webp|gif|m4a|docx?|xlsx?|pptx?|zip|txt|mov|3gp|aac|mp3|heic"
 MEDIA = re.compile(
     rf"^[<‹]?(?:{_OMITTED}|{MEDIA_JA}|Без медиафайлов|null)[>›]?$|^[^\n]+(?: • [^\n]+|\.\w{{2,5}}) document omitted$"
-    r"|^[^\n]*[<‹](?:attached|添付(?:ファイル)?|Anhang|adjunto|anexado|anexo|allegato|bijlage"
+    r"|[<‹](?:attached|添付(?:ファイル)?|Anhang|adjunto|anexado|anexo|allegato|bijlage"
     r"|pièce jointe) ?: [^\n]*[>›]"
     rf"|^[^\n]{{1,120}}\.(?:{FILE})\b[^\n]{{0,20}} \((?:file attached|archivo adjunto|arquivo anexado"
     rf"|fichier joint|file allegato|bestand bijgevoegd"
@@ -88,7 +88,8 @@ DELETED = re.compile(
     re.I,
 )
 CALL = re.compile(
-    r"^(?:Missed (?:voice|video|group)|Verpasster? |(?:音声|ビデオ|グループ)?(?:通話)?(?:の)?不在着信|Appel "
+    r"^Waiting for this message\.|^このメッセージを待っています|^(?:Voice|Video|Group) call(?:[.,]| \()[^\n]{0,40}$"
+    r"|^(?:Missed (?:voice|video|group)|Verpasster? |(?:音声|ビデオ|グループ)?(?:通話)?(?:の)?不在着信|Appel "
     r"(?:vocal|vidéo) manqué"
     r"|(?:Videol|L)lamada (?:de voz |de grupo )?perdida|Chamada de (?:voz|vídeo) perdida)",
     re.I,

@@ -165,7 +165,7 @@ def arms() -> list[tuple[str, Recipe]]:
     other = "attention" if recommended.lora_scope != "attention" else "attention+experts"
     last = found[-1][1]
     slow = last.changed(learning_rate=1e-4, num_epochs=30)
-    small = last.changed(learning_rate=1e-4, num_epochs=16, batch_size=4)
+    small = read_recipe("patient")
     return [
         *found,
         ("recommended, 5 passes: as many rows as the article's", last.changed(num_epochs=5)),

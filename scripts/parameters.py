@@ -41,7 +41,7 @@ MEANING = {
     "KEEP_PRIVATE": "kinds of private data to leave as they are, separated by commas",
     "DROP_PRIVATE": "kinds of private data whose pairs are left out",
     "SHOW_PRIVATE": "show each finding to keep, replace or drop. The originals are in the output then",
-    "RECIPE": "`auto`, `recommended`, `t4`, `article`, or a YAML file",
+    "RECIPE": "`auto`, `recommended`, `patient`, `t4`, `article`, or a YAML file",
     "LORA_SCOPE": "`attention` or `attention+experts`",
     "LORA_R": "rank of the adapter",
     "LORA_ALPHA": "its scale, over the rank",

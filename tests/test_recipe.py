@@ -21,7 +21,7 @@ def test_the_article_is_as_it_was():
     assert (article.max_length, article.precision, article.lora_scope) == (4096, "bfloat16", "attention")
 
 
-@pytest.mark.parametrize("name", ["recommended", "t4"])
+@pytest.mark.parametrize("name", ["recommended", "patient", "t4"])
 def test_every_difference_has_its_reason_and_nothing_else_has(name):
     found = differences(read_recipe("article"), read_recipe(name))
     assert [d.setting for d in found if not d.why] == []
@@ -77,7 +77,7 @@ def test_a_recipe_of_ones_own(tmp_path):
     mine.write_text(mine.read_text(encoding="utf-8").replace("lora_r: 2", "lora_r: two"))
     with pytest.raises(PersonaError, match=r"mine.yaml: lora_r"):
         read_recipe(mine)
-    with pytest.raises(PersonaError, match="article, recommended, t4"):
+    with pytest.raises(PersonaError, match="article, patient, recommended, t4"):
         read_recipe("fast")
 
 

@@ -21,7 +21,14 @@ from persona_ft.harmony import FINAL, render_prompt
 from persona_ft.model import check_scores
 from persona_ft.recipe import read_recipe
 from persona_ft.run import execute
-from persona_ft.training import frozen_heap, router_loss, row_lengths, training_rows
+from persona_ft.training import (
+    check_graded,
+    check_same_shape,
+    frozen_heap,
+    router_loss,
+    row_lengths,
+    training_rows,
+)
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 from kill_and_resume import Outcome, kill, start, steps_written
@@ -48,6 +55,23 @@ def test_whole_rows_and_completions(masaki, tokenizer):
     assert totals == [len(tokenizer(rendered)["input_ids"])]
     assert graded == [len(tokenizer(rendered[rendered.index(FINAL) :])["input_ids"])]
     assert row_lengths(masaki.train[:1], article, "", tokenizer)[1][0] > graded[0]
+
+
+def test_the_questions_words_can_be_graded_beside_the_answer_and_nothing_else(masaki, tokenizer):
+    recipe = read_recipe("recommended").changed(loss_on="question+completion")
+    prompt = masaki.profile.system_prompt
+    pairs = masaki.train[:20]
+    rows = training_rows(pairs, recipe, prompt, tokenizer)
+    for row, pair in zip(rows, pairs, strict=True):
+        check_graded(tokenizer, row["labels"], pair, recipe.loss_on)
+        with pytest.raises(PersonaError, match="grades"):
+            check_graded(tokenizer, row["labels"], pair)
+    assert check_same_shape(tokenizer, rows, pairs, prompt, recipe) == 20
+    graded = row_lengths(pairs, recipe, prompt, tokenizer)[1]
+    # A token that joins the question with the template is not graded, so a row may have one less than reckoned.
+    assert all(0 <= n - sum(x != -100 for x in row["labels"]) <= 2 for n, row in zip(graded, rows, strict=True))
+    for row, pair in zip(training_rows(pairs, recipe, prompt, tokenizer, watched=True), pairs, strict=True):
+        check_graded(tokenizer, row["labels"], pair)
 
 
 def test_the_fused_loss_is_the_models_own_loss(loaded, tokenizer, few):

@@ -16,6 +16,7 @@ MEANING = {
     "MODEL": "`auto`, `tiny`, `gpt-oss-20b`, a folder, or a name on the Hub; in 04 empty: the one that was trained on",
     "PERSONA": "folder with `persona.yaml`, `test.jsonl` and, for a replay, `train.jsonl`",
     "RUN": "the run folder: what one notebook writes and the next one reads. With `make run` it is given as `RUN=…`",
+    "PERSIST": "`drive` puts the run folder on Google Drive, on Colab, where it outlives the session",
     "QUESTION": "what is asked",
     "DATE": "the date that the chat template prints, in training and when asked",
     "MAX_NEW_TOKENS": "longest answer, in tokens",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import types
+
 import pytest
 
 from persona_ft import settings
@@ -117,6 +120,25 @@ def test_a_kernel_keeps_the_compilation_that_it_started_with(loaded):
     prepare_environment(compile=False)
     with pytest.raises(PersonaError, match="restart the kernel"):
         prepare_environment(compile=True)
+
+
+def test_a_run_on_drive_asks_once_and_only_on_colab(tmp_path, monkeypatch):
+    with pytest.raises(PersonaError, match="needs Colab"):
+        run_folder("runs/x", "drive")
+    with pytest.raises(PersonaError, match="'disk' is not known"):
+        run_folder("runs/x", "disk")
+    # Colab's module is in no registry: this stands in for it, once refusing and then giving the Drive.
+    monkeypatch.setattr(settings, "DRIVE", tmp_path / "drive")
+    asked, colab = [], types.ModuleType("google.colab")
+    colab.drive = types.SimpleNamespace(mount=asked.append)
+    monkeypatch.setitem(sys.modules, "google.colab", colab)
+    with pytest.raises(PersonaError, match="was not mounted"):
+        run_folder("runs/x", "drive")
+    colab.drive.mount = lambda at: (asked.append(at), (tmp_path / "drive/MyDrive").mkdir(parents=True))
+    assert (
+        run_folder("runs/x", "drive") == run_folder("runs/x", "drive") == tmp_path / "drive/MyDrive/persona_ft/runs/x"
+    )
+    assert asked == [str(tmp_path / "drive")] * 2
 
 
 def test_a_drive_that_is_not_mounted_is_not_made(tmp_path, monkeypatch):

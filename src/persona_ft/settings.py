@@ -80,8 +80,31 @@ def resolve(path: str | Path) -> Path:
     return path if path.is_absolute() else repository_root() / path
 
 
-def run_folder(path: str | Path) -> Path:
+def on_drive(path: str | Path) -> Path:
+    """The run's folder on Google Drive, which outlives a Colab session; the Drive is mounted, with Colab's one question.
+
+    Raises
+    ------
+    PersonaError
+        This is no Colab, or the Drive was not given.
+    """
+    try:
+        from google.colab import drive  # type: ignore[import-not-found]
+    except ImportError as error:
+        raise PersonaError('PERSIST = "drive" needs Colab', 'set PERSIST = "": a folder here lasts anyway') from error
+    if not (DRIVE / "MyDrive").is_dir():
+        drive.mount(str(DRIVE))
+    if not (DRIVE / "MyDrive").is_dir():
+        raise PersonaError("Google Drive was not mounted", 'run the cell again and agree, or set PERSIST = ""')
+    return DRIVE / "MyDrive/persona_ft" / str(path).lstrip("/")
+
+
+def run_folder(path: str | Path, persist: str = "") -> Path:
     """The run's folder, made when missing.
+
+    Parameters
+    ----------
+    persist : ``"drive"`` puts it on Google Drive; empty leaves it where ``path`` says.
 
     Raises
     ------
@@ -89,7 +112,9 @@ def run_folder(path: str | Path) -> Path:
         It cannot be made or written to, or it lies on a Google Drive that is not mounted: what were written there would
         be gone with the session.
     """
-    folder = resolve(path)
+    if persist not in ("", "drive"):
+        raise PersonaError(f"PERSIST = {persist!r} is not known", 'use "drive", or leave it empty')
+    folder = on_drive(path) if persist else resolve(path)
     if folder.is_relative_to(DRIVE) and not (DRIVE / "MyDrive").is_dir():
         raise PersonaError(
             "Google Drive is not mounted",

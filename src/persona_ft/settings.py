@@ -81,7 +81,7 @@ def resolve(path: str | Path) -> Path:
 
 
 def on_drive(path: str | Path) -> Path:
-    """The run's folder on Google Drive, which outlives a Colab session; the Drive is mounted, with Colab's one question.
+    """The run's folder on Google Drive, which outlives a Colab session; the Drive is mounted, with one question.
 
     Raises
     ------

@@ -15,7 +15,7 @@ import nbformat
 import pytest
 from conftest import ROOT
 
-from persona_ft.bootstrap import PROTECTED, InstallError, Row, advice, read_wanted, ready, table
+from persona_ft.bootstrap import PROTECTED, InstallError, Row, advice, install_missing, read_wanted, table
 from persona_ft.recipe import read_recipe
 from persona_ft.run import NOTEBOOKS, parameters_of
 
@@ -40,7 +40,7 @@ def test_every_notebook_begins_with_the_same_cell():
 
 
 def test_nothing_is_installed_where_everything_is_there():
-    rows = ready(show=False)
+    rows = install_missing()
     assert len(rows) > 30 and not any(row.installed for row in rows)
     assert advice(rows) == "ready: no restart is needed" and table(rows).startswith(f"{len(rows)} of {len(rows)}")
 
@@ -93,7 +93,7 @@ def test_pip_that_fails_is_a_clear_error(monkeypatch):
 
     monkeypatch.setattr(bootstrap, "read_wanted", lambda: [bootstrap.Wanted("persona-ft-no-such-package", "1", ())])
     with pytest.raises(InstallError, match="Check the network"):
-        ready(show=False)
+        install_missing()
 
 
 def test_the_address_is_the_same_everywhere():

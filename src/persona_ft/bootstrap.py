@@ -69,12 +69,24 @@ def version_of(name: str) -> str | None:
         return None
 
 
-def ready(show: bool = True) -> list[Row]:
-    """Install what is missing or too old; print what was found, what was installed, and the GPU.
+def ready() -> None:
+    """Install what is missing or too old; print what was found, what was installed, and the GPU. Safe to call twice.
+
+    Raises
+    ------
+    InstallError
+        pip failed, or a protected package changed after all.
+    """
+    rows = install_missing()
+    print(table(rows), gpu(), advice(rows), sep="\n")
+
+
+def install_missing() -> list[Row]:
+    """Install what is missing or too old.
 
     Returns
     -------
-    A row for each package that was looked at; safe to call twice.
+    A row for each package that was looked at.
 
     Raises
     ------
@@ -93,15 +105,11 @@ def ready(show: bool = True) -> list[Row]:
     # What has been imported from the old version stays in memory until the kernel restarts.
     loaded = {package.name for package in lacking if before[package.name] and _module(package.name) in sys.modules}
     if lacking:
-        if show:
-            print(f"installing {len(lacking)} packages …", flush=True)
+        print(f"installing {len(lacking)} packages …", flush=True)
         _pip([f"{package.name}=={package.pin}" for package in lacking])
     if changed := [f"{name} {old} → {version_of(name)}" for name, old in guarded.items() if version_of(name) != old]:
         raise InstallError(f"packages changed that the kernel stands on ({', '.join(changed)}): restart the runtime")
-    rows = [Row(p.name, before[p.name], p.pin if p in lacking else None, p.name in loaded) for p in wanted]
-    if show:
-        print(table(rows), gpu(), advice(rows), sep="\n")
-    return rows
+    return [Row(p.name, before[p.name], p.pin if p in lacking else None, p.name in loaded) for p in wanted]
 
 
 def table(rows: list[Row]) -> str:

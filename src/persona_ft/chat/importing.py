@@ -30,16 +30,16 @@ TALK = timedelta(hours=6)
 class Imported:
     """Pairs to train on (oldest first), the newest pairs to test with, what became of the rest, and what was private.
 
-    ``talks``: for each pair the number of the talk that it is from, so that a split can keep talks whole. ``months``:
-    pairs by month of the answer. ``review`` holds the originals in their context, in memory alone: show it to nobody
-    but the user.
+    ``talks``: for each pair the number of the talk that it is from, so that a split can keep talks whole.
+    ``over_time``: pairs by the month of the answer, or by its day where the chat is short. ``review`` holds the
+    originals in their context, in memory alone: show it to nobody but the user.
     """
 
     pairs: list[Conversation]
     test: list[Conversation]
     funnel: Funnel
     talks: list[int]
-    months: dict[str, int]
+    over_time: dict[str, int]
     privacy: Privacy
     review: Review
 
@@ -147,14 +147,16 @@ def import_chat(
     pairs = [_cleaned(reply, privacy, keep) for reply in before]
     left_out = _near(pairs, test, similar, funnel)
     funnel.kept = len(pairs) - len(left_out) + len(test)
-    months = Counter(f"{reply.at:%Y-%m}" for reply in (*before, *newest))
+    times = [reply.at for reply in (*before, *newest)]
+    form = "%Y-%m" if max(times) - min(times) > timedelta(days=92) else "%Y-%m-%d"
+    over_time = Counter(at.strftime(form) for at in times)
     chosen = [i for i in range(len(pairs)) if i not in left_out]
     return Imported(
         [pairs[i] for i in chosen],
         test,
         funnel,
         [talks[i] for i in chosen],
-        dict(sorted(months.items())),
+        dict(sorted(over_time.items())),
         privacy,
         review,
     )

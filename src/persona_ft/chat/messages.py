@@ -60,10 +60,10 @@ class Funnel:
 
     def rows(self) -> list[dict[str, object]]:
         """The funnel as a table: what, how many, where for example."""
-        table: list[dict[str, object]] = [{"": "read", "n": self.read, "for example": ""}]
+        table: list[dict[str, object]] = [{"": "read", "n": self.read, "for example": "messages"}]
         for reason, n in self.dropped.most_common():
             table.append({"": f"dropped: {reason}", "n": n, "for example": "; ".join(self.examples.get(reason, []))})
-        return [*table, {"": "kept", "n": self.kept, "for example": ""}]
+        return [*table, {"": "kept", "n": self.kept, "for example": "pairs, of two messages or more each"}]
 
 
 def encoding_of(stream: IO[bytes], name: str) -> str:

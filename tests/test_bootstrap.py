@@ -152,3 +152,11 @@ def test_the_table_of_parameters_is_the_notebooks():
 def test_what_a_form_gives_as_text_is_taken_as_a_number():
     changed = read_recipe("recommended").changed(lora_r="16", learning_rate="1e-4", seed="7")
     assert (changed.lora_r, changed.learning_rate, changed.seed) == (16, 1e-4, 7)
+
+
+def test_a_misspelt_parameter_stops_plain_papermill(tmp_path):
+    command = [sys.executable, "-m", "papermill", ROOT / "notebooks/02_build_dataset.ipynb", tmp_path / "out.ipynb"]
+    command += ["--no-progress-bar", "-p", "N_DEVS", "3", "-p", "RUN", tmp_path]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode and "this notebook has no parameter called N_DEVS" in done.stderr
+    assert "What to do: use some of ASK_BACK" in done.stderr and not (tmp_path / "train.jsonl").exists()

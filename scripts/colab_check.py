@@ -2,6 +2,7 @@
 
     python scripts/colab_check.py                         # with this Python, versions of the current runtime
     python scripts/colab_check.py --runtime 2026.07 --python python3.12
+    python scripts/colab_check.py --resolve     # both runtimes, nothing installed: are there wheels that fit?
 
 The packages that matter are installed at the image's versions (scripts/colab/), torch from the CPU's index. Then the
 standalone notebooks 01, 02 and 03 run there in an empty folder, on the tiny model, in the image's own kernel. It fails
@@ -67,12 +68,76 @@ def megabytes(inside: Path, packages: list[str]) -> float:
         return sum(path.stat().st_size for path in Path(folder).iterdir()) / 1e6
 
 
+def image_of(runtime: str) -> tuple[str, dict[str, str]]:
+    """The runtime's Python, and its packages by their normalised names."""
+    lines = (ROOT / f"scripts/colab/{runtime}.txt").read_text(encoding="utf-8").splitlines()
+    python = next(line.removeprefix("# python ") for line in lines if line.startswith("# python "))
+    pairs = [line.split("==") for line in lines if "==" in line]
+    return python, {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in pairs}
+
+
+def resolve(runtime: str) -> None:
+    """What the first cell would download on the image with a GPU: wheels for its Python, and requirements not met."""
+    from email import message_from_bytes
+    from zipfile import ZipFile
+
+    from packaging.requirements import Requirement
+
+    python, image = image_of(runtime)
+    wanted = {re.sub(r"[-_.]+", "-", p.name).lower(): p for p in read_wanted()}
+    lacking = {name: p for name, p in wanted.items() if not p.accepts(image.get(name, "").split("+")[0] or None)}
+    there = image | {name: p.pin for name, p in lacking.items()}
+    unmet: list[str] = []
+    with tempfile.TemporaryDirectory() as folder:
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--only-binary=:all:",
+            "--dest",
+            folder,
+        ]
+        command += ["--python-version", python, "--implementation", "cp"]
+        for tag in ("2_34", "2_28", "2_27", "2_24", "2_17", "2_5"):
+            command += ["--platform", f"manylinux_{tag}_x86_64"]
+        command += ["--platform", "manylinux2014_x86_64"]
+        subprocess.run([*command, *(f"{p.name}=={p.pin}" for p in lacking.values())], check=True)
+        wheels = sorted(Path(folder).iterdir())
+        print(f"\nruntime {runtime}, Python {python}\n\n| package | image | would be | MB |\n|---|---|---|---|")
+        for wheel in wheels:
+            name = re.sub(r"[-_.]+", "-", wheel.name.split("-")[0]).lower()
+            size = wheel.stat().st_size / 1e6
+            print(f"| {name} | {image.get(name, 'missing')} | {there[name]} | {size:.1f} |")
+            with ZipFile(wheel) as archive:
+                metadata = next(n for n in archive.namelist() if n.endswith(".dist-info/METADATA"))
+                needs = message_from_bytes(archive.read(metadata)).get_all("Requires-Dist") or []
+            for need in map(Requirement, needs):
+                marker = {"python_version": python, "python_full_version": f"{python}.0", "extra": ""}
+                if need.marker and not need.marker.evaluate(marker):
+                    continue
+                version = there.get(re.sub(r"[-_.]+", "-", need.name).lower())
+                if version and not need.specifier.contains(version.split("+")[0], prereleases=True):
+                    unmet.append(f"{name} wants {need}, there is {version}")
+    print(f"{len(wheels)} packages, {sum(image.get(n) is not None for n in lacking)} of them replaced", end="; ")
+    print("requirements not met among the packages listed: " + ("; ".join(unmet) or "none"))
+    if broken := sorted(set(lacking) & set(PROTECTED)):
+        sys.exit(f"packages would change that the kernel stands on: {', '.join(broken)}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runtime", default="current", choices=("current", "2026.07"))
     parser.add_argument("--python", default=sys.executable, help="the Python to build the image's environment with")
     parser.add_argument("--torch", default="torch==2.13.0", help="the CPU's torch that stands in for the image's")
+    parser.add_argument("--resolve", action="store_true", help="look at wheels and requirements alone")
     options = parser.parse_args()
+    if options.resolve:
+        for runtime in ("current", "2026.07"):
+            resolve(runtime)
+        return
     subprocess.run([sys.executable, ROOT / "scripts/standalone.py"], check=True)
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder, "empty")

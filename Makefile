@@ -2,13 +2,13 @@
 # make test   the tests
 # make lab    the notebooks in JupyterLab, as copies in RUN
 # make compare RUNS="runs/a runs/b"   several runs of notebook 04 side by side
-# make ablation   from the article's recipe to ours, a change at a time, on the tiny model (half an hour on 2 cores)
+# make ablation   from the article's recipe to ours, a change at a time, on the tiny model (50 minutes on 2 cores)
 # make kill-test  notebook 03 killed at ten random moments and run again (8 minutes)
 # make bench-evaluation  the comparison's own errors: false alarms, planted differences, the judge of facts
-# make bench-gpu  the 20B's shapes on a CUDA GPU: speed, memory, where a step's time goes (20 minutes)
+# make bench-gpu  the 20B's shapes on a CUDA GPU: speed, memory, where a step's time goes (25 minutes)
 # make links REPO=owner/name   the repository's address, wherever it is needed
 # make colab  dist/colab/*.ipynb, each complete in itself: upload one to Colab and run it
-# make colab-check  the standalone notebooks on the image's own versions, in its own kernel (some minutes, 1 GB)
+# make colab-check  the standalone notebooks on the image's own versions, in its own kernel (some minutes; set TORCH_INDEX)
 # Each makes .venv when it is missing. On Linux without an NVIDIA GPU, PyTorch's CPU index saves gigabytes:
 #   make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
 
@@ -30,7 +30,7 @@ run: $(READY)
 
 # Opens copies of the notebooks in the run folder, which git ignores: what you type stays out of the tracked ones.
 lab: $(READY)
-	@mkdir -p $(RUN) && cp -n notebooks/*.ipynb $(RUN)/
+	@mkdir -p $(RUN) && for n in notebooks/*.ipynb; do [ -e $(RUN)/$${n##*/} ] || cp $$n $(RUN)/; done
 	@.venv/bin/jupyter lab $(RUN)
 
 compare: $(READY)
@@ -62,7 +62,7 @@ colab: $(READY)
 	@$(VENV_PYTHON) scripts/standalone.py
 
 colab-check: $(READY)
-	@$(VENV_PYTHON) scripts/colab_check.py $(ARGS)
+	@$(VENV_PYTHON) scripts/colab_check.py $(if $(TORCH_INDEX),--torch-index $(TORCH_INDEX)) $(ARGS)
 
 # Rebuilds data/tiny-gpt-oss; data/README.md says how long that takes.
 tiny-model: $(READY)

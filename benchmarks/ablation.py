@@ -259,7 +259,7 @@ def sweep(bench: Bench, seeds: list[int], rates: list[float], epochs: list[int])
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--persona", default="data/masaki")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--add", action="store_true", help="keep the arms that --out holds, of the same seeds")
     parser.add_argument("--sweep", action="store_true", help="learning rates and epochs by dev loss instead")
     parser.add_argument("--rates", type=float, nargs="+", default=[2e-4, 4e-4, 8e-4, 1.6e-3])

@@ -4,7 +4,8 @@
     python scripts/colab_check.py --runtime 2026.07 --python python3.12
     python scripts/colab_check.py --resolve     # both runtimes, nothing installed: are there wheels that fit?
 
-The packages that matter are installed at the image's versions (scripts/colab/), torch from the CPU's index. Then the
+The packages that matter are installed at the image's versions (scripts/colab/), with --torch-index from PyTorch's
+index for CPUs, which saves gigabytes on Linux. Then the
 standalone notebooks 01, 02 and 03 run there in an empty folder, on the tiny model, in the image's own kernel. It fails
 if a package changed that the kernel stands on. An image of CUDA is not imitated: no GPU is needed, and none is tried.
 """
@@ -38,14 +39,14 @@ def versions(python: Path) -> dict[str, str]:
     return {re.sub(r"[-_.]+", "-", p["name"]).lower(): p["version"] for p in json.loads(found.stdout)}
 
 
-def build(folder: Path, python: str, runtime: str, torch: str) -> Path:
+def build(folder: Path, python: str, runtime: str, torch: list[str]) -> Path:
     """A virtual environment with the image's versions; its Python."""
     subprocess.run([python, "-m", "venv", "--clear", folder], check=True)
     inside = folder / "bin/python"
     lines = (ROOT / f"scripts/colab/{runtime}.txt").read_text(encoding="utf-8").splitlines()
     wanted = [line for line in lines if "==" in line and line.split("==")[0] not in SKIP]
     install = [inside, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*install, torch], check=True)
+    subprocess.run([*install, *torch], check=True)
     subprocess.run([*install, *wanted], check=True)
     return inside
 
@@ -131,7 +132,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runtime", default="current", choices=("current", "2026.07"))
     parser.add_argument("--python", default=sys.executable, help="the Python to build the image's environment with")
-    parser.add_argument("--torch", default="torch==2.13.0", help="the CPU's torch that stands in for the image's")
+    parser.add_argument("--torch", default="torch==2.13.0", help="the torch that stands in for the image's")
+    parser.add_argument("--torch-index", default="", help="take it from this index, such as PyTorch's for CPUs")
     parser.add_argument("--resolve", action="store_true", help="look at wheels and requirements alone")
     options = parser.parse_args()
     if options.resolve:
@@ -143,7 +145,8 @@ def main() -> None:
         work = Path(folder, "empty")
         work.mkdir()
         print(f"building the image of runtime {options.runtime} …", flush=True)
-        inside = build(Path(folder, "image"), options.python, options.runtime, options.torch)
+        torch = [options.torch, *(["--index-url", options.torch_index] if options.torch_index else [])]
+        inside = build(Path(folder, "image"), options.python, options.runtime, torch)
         environment, before = kernel_of(inside, Path(folder)), versions(inside)
         for name in NOTEBOOKS:
             shutil.copy(ROOT / f"dist/colab/{name}.ipynb", work)
@@ -163,12 +166,12 @@ def main() -> None:
                 sys.exit(f"{name} failed on the image:\n{done.stderr[-3000:]}")
             print(f"{name}  {time.perf_counter() - started:.0f} s", flush=True)
         after = versions(inside)
-        changed = {name: (before.get(name), v) for name, v in after.items() if before.get(name) != v}
+        changed = {n: (before.get(n), after.get(n)) for n in before | after if before.get(n) != after.get(n)}
         pins = {re.sub(r"[-_.]+", "-", p.name).lower(): p for p in read_wanted()}
-        new = [f"{pins[name].name}=={v}" for name, (_, v) in changed.items() if name in pins]
+        new = [f"{pins[name].name}=={v}" for name, (_, v) in changed.items() if name in pins and v]
         print("\n| package | image | now |\n|---|---|---|")
         for name, (old, v) in sorted(changed.items()):
-            print(f"| {name} | {old or 'missing'} | {v} |")
+            print(f"| {name} | {old or 'missing'} | {v or 'gone'} |")
         print(f"{len(changed)} packages changed, {megabytes(inside, new):.0f} MB downloaded")
         if broken := sorted(set(changed) & set(PROTECTED)):
             sys.exit(f"packages changed that the kernel stands on: {', '.join(broken)}")

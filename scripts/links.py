@@ -47,17 +47,21 @@ def with_links(path: Path, repo: str) -> str:
 
 def main() -> None:
     if len(sys.argv) > 1:
-        repo = sys.argv[1].removeprefix(HOST).removesuffix(".git").strip("/")
+        repo = sys.argv[1].removeprefix(HOST).strip("/").removesuffix(".git")
         if not re.fullmatch(r"[\w.-]+/[\w.-]+", repo):
             sys.exit(f"{sys.argv[1]!r} is no repository: give owner/name")
         project = ROOT / "pyproject.toml"
         text = project.read_text(encoding="utf-8")
-        project.write_text(re.sub(r'(Repository = ")[^"]*', rf"\g<1>{HOST}{repo}", text), encoding="utf-8")
+        wanted = re.sub(r'(Repository = ")[^"]*', rf"\g<1>{HOST}{repo}", text)
+        if wanted != text:  # make installs again when this file is newer
+            project.write_text(wanted, encoding="utf-8")
     for path in ours():
         text = with_links(path, repository())
         if text != path.read_text(encoding="utf-8"):
             path.write_text(text, encoding="utf-8")
             print(path.relative_to(ROOT))
+    if repository().startswith("OWNER/"):
+        sys.exit("no repository is named yet, and the links lead nowhere: make links REPO=owner/name")
     print(f"all links lead to {HOST}{repository()}")
 
 

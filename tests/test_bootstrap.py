@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import importlib.util
 import io
 import json
@@ -15,7 +16,7 @@ import nbformat
 import pytest
 from conftest import ROOT
 
-from persona_ft.bootstrap import PROTECTED, InstallError, Row, advice, install_missing, read_wanted, table
+from persona_ft.bootstrap import PROTECTED, InstallError, Row, advice, install_missing, read_wanted, ready, table
 from persona_ft.recipe import read_recipe
 from persona_ft.run import NOTEBOOKS, parameters_of
 
@@ -88,6 +89,16 @@ def test_a_loaded_package_wants_a_restart_and_says_why():
     assert table(rows).splitlines()[0].split() == ["datasets", "4.0.0", "→", "4.8.5"]
 
 
+def test_an_older_version_in_memory_stops_the_cell_every_time(monkeypatch):
+    import trl
+
+    ready()
+    monkeypatch.setattr(trl, "__version__", "0.1.0")
+    for _ in range(2):
+        with pytest.raises(InstallError, match="Restart the runtime, then run from the top: an older trl"):
+            ready()
+
+
 def test_pip_that_fails_is_a_clear_error(monkeypatch):
     import persona_ft.bootstrap as bootstrap
 
@@ -127,6 +138,35 @@ def test_a_standalone_notebook_brings_everything_and_nothing_private(tmp_path):
     done = subprocess.run([sys.executable, "-S", "first.py"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().splitlines()[-1].startswith(str(tmp_path / "persona_ft-"))
+
+
+def test_ones_own_files_outputs_and_parameters_do_not_travel(tmp_path):
+    """In a copy of the repository where somebody has worked."""
+    copy = tmp_path / "data/privacy-work"  # a part of the path that is also the name of something left out
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(copy)], check=True)
+    for mine in ("data/masaki/my_chat.txt", "data/me/train.jsonl", "src/persona_ft/notes.txt"):
+        (copy / mine).parent.mkdir(exist_ok=True)
+        (copy / mine).write_text("MY WORDS", encoding="utf-8")
+    assert (
+        "data"
+        not in subprocess.run(["git", "status", "--short", "data"], cwd=copy, capture_output=True, text=True).stdout
+    )
+    path = copy / "notebooks/02_build_dataset.ipynb"
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    notebook["cells"][1]["outputs"] = [{"output_type": "stream", "name": "stdout", "text": ["MY WORDS"]}]
+    notebook["metadata"]["widgets"] = {"state": "MY WORDS"}
+    path.write_text(json.dumps(notebook), encoding="utf-8")
+    command = [sys.executable, "scripts/standalone.py"]
+    assert subprocess.run(command, cwd=copy).returncode == 0
+    made = (copy / "dist/colab/02_build_dataset.ipynb").read_text(encoding="utf-8")
+    packed = re.search(r'b64decode\(\\"\\"\\"([^\\]+)', made)[1]
+    files = zipfile.ZipFile(io.BytesIO(base64.b64decode(packed)))
+    assert "MY WORDS" not in made and len(files.namelist()) > 50
+    assert not any(b"MY WORDS" in files.read(name) for name in files.namelist())
+    text = path.read_text(encoding="utf-8").replace('CHAT = \\"\\"', 'CHAT = \\"me.txt\\"')
+    path.write_text(text, encoding="utf-8")
+    stopped = subprocess.run(command, cwd=copy, capture_output=True, text=True)
+    assert stopped.returncode and "02_build_dataset.ipynb are not the committed ones" in stopped.stderr
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)

@@ -594,9 +594,40 @@ def test_each_finding_can_be_kept_or_dropped_by_its_place_and_the_original_is_in
         reviewed(tmp_path)
 
 
+def test_findings_of_one_minute_are_told_apart_and_the_latest_choice_counts(tmp_path):
+    lines = [f"2024/01/{d:02d} 10:00 - A子: {d}日目の話{'猫犬鳥魚虫花木石水火'[d % 10] * d}" for d in range(1, 29)]
+    lines = [row for d, line in enumerate(lines, 1) for row in (line, f"2024/01/{d:02d} 10:00 - Masa: うん{d}")]
+    more = [
+        "2024/02/01 10:00 - A子: 090-1234-5678 お店",
+        "2024/02/01 10:00 - Masa: はい",
+        "2024/02/01 10:00 - B子: 090-8765-4321 うち",
+    ]
+    path = written(tmp_path, "_chat.txt", "\n".join([*lines, *more, "2024/02/01 10:00 - Masa: おけ"]))
+    choices = tmp_path / CHOICES
+
+    def imported():
+        return import_chat(path, "Masa", n_test=2, similar=0, choices=choices)
+
+    def buttons(form):
+        return [row.children[0] for row in form.children[1].children if "090" in row.children[1].value]
+
+    form = review_form(imported().review, choices)
+    buttons(form)[0].value = "keep"
+    assert "run the import above again" in form.children[2].value
+    asked = " ".join(pair.question for pair in imported().test)
+    assert "090-1234-5678" in asked and "090-8765-4321" not in asked
+    form = review_form(imported().review, choices)
+    assert "run the import" not in form.children[2].value
+    buttons(form)[0].value = "replace"
+    assert "run the import above again" in form.children[2].value
+    assert "090" not in " ".join(pair.question for pair in imported().test)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
+        ({"n_test": 30.5}, "N_TEST = 30.5"),
+        ({"n_pairs": True}, "N_PAIRS = True"),
         ({"n_test": -3}, "N_TEST = -3"),
         ({"n_pairs": "many"}, "N_PAIRS = 'many'"),
         ({"similar": 500}, "SIMILAR = 500"),

@@ -6,7 +6,7 @@ import pytest
 
 from persona_ft.card import characteristic
 from persona_ft.conversation import Conversation
-from persona_ft.dataset import near_duplicates, split_dev
+from persona_ft.dataset import near_duplicates, near_places, split_dev
 from persona_ft.errors import PersonaError
 
 
@@ -56,3 +56,10 @@ def test_whole_talks_and_near_twins_stay_on_one_side_of_the_dev_split():
     twins = [*pairs[:10], Conversation.pair("あああああ！？", "b")]
     for seed in range(5):
         assert not {"あああああ？", "あああああ！？"} & {pair.question for pair in split_dev(twins, 4, seed)[1]}
+
+
+def test_of_several_that_are_nearly_the_same_the_first_is_the_one_that_is_kept():
+    texts = ["またね、明日", "おはよう", "またね明日！", "またね。明日"]
+    assert {later for _, later, _ in near_places(texts, threshold=90)} == {2, 3}
+    many = [f"{i:05d}" * 4 for i in range(1500)]
+    assert [(i, j) for i, j, _ in near_places([*many, many[3]], threshold=100)] == [(3, 1500)]

@@ -75,10 +75,14 @@ def ready() -> None:
     Raises
     ------
     InstallError
-        pip failed, or a protected package changed after all.
+        pip failed, a protected package changed after all, or the kernel has an older version loaded than is installed:
+        it must be restarted, and the cells below must not run before.
     """
     rows = install_missing()
-    print(table(rows), gpu(), advice(rows), sep="\n")
+    print(table(rows), gpu(), sep="\n")
+    if any(row.restart for row in rows):
+        raise InstallError(advice(rows))
+    print(advice(rows))
 
 
 def install_missing() -> list[Row]:
@@ -102,14 +106,12 @@ def install_missing() -> list[Row]:
     groups = {p.group for p in wanted if not p.accepts(before[p.name])} - {"", "gpu"}
     lacking = [p for p in wanted if p.group in groups or not p.accepts(before[p.name])]
     lacking = [p for p in lacking if before[p.name] != p.pin]
-    # What has been imported from the old version stays in memory until the kernel restarts.
-    loaded = {package.name for package in lacking if before[package.name] and _module(package.name) in sys.modules}
     if lacking:
         print(f"installing {len(lacking)} packages …", flush=True)
         _pip([f"{package.name}=={package.pin}" for package in lacking])
     if changed := [f"{name} {old} → {version_of(name)}" for name, old in guarded.items() if version_of(name) != old]:
         raise InstallError(f"packages changed that the kernel stands on ({', '.join(changed)}): restart the runtime")
-    return [Row(p.name, before[p.name], p.pin if p in lacking else None, p.name in loaded) for p in wanted]
+    return [Row(p.name, before[p.name], p.pin if p in lacking else None, _is_stale(p.name)) for p in wanted]
 
 
 def table(rows: list[Row]) -> str:
@@ -138,6 +140,13 @@ def gpu() -> str:
         if found.returncode == 0 and found.stdout.strip():
             return f"{CARD} {found.stdout.strip().splitlines()[0]}"
     return "no GPU (the tiny model runs on the CPU; on Colab: Runtime, Change runtime type)"
+
+
+def _is_stale(name: str) -> bool:
+    """Whether an older version is loaded than is installed: it stays in memory until the kernel restarts."""
+    loaded = getattr(sys.modules.get(_module(name)), "__version__", None)
+    installed = version_of(name)
+    return isinstance(loaded, str) and installed is not None and _numbers(loaded)[:3] != _numbers(installed)[:3]
 
 
 def _pip(packages: list[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -40,18 +40,27 @@ def near_duplicates(
     others : compare with these instead of among themselves.
     threshold : rapidfuzz's ratio, ``100 x (1 - insertions and deletions / both lengths)``.
     """
+    second = texts if others is None else others
+    found = [NearDuplicate(texts[i], second[j], score) for i, j, score in near_places(texts, others, threshold)]
+    return sorted(found, key=lambda pair: -pair.similarity)
+
+
+def near_places(
+    texts: Sequence[str], others: Sequence[str] | None = None, threshold: float = 80.0
+) -> Iterator[tuple[int, int, float]]:
+    """As :func:`near_duplicates`: (place in ``texts``, place in the other texts or later in ``texts``, similarity).
+
+    A thousand texts are compared at a time, so that memory grows with their number and not with its square.
+    """
     from rapidfuzz import fuzz, process
 
-    second = texts if others is None else others
-    scores = process.cdist(
-        [comparable(t) for t in texts], [comparable(t) for t in second], scorer=fuzz.ratio, score_cutoff=threshold
-    )
-    found = [
-        NearDuplicate(texts[i], second[j], float(scores[i, j]))
-        for i, j in zip(*scores.nonzero(), strict=True)
-        if others is not None or i < j
-    ]
-    return sorted(found, key=lambda pair: -pair.similarity)
+    mine = [comparable(text) for text in texts]
+    theirs = mine if others is None else [comparable(text) for text in others]
+    for start in range(0, len(mine), 1000):
+        scores = process.cdist(mine[start : start + 1000], theirs, scorer=fuzz.ratio, score_cutoff=threshold)
+        for i, j in zip(*scores.nonzero(), strict=True):
+            if others is not None or start + i < j:
+                yield start + int(i), int(j), float(scores[i, j])
 
 
 def check_leakage(train: Sequence[Conversation], test: Sequence[Conversation], threshold: float = 80.0) -> None:

@@ -17,7 +17,7 @@ from persona_ft.chat.privacy import REGIONS, Privacy, kinds
 from persona_ft.chat.read import read_chat, speakers
 from persona_ft.chat.review import Review, apply_choices, export_digest, read_choices, review_of
 from persona_ft.conversation import Conversation
-from persona_ft.dataset import comparable, near_duplicates
+from persona_ft.dataset import comparable, near_duplicates, near_places
 from persona_ft.errors import PersonaError
 from persona_ft.language import LANGUAGES, script_share
 from persona_ft.settings import resolve
@@ -106,12 +106,15 @@ def import_chat(
     if both := set(keep) & set(drop):
         raise PersonaError(f"{', '.join(sorted(both))} is to be kept and dropped", "name it in one of the two alone")
     for name, value, least, most in (
-        ("N_PAIRS", n_pairs, 1, 10**9),
-        ("N_TEST", n_test, 0, 10**9),
+        ("N_PAIRS", n_pairs, 1, 20_000),
+        ("N_TEST", n_test, 0, 20_000),
         ("SIMILAR", similar, 0, 100),
     ):
-        if not isinstance(value, int | float) or not least <= value <= most:
-            raise PersonaError(f"{name} = {value!r} cannot be used", f"give a number from {least:g} to {most:g}")
+        whole = name == "SIMILAR" or (isinstance(value, int | float) and value == int(value))
+        if not isinstance(value, int | float) or isinstance(value, bool) or not whole or not least <= value <= most:
+            kind = "number" if name == "SIMILAR" else "whole number"
+            raise PersonaError(f"{name} = {value!r} cannot be used", f"give a {kind} from {least:g} to {most:g}")
+    n_pairs, n_test = int(n_pairs), int(n_test)
     if 0 < similar <= 1:
         raise PersonaError(
             f"SIMILAR = {similar:g} would leave out nearly everything", "it goes from 0 to 100: 90 is usual"
@@ -126,7 +129,7 @@ def import_chat(
     names = [name for name, _ in found if name not in mine]
     privacy = Privacy([*(privacy.names if privacy else ()), *names], privacy.regions if privacy else REGIONS)
     funnel = Funnel()
-    replies = sorted(pairs_of(read_chat(path, fmt, columns), how, funnel), key=lambda reply: reply.at)
+    replies = _numbered(sorted(pairs_of(read_chat(path, fmt, columns), how, funnel), key=lambda reply: reply.at))
     unique = list(_fit(replies, privacy, drop, language, funnel))
     of = export_digest(path, how)
     apply_choices(read_choices(choices, of), unique, privacy)
@@ -140,26 +143,35 @@ def import_chat(
             advice(funnel, how) or "lower N_TEST, or take a longer chat",
             Path(path).name,
         )
+    talk_of = dict(zip(unique, _talks(unique), strict=True))  # before the sample is drawn: it makes pauses longer
     before, newest = _split(unique, n_test, n_pairs, seed, funnel)
     review = review_of([*before, *newest], privacy, keep, of)
-    talks = _talks(before)
     test = [_cleaned(reply, privacy, keep, f"C{n:02d}") for n, reply in enumerate(newest, start=1)]
     pairs = [_cleaned(reply, privacy, keep) for reply in before]
     left_out = _near(pairs, test, similar, funnel)
     funnel.kept = len(pairs) - len(left_out) + len(test)
-    times = [reply.at for reply in (*before, *newest)]
+    chosen = [i for i in range(len(pairs)) if i not in left_out]
+    times = [reply.at for reply in (*(before[i] for i in chosen), *newest)]
     form = "%Y-%m" if max(times) - min(times) > timedelta(days=92) else "%Y-%m-%d"
     over_time = Counter(at.strftime(form) for at in times)
-    chosen = [i for i in range(len(pairs)) if i not in left_out]
     return Imported(
         [pairs[i] for i in chosen],
         test,
         funnel,
-        [talks[i] for i in chosen],
+        [talk_of[before[i]] for i in chosen],
         dict(sorted(over_time.items())),
         privacy,
         review,
     )
+
+
+def _numbered(replies: Sequence[Reply]) -> list[Reply]:
+    """Replies of one time are told apart by their number."""
+    numbered: list[Reply] = []
+    for reply in replies:
+        same = numbered and numbered[-1].at == reply.at
+        numbered.append(reply._replace(nth=numbered[-1].nth + 1 if same else 0))
+    return numbered
 
 
 def _fit(
@@ -228,12 +240,7 @@ def _near(pairs: Sequence[Conversation], test: Sequence[Conversation], similar: 
     if left_out:
         funnel.drop("nearly a test question", "after the split", len(left_out))
     whole = [f"{pair.question}\n{pair.answer}" for pair in pairs]
-    first = {text: i for i, text in reversed(list(enumerate(whole)))}
-    twins = (
-        {max(first[twin.first], first[twin.second]) for twin in near_duplicates(whole, threshold=similar)}
-        if similar
-        else set()
-    )
+    twins = {later for _, later, _ in near_places(whole, threshold=similar)} if similar else set()
     if twins - left_out:
         funnel.drop(
             f"nearly the same as an earlier pair (SIMILAR = {similar:g})", "after the split", len(twins - left_out)
@@ -269,11 +276,11 @@ def names_in(names: str) -> list[str]:
         The file cannot be read, or what looks like a file is none.
     """
     names = str(names).strip()
-    is_path = re.search(r"[/\\~]|\.\w{2,4}$", names) and "," not in names
+    is_path = re.search(r"[/\\~]|\.(?:txt|csv|tsv|md|json)$", names.lower()) and "," not in names
     if not names or not (is_path or resolve(names).is_file()):
         return listed(names)
     with open_text(resolve(names.strip())) as stream:
-        return [line.strip() for line in stream if line.strip()]
+        return [name for line in stream for name in listed(line)]
 
 
 def preview(

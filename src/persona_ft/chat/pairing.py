@@ -45,11 +45,12 @@ class Pairing:
 
 
 class Reply(NamedTuple):
-    """What was asked, and what you wrote back at that time."""
+    """What was asked, and what you wrote back at that time; ``nth`` counts the replies of one time."""
 
     at: datetime
     question: str
     answer: str
+    nth: int = 0
 
 
 @dataclass

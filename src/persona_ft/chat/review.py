@@ -1,8 +1,8 @@
 """The user's own look at what was found to be private: each finding in its context, to keep, replace or drop.
 
-The originals are shown to the user and stored nowhere. What was chosen is written by the place where the finding first
-stands (time of the answer, side, character, kind), beside a digest of the export: other sizes, names or kinds may be
-set afterwards, and what was chosen still holds.
+The originals are shown to the user and written to no file of ours. What was chosen is written by the places where the
+words stand (time of the answer and which one of that time, side, character, kind), beside a digest of the export: other
+sizes, names or kinds may be set afterwards, and what was chosen still holds. Of two choices the later one counts.
 """
 
 from __future__ import annotations
@@ -31,16 +31,20 @@ PAGE = 20
 
 @dataclass(frozen=True)
 class Seen:
-    """Words that were found to be private, once for all their places. Holds the original; ``place`` does not."""
+    """Words that were found to be private, once for all their places. Holds the original; ``places`` do not."""
 
     kind: str
     text: str
     before: str
     after: str
     becomes: str
-    times: int
-    place: str
+    places: tuple[str, ...]
     decision: Decision
+
+    @property
+    def times(self) -> int:
+        """How often they stand in the pairs."""
+        return len(self.places)
 
 
 @dataclass(frozen=True)
@@ -53,13 +57,18 @@ class Review:
     def rows(self) -> list[dict[str, Any]]:
         """A table for the user's eyes alone: it shows the originals."""
         return [
-            {"kind": s.kind, "in context": f"{s.before}【{s.text}】{s.after}", "becomes": s.becomes, "times": s.times}
+            {
+                "kind": s.kind,
+                "in context": f"{s.before}【{s.text}】{s.after}",
+                "becomes": s.becomes,
+                "times": s.times,
+            }
             for s in self.seen
         ]
 
     def save(self, path: Path, chosen: dict[str, Decision]) -> Path:
         """Write what was chosen, whole or not at all; nothing private is in it."""
-        return write_text(path, json.dumps({"of": self.of, "choices": dict(sorted(chosen.items()))}, indent=1) + "\n")
+        return write_text(path, json.dumps({"of": self.of, "choices": chosen}, indent=1) + "\n")
 
 
 def export_digest(path: Path | str, how: Pairing) -> str:
@@ -97,17 +106,24 @@ def places(reply: Reply, privacy: Privacy) -> Iterator[tuple[str, str, Finding]]
     """(place, text, finding) for all that is private in a reply."""
     for side, text in (("q", reply.question), ("a", reply.answer)):
         for f in privacy.find(text):
-            yield f"{reply.at:%Y-%m-%dT%H:%M:%S}/{side}{f.start}/{f.kind}", text, f
+            yield f"{reply.at:%Y-%m-%dT%H:%M:%S}/{reply.nth}/{side}{f.start}/{f.kind}", text, f
 
 
 def apply_choices(chosen: dict[str, Decision], replies: Iterable[Reply], privacy: Privacy) -> None:
-    """Let the finder do what was chosen, for the words at each place wherever else they stand; the last one counts."""
+    """Let the finder do what was chosen, for the words at each place wherever else they stand.
+
+    ``chosen`` is in the order of choosing: of two choices for the same words the later one counts.
+    """
     if not chosen:
         return
+    order = {place: n for n, place in enumerate(chosen)}
+    latest: dict[tuple[str, str], str] = {}
     for reply in replies:
         for place, _, f in places(reply, privacy):
-            if place in chosen:
-                privacy.decisions[f.kind, f.text.casefold()] = chosen[place]
+            key = (f.kind, f.text.casefold())
+            if place in order and (key not in latest or order[place] > order[latest[key]]):
+                latest[key] = place
+    privacy.decisions |= {key: chosen[place] for key, place in latest.items()}
 
 
 def review_of(replies: Iterable[Reply], privacy: Privacy, keep: Sequence[str], of: str) -> Review:
@@ -119,10 +135,10 @@ def review_of(replies: Iterable[Reply], privacy: Privacy, keep: Sequence[str], o
                 continue
             key = (f.kind, f.text.casefold())
             if key in seen:
-                seen[key] = replace(seen[key], times=seen[key].times + 1)
+                seen[key] = replace(seen[key], places=(*seen[key].places, place))
                 continue
             before, after = text[max(0, f.start - CONTEXT) : f.start], text[f.end : f.end + CONTEXT]
-            seen[key] = Seen(f.kind, f.text, before, after, privacy.stand_in(f), 1, place, privacy.decision(f))
+            seen[key] = Seen(f.kind, f.text, before, after, privacy.stand_in(f), (place,), privacy.decision(f))
     return Review(tuple(seen.values()), of)
 
 
@@ -136,28 +152,34 @@ def review_form(review: Review, path: Path) -> Widget:
     import ipywidgets as widgets
 
     chosen = read_choices(path, review.of)
-    now = {seen.place: seen.decision for seen in review.seen}
+    now = {seen.places: seen.decision for seen in review.seen}
+    shown = {place for seen in review.seen for place in seen.places}
     pages = max(1, -(-len(review.seen) // PAGE))
     rows, said = widgets.VBox(), widgets.HTML()
-    page = widgets.BoundedIntText(
-        1, min=1, max=pages, description=f"page, of {pages}", style={"description_width": "auto"}
-    )
+    number = {"min": 1, "max": pages, "description": f"page, of {pages}", "style": {"description_width": "auto"}}
+    page = widgets.BoundedIntText(1, **number)
 
     def say() -> None:
-        n = sum(decision != "replace" for decision in now.values())
-        done = f"{n} of {len(review.seen)} are not replaced: run the import above again to apply it. " if n else ""
-        gone = any(decision == "drop" and place not in now for place, decision in chosen.items())
-        hidden = f"What was dropped earlier is not shown; delete {path.name} to begin anew. " if gone else ""
-        said.value = f"{done}{hidden}Clear this output before you share the notebook."
+        kept = sum(decision != "replace" for decision in now.values())
+        open_ = sum(now[seen.places] != seen.decision for seen in review.seen)
+        parts = [f"{kept} of {len(review.seen)} are not replaced."] if kept else []
+        if open_:
+            parts.append(f"{open_} are not applied yet: <b>run the import above again</b>.")
+        if any(decision == "drop" and place not in shown for place, decision in chosen.items()):
+            parts.append(f"What was dropped earlier is not shown; delete {path.name} to begin anew.")
+        said.value = " ".join([*parts, "Clear this output before you share the notebook."])
 
-    def choose(place: str, decision: Decision) -> None:
-        chosen[place] = now[place] = decision
+    def choose(seen: Seen, decision: Decision) -> None:
+        now[seen.places] = decision
+        for place in seen.places:  # to the end: the latest choice counts
+            chosen.pop(place, None)
+            chosen[place] = decision
         review.save(path, chosen)
         say()
 
     def show(_: object = None) -> None:
         first = (page.value - 1) * PAGE
-        rows.children = [_row(seen, now[seen.place], choose) for seen in review.seen[first : first + PAGE]]
+        rows.children = [_row(seen, now[seen.places], choose) for seen in review.seen[first : first + PAGE]]
 
     page.observe(show, "value")
     show()
@@ -171,7 +193,7 @@ def _row(seen: Seen, decision: Decision, choose) -> Widget:
     import ipywidgets as widgets
 
     choice = widgets.ToggleButtons(options=DECISIONS, value=decision, style={"button_width": "5em"})
-    choice.observe(lambda change: choose(seen.place, change["new"]), "value")
+    choice.observe(lambda change: choose(seen, change["new"]), "value")
     before, text, after = (escape(part).replace("\n", " ") for part in (seen.before, seen.text, seen.after))
     label = f"{before}<b>{text}</b>{after} → {escape(seen.becomes)} <i>{escape(seen.kind)}, {seen.times} times</i>"
     return widgets.HBox([choice, widgets.HTML(label)])

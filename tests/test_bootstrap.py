@@ -140,6 +140,7 @@ def test_a_standalone_notebook_brings_everything_and_nothing_private(tmp_path):
     assert done.stdout.strip().splitlines()[-1].startswith(str(tmp_path / "persona_ft-"))
 
 
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="an unpacked archive, without git")
 def test_ones_own_files_outputs_and_parameters_do_not_travel(tmp_path):
     """In a copy of the repository where somebody has worked."""
     copy = tmp_path / "data/privacy-work"  # a part of the path that is also the name of something left out

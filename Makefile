@@ -2,7 +2,7 @@
 # make test   the tests
 # make lab    the notebooks in JupyterLab, as copies in RUN
 # make compare RUNS="runs/a runs/b"   several runs of notebook 04 side by side
-# make ablation   from the article's recipe to ours, a change at a time, on the tiny model (50 minutes on 2 cores)
+# make ablation   from the article's recipe to ours, a change at a time, on the tiny model (40 minutes on 2 cores)
 # make kill-test  notebook 03 killed at ten random moments and run again (8 minutes)
 # make bench-evaluation  the comparison's own errors: false alarms, planted differences, the judge of facts
 # make bench-gpu  the 20B's shapes on a CUDA GPU: speed, memory, where a step's time goes (25 minutes)

@@ -10,7 +10,6 @@ the same to the byte, and on one machine the adapters too.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import sys
 import tempfile
@@ -18,12 +17,8 @@ import time
 from pathlib import Path
 
 from persona_ft.chat.samples import ME, SAMPLES, write_samples
+from persona_ft.conversation import file_digest
 from persona_ft.run import execute
-
-
-def sha(path: Path) -> str:
-    """The first characters of a file's SHA-256."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
 
 
 def main() -> None:
@@ -43,7 +38,8 @@ def main() -> None:
             execute(["02_build_dataset", "03_train_qlora"], run, given)
             training = json.loads((run / "training.json").read_text(encoding="utf-8"))
             pairs = len((run / "train.jsonl").read_text(encoding="utf-8").splitlines())
-            data, adapter = sha(run / "train.jsonl"), sha(run / "adapter/adapter_model.safetensors")
+            files = (run / "train.jsonl", run / "adapter/adapter_model.safetensors")
+            data, adapter = (file_digest(path)[:12] for path in files)
             rows.append((name, pairs, data, adapter, training["log"]["train"][-1][1], time.perf_counter() - started))
     print("\n| export | training pairs | train.jsonl | adapter | last loss | seconds |\n|---|---|---|---|---|---|")
     for name, pairs, data, adapter, loss, seconds in rows:

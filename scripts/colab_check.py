@@ -15,13 +15,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from packaging.utils import canonicalize_name
 
 from persona_ft.bootstrap import PROTECTED, read_wanted
 
@@ -36,15 +37,14 @@ def versions(python: Path) -> dict[str, str]:
     found = subprocess.run(
         [python, "-m", "pip", "list", "--format", "json"], check=True, capture_output=True, text=True
     )
-    return {re.sub(r"[-_.]+", "-", p["name"]).lower(): p["version"] for p in json.loads(found.stdout)}
+    return {canonicalize_name(p["name"]): p["version"] for p in json.loads(found.stdout)}
 
 
 def build(folder: Path, python: str, runtime: str, torch: list[str]) -> Path:
     """A virtual environment with the image's versions; its Python."""
     subprocess.run([python, "-m", "venv", "--clear", folder], check=True)
     inside = folder / "bin/python"
-    lines = (ROOT / f"scripts/colab/{runtime}.txt").read_text(encoding="utf-8").splitlines()
-    wanted = [line for line in lines if "==" in line and line.split("==")[0] not in SKIP]
+    wanted = [f"{name}=={version}" for name, version in image_of(runtime)[1].items() if name not in SKIP]
     install = [inside, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*install, *torch], check=True)
     subprocess.run([*install, *wanted], check=True)
@@ -74,7 +74,7 @@ def image_of(runtime: str) -> tuple[str, dict[str, str]]:
     lines = (ROOT / f"scripts/colab/{runtime}.txt").read_text(encoding="utf-8").splitlines()
     python = next(line.removeprefix("# python ") for line in lines if line.startswith("# python "))
     pairs = [line.split("==") for line in lines if "==" in line]
-    return python, {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in pairs}
+    return python, {canonicalize_name(name): version for name, version in pairs}
 
 
 def resolve(runtime: str) -> None:
@@ -85,23 +85,13 @@ def resolve(runtime: str) -> None:
     from packaging.requirements import Requirement
 
     python, image = image_of(runtime)
-    wanted = {re.sub(r"[-_.]+", "-", p.name).lower(): p for p in read_wanted()}
+    wanted = {canonicalize_name(p.name): p for p in read_wanted()}
     lacking = {name: p for name, p in wanted.items() if not p.accepts(image.get(name, "").split("+")[0] or None)}
     there = image | {name: p.pin for name, p in lacking.items()}
     unmet: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            "--quiet",
-            "--no-deps",
-            "--only-binary=:all:",
-            "--dest",
-            folder,
-        ]
-        command += ["--python-version", python, "--implementation", "cp"]
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+        command += ["--dest", folder, "--python-version", python, "--implementation", "cp"]
         for tag in ("2_34", "2_28", "2_27", "2_24", "2_17", "2_5"):
             command += ["--platform", f"manylinux_{tag}_x86_64"]
         command += ["--platform", "manylinux2014_x86_64"]
@@ -109,7 +99,7 @@ def resolve(runtime: str) -> None:
         wheels = sorted(Path(folder).iterdir())
         print(f"\nruntime {runtime}, Python {python}\n\n| package | image | would be | MB |\n|---|---|---|---|")
         for wheel in wheels:
-            name = re.sub(r"[-_.]+", "-", wheel.name.split("-")[0]).lower()
+            name = canonicalize_name(wheel.name.split("-")[0])
             size = wheel.stat().st_size / 1e6
             print(f"| {name} | {image.get(name, 'missing')} | {there[name]} | {size:.1f} |")
             with ZipFile(wheel) as archive:
@@ -119,7 +109,7 @@ def resolve(runtime: str) -> None:
                 marker = {"python_version": python, "python_full_version": f"{python}.0", "extra": ""}
                 if need.marker and not need.marker.evaluate(marker):
                     continue
-                version = there.get(re.sub(r"[-_.]+", "-", need.name).lower())
+                version = there.get(canonicalize_name(need.name))
                 if version and not need.specifier.contains(version.split("+")[0], prereleases=True):
                     unmet.append(f"{name} wants {need}, there is {version}")
     print(f"{len(wheels)} packages, {sum(image.get(n) is not None for n in lacking)} of them replaced", end="; ")
@@ -151,23 +141,15 @@ def main() -> None:
         for name in NOTEBOOKS:
             shutil.copy(ROOT / f"dist/colab/{name}.ipynb", work)
             started = time.perf_counter()
-            command = [
-                sys.executable,
-                "-m",
-                "papermill",
-                f"{name}.ipynb",
-                f"{name}.out.ipynb",
-                "--kernel",
-                "colab-image",
-            ]
-            command += ["--no-progress-bar", "-p", "MODEL", "tiny"]
+            command = [sys.executable, "-m", "papermill", f"{name}.ipynb", f"{name}.out.ipynb"]
+            command += ["--kernel", "colab-image", "--no-progress-bar", "-p", "MODEL", "tiny"]
             done = subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True)
             if done.returncode:
                 sys.exit(f"{name} failed on the image:\n{done.stderr[-3000:]}")
             print(f"{name}  {time.perf_counter() - started:.0f} s", flush=True)
         after = versions(inside)
         changed = {n: (before.get(n), after.get(n)) for n in before | after if before.get(n) != after.get(n)}
-        pins = {re.sub(r"[-_.]+", "-", p.name).lower(): p for p in read_wanted()}
+        pins = {canonicalize_name(p.name): p for p in read_wanted()}
         new = [f"{pins[name].name}=={v}" for name, (_, v) in changed.items() if name in pins and v]
         print("\n| package | image | now |\n|---|---|---|")
         for name, (old, v) in sorted(changed.items()):

@@ -18,9 +18,8 @@ COLAB = "https://colab.research.google.com/github/"
 
 def repository() -> str:
     """``owner/name``, from pyproject.toml."""
-    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"][
-        "Repository"
-    ].removeprefix(HOST)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return project["urls"]["Repository"].removeprefix(HOST)
 
 
 def ours() -> list[Path]:
@@ -30,18 +29,19 @@ def ours() -> list[Path]:
 
 def with_links(path: Path, repo: str) -> str:
     """A file's text with this repository's address; links to other people's repositories have other forms and stay."""
+
+    def badges(text: str) -> str:
+        return re.sub(rf"({re.escape(COLAB)})[\w.-]+/[\w.-]+(?=/blob/main/notebooks/)", rf"\g<1>{repo}", text)
+
     text = path.read_text(encoding="utf-8")
     if path.suffix != ".ipynb":
-        return re.sub(rf"({re.escape(COLAB)})[\w.-]+/[\w.-]+(?=/blob/main/notebooks/)", rf"\g<1>{repo}", text)
+        return badges(text)
     notebook = json.loads(text)
     for cell in notebook["cells"]:
-        is_bootstrap = "bootstrap" in cell["metadata"].get("tags", [])
-        cell["source"] = [
-            re.sub(r'(REPOSITORY = ")[^"]*', rf"\g<1>{HOST}{repo}", line)
-            if is_bootstrap
-            else re.sub(rf"({re.escape(COLAB)})[\w.-]+/[\w.-]+(?=/blob/main/notebooks/)", rf"\g<1>{repo}", line)
-            for line in cell["source"]
-        ]
+        source = badges("".join(cell["source"]))
+        if "bootstrap" in cell["metadata"].get("tags", []):
+            source = re.sub(r'(REPOSITORY = ")[^"]*', rf"\g<1>{HOST}{repo}", source)
+        cell["source"] = source.splitlines(keepends=True)
     return json.dumps(notebook, ensure_ascii=False, indent=1) + "\n"
 
 

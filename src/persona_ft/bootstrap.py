@@ -1,7 +1,7 @@
 """The first cell's work: install what a hosted runtime lacks, and nothing that its kernel stands on.
 
-Only Python's own library is used: this runs before anything else is there. Where everything is in place it installs
-nothing and takes a fraction of a second.
+Only Python's own library is used, and packaging, which every Jupyter kernel has: this runs before anything else is
+there. Where everything is in place it installs nothing and takes a fraction of a second.
 """
 
 from __future__ import annotations
@@ -16,11 +16,14 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from packaging.specifiers import SpecifierSet
+from packaging.version import InvalidVersion, Version
+
 WANTED = Path(__file__).with_name("colab.txt")
 # A running kernel has these loaded, or was built against them: replacing one wants a restart, or breaks the kernel.
 PROTECTED = ["torch", "torchvision", "triton", "numpy", "pandas", "pillow", "ipykernel", "ipython", "jupyter-client"]
 PROTECTED += ["tornado", "traitlets", "ipywidgets", "pyzmq"]
-CARD = "GPU:"
+NO_GPU = "no GPU (the tiny model runs on the CPU; on Colab: Runtime, Change runtime type)"
 
 
 @dataclass(frozen=True)
@@ -29,12 +32,12 @@ class Wanted:
 
     name: str
     pin: str
-    bounds: tuple[tuple[str, str], ...]
+    bounds: SpecifierSet
     group: str = ""
 
     def accepts(self, version: str | None) -> bool:
         """Whether a version that is there is good enough."""
-        return version is not None and all(_holds(version, sign, bound) for sign, bound in self.bounds)
+        return version is not None and self.bounds.contains(version, prereleases=True)
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,7 @@ def read_wanted(path: Path = WANTED) -> list[Wanted]:
     found = []
     for line in path.read_text(encoding="utf-8").splitlines():
         if match := re.fullmatch(r"([\w.-]+)==(\S+) (\S+)(?: (\w+))?", line.split("#")[0].strip()):
-            bounds = tuple(re.fullmatch(r"([<>=]=?)(.+)", part).groups() for part in match[3].split(","))
-            found.append(Wanted(match[1], match[2], bounds, match[4] or ""))
+            found.append(Wanted(match[1], match[2], SpecifierSet(match[3]), match[4] or ""))
     return found
 
 
@@ -78,15 +80,16 @@ def ready() -> None:
         pip failed, a protected package changed after all, or the kernel has an older version loaded than is installed:
         it must be restarted, and the cells below must not run before.
     """
-    rows = install_missing()
-    print(table(rows), gpu(), sep="\n")
+    card = gpu()
+    rows = install_missing(with_gpu=card is not None)
+    print(table(rows), f"GPU: {card}" if card else NO_GPU, sep="\n")
     if any(row.restart for row in rows):
         raise InstallError(advice(rows))
     print(advice(rows))
 
 
-def install_missing() -> list[Row]:
-    """Install what is missing or too old.
+def install_missing(with_gpu: bool) -> list[Row]:
+    """Install what is missing or too old; what is for GPUs alone only ``with_gpu``.
 
     Returns
     -------
@@ -97,8 +100,7 @@ def install_missing() -> list[Row]:
     InstallError
         pip failed, or a protected package changed after all.
     """
-    there_is_gpu = gpu().startswith(CARD)
-    wanted = [package for package in read_wanted() if there_is_gpu or package.group != "gpu"]
+    wanted = [package for package in read_wanted() if with_gpu or package.group != "gpu"]
     if version_of("torch") is None:
         raise InstallError("there is no PyTorch here: run `make demo` once in the repository, or `pip install torch`")
     before = {package.name: version_of(package.name) for package in wanted}
@@ -131,22 +133,27 @@ def advice(rows: list[Row]) -> str:
     return "ready: no restart is needed"
 
 
-def gpu() -> str:
-    """The GPU in a line, without importing torch."""
+def gpu() -> str | None:
+    """Name and memory of the GPU, without importing torch; None where the driver's tool is missing or finds none."""
     tool = shutil.which("nvidia-smi")
-    if tool:
-        query = [tool, "--query-gpu=name,memory.total", "--format=csv,noheader"]
-        found = subprocess.run(query, capture_output=True, text=True)
-        if found.returncode == 0 and found.stdout.strip():
-            return f"{CARD} {found.stdout.strip().splitlines()[0]}"
-    return "no GPU (the tiny model runs on the CPU; on Colab: Runtime, Change runtime type)"
+    if tool is None:
+        return None
+    query = [tool, "--query-gpu=name,memory.total", "--format=csv,noheader"]
+    found = subprocess.run(query, capture_output=True, text=True)
+    lines = found.stdout.strip().splitlines()
+    return lines[0] if found.returncode == 0 and lines else None
 
 
 def _is_stale(name: str) -> bool:
     """Whether an older version is loaded than is installed: it stays in memory until the kernel restarts."""
     loaded = getattr(sys.modules.get(_module(name)), "__version__", None)
     installed = version_of(name)
-    return isinstance(loaded, str) and installed is not None and _numbers(loaded)[:3] != _numbers(installed)[:3]
+    if not isinstance(loaded, str) or installed is None:
+        return False
+    try:
+        return Version(loaded).release[:3] != Version(installed).release[:3]
+    except InvalidVersion:  # what a module says of itself need not be one
+        return False
 
 
 def _pip(packages: list[str]) -> None:
@@ -163,18 +170,3 @@ def _pip(packages: list[str]) -> None:
 def _module(name: str) -> str:
     special = {"PyYAML": "yaml", "scikit-learn": "sklearn", "protobuf": "google.protobuf", "python-stdnum": "stdnum"}
     return special.get(name, name.replace("-", "_").lower())
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    """The release's numbers: 2.11.0+cu128 is (2, 11, 0)."""
-    release = re.match(r"\d+(?:\.\d+)*", version)
-    return tuple(int(part) for part in release[0].split(".")) if release else ()
-
-
-def _holds(version: str, sign: str, bound: str) -> bool:
-    here, there = _numbers(version), _numbers(bound)
-    length = max(len(here), len(there))
-    here, there = (numbers + (0,) * (length - len(numbers)) for numbers in (here, there))
-    return {
-        "==": here == there, ">=": here >= there, "<=": here <= there, ">": here > there, "<": here < there
-    }[sign]  # fmt: skip

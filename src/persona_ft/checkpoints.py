@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -13,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from persona_ft.conversation import write_text
+from persona_ft.conversation import file_digest, write_text
 from persona_ft.errors import PersonaError
 from persona_ft.settings import shown
 
@@ -164,7 +163,7 @@ class Checkpoints:
         try:
             manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
             for name, wanted in manifest["files"].items():
-                if _sha256(path / name) != wanted:
+                if file_digest(path / name) != wanted:
                     raise PersonaError(f"{name} is not what was written", remedy, shown(path))
         except OSError as error:
             missing = Path(error.filename or MANIFEST).name
@@ -232,7 +231,7 @@ class Checkpoints:
             fields = json.loads(config.read_text(encoding="utf-8"))
             fields["base_model_name_or_path"] = Path(fields["base_model_name_or_path"] or "").name
             write_text(config, json.dumps(fields, indent=2) + "\n")
-        files = {path.name: _sha256(path) for path in sorted(written.iterdir())}
+        files = {path.name: file_digest(path) for path in sorted(written.iterdir())}
         manifest = {"step": step, "finished": finished, "seconds": round(seconds, 3), "files": files}
         write_text(written / MANIFEST, json.dumps(manifest, indent=1) + "\n")
         for path in written.iterdir():
@@ -287,11 +286,6 @@ class Checkpoints:
 
 def _change(key: str, before: Any, after: Any) -> str:
     return f"{key} changed" if key.endswith("sha256") else f"{key}: {before} → {after}"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _flush(path: Path) -> None:

@@ -226,6 +226,12 @@ def mend_last_line(path: Path) -> None:
         append_line(path, "\n")
 
 
+def file_digest(path: Path | str) -> str:
+    """SHA-256 of a file, read in pieces."""
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def digest(*texts: str) -> str:
     """SHA-256 of texts, so that private data can be recognised again without being stored."""
     total = hashlib.sha256()

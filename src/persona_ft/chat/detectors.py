@@ -439,9 +439,8 @@ def phones(text: str, regions: Iterable[str]) -> Iterator[Span]:
         return
     import phonenumbers
 
-    text = WORD_BEFORE_PHONE.sub(
-        lambda word: " " * len(word.group()), text
-    )  # the library wants a space before a number
+    # The library wants a space before a number.
+    text = WORD_BEFORE_PHONE.sub(lambda word: " " * len(word.group()), text)
     for n, region in enumerate(regions):
         # Elsewhere than at home a number is one if it is also grouped as one.
         how = phonenumbers.Leniency.STRICT_GROUPING if n else phonenumbers.Leniency.VALID
@@ -451,15 +450,17 @@ def phones(text: str, regions: Iterable[str]) -> Iterator[Span]:
             foreign = n and not match.raw_string.startswith("+")
             if foreign and (JAPANESE.search(text) or (match.raw_string.isdigit() and not PHONE_WORD.search(text))):
                 continue
-            if NOT_PHONE.search(text[max(0, match.start - 16) : match.start]):
-                continue
-            yield match.start, match.end
+            if not _is_called_otherwise(text, match.start):
+                yield match.start, match.end
     for match in PHONE_FORM.finditer(text):
         try:
             number = phonenumbers.parse(match.group(), "GB")
         except phonenumbers.NumberParseException:
             continue
-        if phonenumbers.is_possible_number(number) and not NOT_PHONE.search(
-            text[max(0, match.start() - 16) : match.start()]
-        ):
+        if phonenumbers.is_possible_number(number) and not _is_called_otherwise(text, match.start()):
             yield match.span()
+
+
+def _is_called_otherwise(text: str, start: int) -> bool:
+    """Whether what stands just before a number says that it is an order's, a part's or the like."""
+    return NOT_PHONE.search(text[max(0, start - 16) : start]) is not None

@@ -15,7 +15,7 @@ from persona_ft.chat.messages import Funnel, open_text
 from persona_ft.chat.pairing import Pairing, Reply, advice, pairs_of
 from persona_ft.chat.privacy import REGIONS, Privacy, kinds
 from persona_ft.chat.read import read_chat, speakers
-from persona_ft.chat.review import Review, apply_choices, export_digest, read_choices, review_of
+from persona_ft.chat.review import Review, apply_choices, export_digest, places, read_choices, review_of
 from persona_ft.conversation import Conversation
 from persona_ft.dataset import comparable, near_duplicates, near_places
 from persona_ft.errors import PersonaError
@@ -103,26 +103,8 @@ def import_chat(
         The export cannot be read, nobody is ``me``, or too little is left; the message says what to change.
     """
     keep, drop = kinds(keep), kinds(drop)
-    if both := set(keep) & set(drop):
-        raise PersonaError(f"{', '.join(sorted(both))} is to be kept and dropped", "name it in one of the two alone")
-    for name, value, least, most in (
-        ("N_PAIRS", n_pairs, 1, 20_000),
-        ("N_TEST", n_test, 0, 20_000),
-        ("SIMILAR", similar, 0, 100),
-    ):
-        whole = name == "SIMILAR" or (isinstance(value, int | float) and value == int(value))
-        if not isinstance(value, int | float) or isinstance(value, bool) or not whole or not least <= value <= most:
-            kind = "number" if name == "SIMILAR" else "whole number"
-            raise PersonaError(f"{name} = {value!r} cannot be used", f"give a {kind} from {least:g} to {most:g}")
+    _check_settings(n_pairs, n_test, similar, language, keep, drop)
     n_pairs, n_test = int(n_pairs), int(n_test)
-    if 0 < similar <= 1:
-        raise PersonaError(
-            f"SIMILAR = {similar:g} would leave out nearly everything", "it goes from 0 to 100: 90 is usual"
-        )
-    if language not in ("", *LANGUAGES):
-        raise PersonaError(
-            f"LANGUAGE = {language!r} is not known", f"use one of {', '.join(LANGUAGES)}, or leave it empty"
-        )
     found = speakers(read_chat(path, fmt, columns))
     mine = choose_me(found, me)
     how = replace(how or Pairing(mine), me=mine)
@@ -165,6 +147,30 @@ def import_chat(
     )
 
 
+def _check_settings(
+    n_pairs: float, n_test: float, similar: float, language: str, keep: Sequence[str], drop: Sequence[str]
+) -> None:
+    """Refuse what cannot be meant: sizes may come as 30.0, from a form or a command line."""
+    if both := set(keep) & set(drop):
+        raise PersonaError(f"{', '.join(sorted(both))} is to be kept and dropped", "name it in one of the two alone")
+    for name, value, least, most in (
+        ("N_PAIRS", n_pairs, 1, 20_000),
+        ("N_TEST", n_test, 0, 20_000),
+        ("SIMILAR", similar, 0, 100),
+    ):
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        whole = number and (name == "SIMILAR" or value == int(value))
+        if not whole or not least <= value <= most:
+            kind = "number" if name == "SIMILAR" else "whole number"
+            raise PersonaError(f"{name} = {value!r} cannot be used", f"give a {kind} from {least:g} to {most:g}")
+    if 0 < similar <= 1:
+        reason = f"SIMILAR = {similar:g} would leave out nearly everything"
+        raise PersonaError(reason, "it goes from 0 to 100: 90 is usual")
+    if language not in ("", *LANGUAGES):
+        remedy = f"use one of {', '.join(LANGUAGES)}, or leave it empty"
+        raise PersonaError(f"LANGUAGE = {language!r} is not known", remedy)
+
+
 def _numbered(replies: Sequence[Reply]) -> list[Reply]:
     """Replies of one time are told apart by their number."""
     numbered: list[Reply] = []
@@ -189,7 +195,7 @@ def _fit(
         if share is not None and share < 0.5:
             funnel.drop(f"not in LANGUAGE = {language}", where)
             continue
-        private = {f.kind for text in (reply.question, reply.answer) for f in privacy.find(text)} if drop else set()
+        private = {f.kind for _, _, f in places(reply, privacy)} if drop else set()
         if private & set(drop):
             funnel.drop(f"holds {', '.join(sorted(private & set(drop)))}", where)
             continue
@@ -217,7 +223,7 @@ def _undropped(replies: Sequence[Reply], privacy: Privacy, funnel: Funnel) -> It
         yield from replies
         return
     for reply in replies:
-        if any(privacy.decision(f) == "drop" for text in (reply.question, reply.answer) for f in privacy.find(text)):
+        if any(privacy.decision(f) == "drop" for _, _, f in places(reply, privacy)):
             funnel.drop("left out in the review of private data", f"{reply.at:%Y-%m-%d %H:%M}")
         else:
             yield reply

@@ -52,6 +52,11 @@ class Finding:
     end: int
     text: str
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """What is chosen for it holds for the same words of the same kind, in any case."""
+        return self.kind, self.text.casefold()
+
 
 @dataclass
 class Privacy:
@@ -148,20 +153,19 @@ class Privacy:
 
     def decision(self, finding: Finding) -> Decision:
         """What becomes of a finding: keep, replace, or drop, which leaves its pair out."""
-        return self.decisions.get((finding.kind, finding.text.casefold()), "replace")
+        return self.decisions.get(finding.key, "replace")
 
     def stand_in(self, finding: Finding) -> str:
         """What stands in a finding's place: made up, plainly so, and the same for the same words."""
-        words = finding.text.casefold()
-        if finding.kind == "name":
+        kind, words = finding.key
+        if kind == "name":
             words = self._person.get(words, words)
-        elif finding.kind in WRITTEN_IN_MANY_WAYS:
+        elif kind in WRITTEN_IN_MANY_WAYS:
             words = "".join(c for c in detectors.plain(words) if c.isalnum())
-        key = (finding.kind, words)
-        if key not in self.stand_ins:
-            n = sum(kind == finding.kind for kind, _ in self.stand_ins) + 1
-            self.stand_ins[key] = STAND_INS[finding.kind](n)
-        return self.stand_ins[key]
+        if (kind, words) not in self.stand_ins:
+            n = sum(other == kind for other, _ in self.stand_ins) + 1
+            self.stand_ins[kind, words] = STAND_INS[kind](n)
+        return self.stand_ins[kind, words]
 
     def clean(self, text: str, keep: Iterable[str] = ()) -> str:
         """The text with stand-ins. ``keep``: kinds that are left as they are. Counts what was replaced."""

@@ -7,7 +7,6 @@ sizes, names or kinds may be set afterwards, and what was chosen still holds. Of
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from persona_ft.chat.pairing import Pairing, Reply
 from persona_ft.chat.privacy import Decision, Finding, Privacy
-from persona_ft.conversation import digest, write_text
+from persona_ft.conversation import digest, file_digest, write_text
 from persona_ft.errors import PersonaError
 
 if TYPE_CHECKING:
@@ -73,9 +72,7 @@ class Review:
 
 def export_digest(path: Path | str, how: Pairing) -> str:
     """What the places in a file of choices belong to: the export's bytes, and how its messages become turns."""
-    with Path(path).expanduser().open("rb") as stream:
-        export = hashlib.file_digest(stream, "sha256").hexdigest()
-    return digest(export, repr((sorted(how.me), how.merge_minutes, how.reply_minutes)))
+    return digest(file_digest(Path(path).expanduser()), repr((sorted(how.me), how.merge_minutes, how.reply_minutes)))
 
 
 def read_choices(path: Path | None, of: str) -> dict[str, Decision]:
@@ -120,9 +117,8 @@ def apply_choices(chosen: dict[str, Decision], replies: Iterable[Reply], privacy
     latest: dict[tuple[str, str], str] = {}
     for reply in replies:
         for place, _, f in places(reply, privacy):
-            key = (f.kind, f.text.casefold())
-            if place in order and (key not in latest or order[place] > order[latest[key]]):
-                latest[key] = place
+            if place in order and (f.key not in latest or order[place] > order[latest[f.key]]):
+                latest[f.key] = place
     privacy.decisions |= {key: chosen[place] for key, place in latest.items()}
 
 
@@ -133,12 +129,11 @@ def review_of(replies: Iterable[Reply], privacy: Privacy, keep: Sequence[str], o
         for place, text, f in places(reply, privacy):
             if f.kind in keep:
                 continue
-            key = (f.kind, f.text.casefold())
-            if key in seen:
-                seen[key] = replace(seen[key], places=(*seen[key].places, place))
+            if f.key in seen:
+                seen[f.key] = replace(seen[f.key], places=(*seen[f.key].places, place))
                 continue
             before, after = text[max(0, f.start - CONTEXT) : f.start], text[f.end : f.end + CONTEXT]
-            seen[key] = Seen(f.kind, f.text, before, after, privacy.stand_in(f), (place,), privacy.decision(f))
+            seen[f.key] = Seen(f.kind, f.text, before, after, privacy.stand_in(f), (place,), privacy.decision(f))
     return Review(tuple(seen.values()), of)
 
 

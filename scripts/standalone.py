@@ -19,6 +19,8 @@ import tomllib
 import zipfile
 from pathlib import Path
 
+from persona_ft.run import PARAMETER_TAGS
+
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "dist/colab"
 # What the notebooks read; labelled sentences and labels serve benchmarks alone.
@@ -116,7 +118,7 @@ def changed_parameters(path: Path) -> bool:
 
     def parameters(text: str) -> list[str]:
         cells = json.loads(text)["cells"]
-        return [c["source"] for c in cells if "parameters" in c["metadata"].get("tags", [])]
+        return [c["source"] for c in cells if PARAMETER_TAGS & set(c["metadata"].get("tags", []))]
 
     return bool(committed) and parameters(committed) != parameters(path.read_text(encoding="utf-8"))
 

@@ -20,7 +20,7 @@ from packaging.utils import canonicalize_name
 
 from persona_ft.bootstrap import PROTECTED, InstallError, Row, advice, install_missing, read_wanted, ready, table
 from persona_ft.recipe import read_recipe
-from persona_ft.run import NOTEBOOKS, parameters_of
+from persona_ft.run import NOTEBOOKS, PARAMETER_TAGS, parameters_of
 
 
 def script(name: str):
@@ -176,10 +176,10 @@ def test_ones_own_files_outputs_and_parameters_do_not_travel(tmp_path):
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_every_parameter_is_a_field_of_a_form_and_a_plain_assignment(name):
     cells = nbformat.read(ROOT / f"notebooks/{name}.ipynb", as_version=4).cells
-    (cell,) = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
-    fields = dict(re.findall(r"^([A-Z_]+) = .*  # @param (.+)$", cell.source, re.M))
+    source = "\n".join(cell.source for cell in cells if PARAMETER_TAGS & set(cell.metadata.get("tags", [])))
+    fields = dict(re.findall(r"^([A-Z_]+) = .*  # @param (.+)$", source, re.M))
     defaults = parameters_of(ROOT / f"notebooks/{name}.ipynb")
-    assert fields.keys() == defaults.keys() and len(fields) == len(cell.source.splitlines())
+    assert fields.keys() == defaults.keys() and len(fields) == len(source.splitlines())
     types = {bool: "boolean", int: "integer", float: "number", str: "string"}
     for parameter, form in fields.items():
         if form.startswith("{"):

@@ -44,9 +44,7 @@ def test_every_parameter_is_plain_and_read(name):
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_cells_are_short(name):
-    """What is to be read is short; a list of parameters, one to a line, is a form and not code."""
-    code = [cell for cell in code_cells(name) if "parameters" not in cell.metadata.get("tags", [])]
-    assert max(cell.source.count("\n") + 1 for cell in code) < 20
+    assert max(cell.source.count("\n") + 1 for cell in code_cells(name)) < 20
 
 
 def test_the_demo_writes_what_it_promises(demo_run):

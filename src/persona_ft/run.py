@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import logging
 import sys
 import time
 import unicodedata
@@ -18,18 +19,23 @@ from persona_ft.settings import repository_root, resolve, run_folder, shown
 NOTEBOOKS = ("01_inference", "02_build_dataset", "03_train_qlora", "04_compare")
 
 
+# Notebook 02 has those of a chat in a cell of their own, before the others: what is given overrides both.
+PARAMETER_TAGS = {"parameters", "parameters-chat"}
+
+
 def parameters_of(notebook: Path) -> dict[str, Any]:
-    """Names and defaults in the notebook's cell tagged ``parameters``: plain ``NAME = value`` lines."""
+    """Names and defaults in the notebook's cells of parameters: plain ``NAME = value`` lines."""
     import nbformat
 
-    for cell in nbformat.read(notebook, as_version=4).cells:
-        if "parameters" in cell.metadata.get("tags", []):
-            return {
-                node.targets[0].id: ast.literal_eval(node.value)
-                for node in ast.parse(cell.source).body
-                if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
-            }
-    raise PersonaError("no cell is tagged parameters", "tag one", notebook)
+    cells = nbformat.read(notebook, as_version=4).cells
+    tagged = [cell.source for cell in cells if PARAMETER_TAGS & set(cell.metadata.get("tags", []))]
+    if not tagged:
+        raise PersonaError("no cell is tagged parameters", "tag one", notebook)
+    return {
+        node.targets[0].id: ast.literal_eval(node.value)
+        for node in ast.parse("\n".join(tagged)).body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
 
 
 def execute(names: list[str], run: Path, given: dict[str, Any]) -> None:
@@ -55,6 +61,8 @@ def execute(names: list[str], run: Path, given: dict[str, Any]) -> None:
 
     given = given | {"RUN": shown(run) if run.is_relative_to(repository_root()) else str(run)}
 
+    # papermill knows one cell of parameters and warns of those in another; what no notebook has was refused above.
+    logging.getLogger("papermill").setLevel(logging.ERROR)
     import papermill
     from papermill.exceptions import PapermillExecutionError
 

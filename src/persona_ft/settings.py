@@ -182,7 +182,7 @@ def check_parameters() -> None:
     shell = get_ipython()
     cells = shell.user_ns.get("In", []) if shell else []
     injected = next((cell for cell in cells if cell.startswith("# Parameters\n")), "")
-    known = _assigned(next((cell for cell in cells if "# @param" in cell), ""))
+    known = {name for cell in cells if "# @param" in cell for name in _assigned(cell)}
     if unknown := sorted(_assigned(injected) - known):
         remedy = f"use some of {', '.join(sorted(known))}"
         raise PersonaError(f"this notebook has no parameter called {', '.join(unknown)}", remedy)

@@ -24,9 +24,11 @@ TEST_READY = .venv/.test-ready
 demo: $(READY)
 	@$(VENV_PYTHON) -m persona_ft.run --run $(RUN) -p MODEL tiny
 
-# make run RUN=runs/me ARGS="-p PERSONA data/me -p MODEL gpt-oss-20b"
+# make run RUN=runs/me PERSONA=data/me MODEL=gpt-oss-20b PROFILE=L4 ARGS="-p SAMPLES 5"
+# Taken from make's command line alone: an environment may have a MODEL of its own.
+GIVEN = $(foreach name,PERSONA MODEL PROFILE RECIPE QUESTIONS CHAT ME,$(if $(filter command%,$(origin $(name))),-p $(name) "$($(name))"))
 run: $(READY)
-	@$(VENV_PYTHON) -m persona_ft.run --run $(RUN) $(ARGS)
+	@$(VENV_PYTHON) -m persona_ft.run --run $(RUN) $(GIVEN) $(ARGS)
 
 # Opens copies of the notebooks in the run folder, which git ignores: what you type stays out of the tracked ones.
 lab: $(READY)

@@ -5,9 +5,9 @@
     python scripts/colab_check.py --resolve     # both runtimes, nothing installed: are there wheels that fit?
 
 The packages that matter are installed at the image's versions (scripts/colab/), with --torch-index from PyTorch's
-index for CPUs, which saves gigabytes on Linux. Then the
-standalone notebooks 01, 02 and 03 run there in an empty folder, on the tiny model, in the image's own kernel. It fails
-if a package changed that the kernel stands on. An image of CUDA is not imitated: no GPU is needed, and none is tried.
+index for CPUs, which saves gigabytes on Linux. Then the four standalone notebooks run there in an empty folder, on the
+tiny model, in the image's own kernel. It fails if a package changed that the kernel stands on. The image's GPU is not
+imitated: none is needed, and none is tried.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from packaging.utils import canonicalize_name
 from persona_ft.bootstrap import PROTECTED, read_wanted
 
 ROOT = Path(__file__).resolve().parents[1]
-NOTEBOOKS = ("01_inference", "02_build_dataset", "03_train_qlora")
+NOTEBOOKS = ("01_inference", "02_build_dataset", "03_train_qlora", "04_compare")
 # Never on a CPU: they want CUDA or belong to the image's own torch.
 SKIP = ("torch", "torchvision", "triton", "torchao")
 

@@ -97,6 +97,17 @@ def test_auto_picks_by_card(machine, recipe):
     assert choose_recipe("auto", read_cards().of_machine(machine))[0].name == recipe
 
 
+def test_a_profile_is_the_card_at_hand_or_the_one_that_is_named():
+    cards, l4 = read_cards(), Machine("NVIDIA L4", True, 22.2, True)
+    card, why = cards.profile("auto", l4)
+    assert (card.name, card.memory_gib) == ("L4", 22.2) and "22.2 GiB" in why
+    assert cards.profile("T4", l4) == (cards.named("T4"), 'PROFILE = "T4"')
+    assert cards.profile("CPU", l4)[0] is None and cards.profile("auto", Machine("CPU", False, 8.0, True))[0] is None
+    assert cards.profile("auto", Machine("NVIDIA H100 80GB HBM3", True, 79.2, True))[0].name == "H100"
+    with pytest.raises(PersonaError, match='"auto", "CPU" or one of T4, L4'):
+        cards.profile("V100", l4)
+
+
 def test_cost_of_an_hour_is_the_tables_rate():
     cards = read_cards()
     l4 = cards.of_machine(Machine("NVIDIA L4", True, 22.2, True))

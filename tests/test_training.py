@@ -264,7 +264,7 @@ def test_a_card_that_is_too_small_stops_the_notebook_before_loading(demo_run, tm
     run.mkdir()
     for name in ("train.jsonl", "dev.jsonl", "test.jsonl", "persona.yaml"):
         shutil.copy(demo_run / name, run)
-    given = {"MODEL": "tiny", "CARD": "T4", "RECIPE": "recommended", "BATCH_SIZE": 4096}
+    given = {"MODEL": "tiny", "PROFILE": "T4", "RECIPE": "recommended", "BATCH_SIZE": 4096}
     with pytest.raises(SystemExit):
         execute(["03_train_qlora"], run, given)
     said = capsys.readouterr().err

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
+from persona_ft.download import colab_secret
 from persona_ft.errors import PersonaError
 
 if TYPE_CHECKING:
@@ -34,14 +35,7 @@ def local_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, batc
 
 def api_key() -> str | None:
     """The key for an endpoint: from the environment, else from Colab's secrets, else none. It is never printed."""
-    if os.environ.get(KEY):
-        return os.environ[KEY]
-    try:
-        from google.colab import userdata  # type: ignore[import-not-found]
-
-        return userdata.get(KEY)
-    except Exception:  # not on Colab, no such secret, or no access to it
-        return None
+    return os.environ.get(KEY) or colab_secret(KEY)
 
 
 def endpoint(base_url: str, model: str) -> Ask:

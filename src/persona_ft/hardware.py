@@ -50,7 +50,9 @@ class Cards(BaseModel):
             if card.name == name:
                 return card
         known = ", ".join(card.name for card in self.cards)
-        raise PersonaError(f"no card is called {name!r}", f'use "auto" or one of {known}, or add it to {TABLE.name}')
+        raise PersonaError(
+            f"no card is called {name!r}", f'use "auto", "CPU" or one of {known}, or add it to {TABLE.name}'
+        )
 
     def of_machine(self, machine: Machine) -> Card | None:
         """The card at hand with the memory that it really reports; None on a CPU. An unknown one has no price."""
@@ -60,6 +62,20 @@ class Cards(BaseModel):
             if any(machine.name.endswith(text) for text in card.matches):
                 return card.model_copy(update={"memory_gib": machine.memory_gib, "bfloat16": machine.bfloat16})
         return Card(name=machine.name, memory_gib=machine.memory_gib, bfloat16=machine.bfloat16)
+
+    def profile(self, name: str, machine: Machine) -> tuple[Card | None, str]:
+        """The card to plan for, and why: ``"auto"`` is the one at hand; ``"CPU"`` is none.
+
+        Raises
+        ------
+        PersonaError
+            The table has no card of that name.
+        """
+        if name == "auto":
+            card = self.of_machine(machine)
+            found = f"it is here, with {machine.memory_gib:.1f} GiB" if card else "no CUDA GPU is here"
+            return card, found
+        return None if name == "CPU" else self.named(name), f'PROFILE = "{name}"'
 
     def cost(self, card: Card | None, seconds: float) -> tuple[float, float] | None:
         """(compute units, USD) for some seconds; None where the card has no price."""

@@ -4,6 +4,7 @@
 # make compare RUNS="runs/a runs/b"   several runs of notebook 04 side by side
 # make ablation   from the article's recipe to ours, a change at a time, on the tiny model (40 minutes on 2 cores)
 # make kill-test  notebook 03 killed at ten random moments and run again (8 minutes)
+# make lost-sessions  a session lost after each notebook and in the middle of 02, 03 and 04 (9 minutes)
 # make bench-evaluation  the comparison's own errors: false alarms, planted differences, the judge of facts
 # make bench-gpu  the 20B's shapes on a CUDA GPU: speed, memory, where a step's time goes (25 minutes)
 # make links REPO=owner/name   the repository's address, wherever it is needed
@@ -19,7 +20,7 @@ VENV_PYTHON = .venv/bin/python
 READY = .venv/.ready
 TEST_READY = .venv/.test-ready
 
-.PHONY: demo run lab test compare ablation kill-test bench-evaluation bench-gpu tiny-model links colab colab-check clean
+.PHONY: demo run lab test compare ablation kill-test lost-sessions bench-evaluation bench-gpu tiny-model links colab colab-check clean
 
 demo: $(READY)
 	@$(VENV_PYTHON) -m persona_ft.run --run $(RUN) -p MODEL tiny
@@ -48,6 +49,9 @@ ablation: $(READY)
 
 kill-test: $(READY)
 	@$(VENV_PYTHON) benchmarks/kill_and_resume.py $(ARGS)
+
+lost-sessions: $(READY)
+	@$(VENV_PYTHON) benchmarks/lost_sessions.py $(ARGS)
 
 bench-evaluation: $(READY)
 	@$(VENV_PYTHON) benchmarks/judge_facts.py

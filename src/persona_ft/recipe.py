@@ -173,8 +173,7 @@ class Recipe(BaseModel):
         )
         return {
             "per_device_train_batch_size": self.batch_size,
-            # Outside training Unsloth sends every token through every expert of a layer, on a GPU: about 4 MB a token.
-            # A quarter of the rows keeps the evaluation below the training's peak.
+            # A quarter of the rows keeps an evaluation below the training's peak (benchmarks/README.md).
             "per_device_eval_batch_size": max(1, self.batch_size // 4) if cuda else self.batch_size,
             "gradient_accumulation_steps": self.gradient_accumulation,
             **length,

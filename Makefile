@@ -7,6 +7,7 @@
 # make lost-sessions  a session lost after each notebook and in the middle of 02, 03 and 04 (9 minutes)
 # make bench-evaluation  the comparison's own errors: false alarms, planted differences, the judge of facts
 # make bench-gpu  the 20B's shapes on a CUDA GPU: speed, memory, where a step's time goes (25 minutes)
+# make notebooks  executes the notebooks on the tiny model and stores their outputs in notebooks/
 # make links REPO=owner/name   the repository's address, wherever it is needed
 # make colab  dist/colab/*.ipynb, each complete in itself: upload one to Colab and run it
 # make colab-check  the standalone notebooks on the image's own versions, in its own kernel (some minutes; set TORCH_INDEX)
@@ -20,7 +21,7 @@ VENV_PYTHON = .venv/bin/python
 READY = .venv/.ready
 TEST_READY = .venv/.test-ready
 
-.PHONY: demo run lab test compare ablation kill-test lost-sessions bench-evaluation bench-gpu tiny-model links colab colab-check clean
+.PHONY: demo run lab test compare ablation kill-test lost-sessions bench-evaluation bench-gpu tiny-model notebooks links colab colab-check clean
 
 demo: $(READY)
 	@$(VENV_PYTHON) -m persona_ft.run --run $(RUN) -p MODEL tiny
@@ -60,6 +61,9 @@ bench-evaluation: $(READY)
 bench-gpu: $(READY)
 	@$(VENV_PYTHON) benchmarks/train_20b.py $(ARGS)
 	@$(VENV_PYTHON) benchmarks/arms_20b.py
+
+notebooks: $(READY)
+	@$(VENV_PYTHON) scripts/store_outputs.py $(ARGS)
 
 links: $(READY)
 	@$(VENV_PYTHON) scripts/links.py $(REPO)

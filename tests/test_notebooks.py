@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import base64
 import json
 import re
 import shutil
@@ -221,3 +222,25 @@ def test_the_readmes_commands_exist():
     for target in ("demo", "test", "run", "compare", "tiny-model"):
         assert f"\n{target}:" in makefile
     assert shutil.which("make")
+
+
+def test_stored_outputs_are_those_of_the_code_and_data_of_today():
+    command = [sys.executable, "scripts/store_outputs.py", "--check"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_stored_outputs_are_fit_for_a_page(name):
+    """Every cell ran, in order; no noise, nobody's path, no picture that a page would not show."""
+    path = ROOT / f"notebooks/{name}.ipynb"
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    outputs = [output for cell in cells for output in cell.outputs]
+    assert len(outputs) > 10 and not any(output.get("name") == "stderr" for output in outputs)
+    assert not any(output.output_type == "error" for output in outputs)
+    text = "".join(output.get("text", "") + output.get("data", {}).get("text/html", "") for output in outputs)
+    assert not re.search(r"/root|/home|/tmp|/Users|tokens/s|stored-outputs", text)
+    pictures = [base64.b64decode(o.data["image/png"]) for o in outputs if "image/png" in o.get("data", {})]
+    assert all(len(picture) <= 100_000 for picture in pictures)
+    assert sum((ROOT / f"notebooks/{other}.ipynb").stat().st_size for other in NOTEBOOKS) <= 1_500_000

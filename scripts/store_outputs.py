@@ -10,6 +10,7 @@ of the code, the parameters and the data that the outputs come from stands in ea
 from __future__ import annotations
 
 import argparse
+import base64
 import re
 import sys
 import tempfile
@@ -26,6 +27,8 @@ DATA += ["data/general.jsonl", "data/tiny-gpt-oss/model.safetensors", "data/tiny
 DATA += ["src/persona_ft/recipes/article.yaml", "src/persona_ft/recipes/recommended.yaml", "src/persona_ft/cards.yaml"]
 # Where a run is stored while it is made, and where a reader's would be.
 SCRATCH, SHOWN = "stored-outputs", "runs/mine"
+# The picture that the READMEs show: a cell's first figure.
+PICTURE, PICTURED = ROOT / "docs/base-against-tuned.png", "04-25"
 VARIES = [
     (re.compile(r"  [\d,]+ tokens/s  .*? left(?:  no GPU, no units)?"), ""),
     (re.compile(r"(machine: CPU), [\d.]+ GiB"), r"\1"),
@@ -81,6 +84,12 @@ def store(name: str, executed: nbformat.NotebookNode) -> int:
     return path.stat().st_size
 
 
+def pictured(notebook: nbformat.NotebookNode) -> bytes:
+    """The figure for the READMEs, out of notebook 04."""
+    (cell,) = [cell for cell in notebook.cells if cell.id == PICTURED]
+    return next(base64.b64decode(o.data["image/png"]) for o in cell.outputs if "image/png" in o.get("data", {}))
+
+
 def stale() -> list[str]:
     """Notebooks whose code or data changed since their outputs were stored."""
     read = {name: nbformat.read(ROOT / f"notebooks/{name}.ipynb", as_version=4) for name in NOTEBOOKS}
@@ -107,6 +116,8 @@ def main() -> None:
         for name in NOTEBOOKS:
             text = (run / f"{name}.ipynb").read_text(encoding="utf-8").replace(where, f"runs/{SCRATCH}")
             print(f"notebooks/{name}.ipynb  {store(name, nbformat.reads(text, as_version=4)) / 1000:.0f} kB")
+    PICTURE.parent.mkdir(exist_ok=True)
+    PICTURE.write_bytes(pictured(nbformat.read(ROOT / f"notebooks/{NOTEBOOKS[-1]}.ipynb", as_version=4)))
 
 
 if __name__ == "__main__":

@@ -111,3 +111,19 @@ def test_readme_of_the_data_says_what_the_files_hold(masaki):
     assert "invented" in card
     lines = (ROOT / "data/masaki/train.jsonl").read_text(encoding="utf-8").splitlines()
     assert all(set(json.loads(line)) <= {"messages", "category", "facts"} for line in lines)
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.ja.md", "data/README.md", "benchmarks/README.md"])
+def test_a_pages_links_lead_somewhere(page):
+    """Files and headings of this repository that a page points to."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if "://" in target:
+            continue
+        name, _, anchor = target.partition("#")
+        path = (ROOT / page).parent / name if name else ROOT / page
+        assert path.exists(), target
+        if anchor and path.suffix == ".md":
+            headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.M)
+            slugs = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+            assert anchor in slugs, target

@@ -244,3 +244,10 @@ def test_stored_outputs_are_fit_for_a_page(name):
     pictures = [base64.b64decode(o.data["image/png"]) for o in outputs if "image/png" in o.get("data", {})]
     assert all(len(picture) <= 100_000 for picture in pictures)
     assert sum((ROOT / f"notebooks/{other}.ipynb").stat().st_size for other in NOTEBOOKS) <= 1_500_000
+
+
+def test_the_readmes_picture_is_the_one_in_notebook_04():
+    cells = nbformat.read(FOLDER / "04_compare.ipynb", as_version=4).cells
+    (cell,) = [cell for cell in cells if cell.id == "04-25"]
+    picture = next(o.data["image/png"] for o in cell.outputs if "image/png" in o.get("data", {}))
+    assert (ROOT / "docs/base-against-tuned.png").read_bytes() == base64.b64decode(picture)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import nbformat
+
 from persona_ft.run import NOTEBOOKS, parameters_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -98,7 +100,18 @@ def page() -> str:
         defaults = {value: [n for n, v in found if v == value] for _, value in found}
         shown = "; ".join(f"{', '.join(numbers)}: `{value!r}`" for value, numbers in defaults.items())
         lines.append(f"| `{parameter}` | {shown} | {MEANING[parameter]} |")
+    lines += ["", "## How long they are", "", "| notebook | cells | of them code | longest, in lines | words of text |"]
+    lines += ["|---|---|---|---|---|", *map(size, NOTEBOOKS)]
     return "\n".join(lines) + "\n"
+
+
+def size(name: str) -> str:
+    """A row: cells, code cells, lines of the longest of them, and words of prose."""
+    cells = nbformat.read(ROOT / f"notebooks/{name}.ipynb", as_version=4).cells
+    code = [cell.source for cell in cells if cell.cell_type == "code"]
+    prose = " ".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    longest = max(len(source.splitlines()) for source in code)
+    return f"| {name} | {len(cells)} | {len(code)} | {longest} | {len(prose.split()):,} |"
 
 
 if __name__ == "__main__":

@@ -15,8 +15,10 @@ import pytest
 from conftest import TINY
 from huggingface_hub import constants
 
+from persona_ft import download
 from persona_ft.download import fetch_model, hub_token
 from persona_ft.errors import PersonaError
+from persona_ft.settings import Machine
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 NAME = "unsloth/gpt-oss-20b-unsloth-bnb-4bit"
@@ -32,6 +34,7 @@ class Hub:
         self.cut_after: int | None = None  # once
         self.then_gone = False
         self.refuse: tuple[int, str] | None = None
+        self.refuse_files: tuple[int, str] | None = None  # a gated repository lists its files and gives none
         self.ranges: list[str | None] = []  # of each request for the weights
         self.served: list[str] = []
         self.tokens: set[str | None] = set()
@@ -60,6 +63,9 @@ class Handler(BaseHTTPRequestHandler):
                 for n, b in hub.files.items()
             ]
             return self.reply(200, json.dumps(rows).encode())
+        if hub.refuse_files:
+            status, code = hub.refuse_files
+            return self.reply(status, b"{}", {"X-Error-Code": code, "X-Error-Message": code})
         name = path.split(f"/resolve/{COMMIT}/")[1]
         content = hub.files[name]
         headers = {"ETag": f'"{hashlib.sha1(content).hexdigest()}"', "X-Repo-Commit": COMMIT, "Accept-Ranges": "bytes"}
@@ -110,13 +116,15 @@ def hub(monkeypatch, tmp_path):
     server.shutdown()
 
 
-def test_a_model_comes_whole_and_a_second_time_from_the_cache(hub, capsys):
-    folder = Path(fetch_model("unsloth/gpt-oss-20b"))
+def test_a_model_comes_whole_and_a_second_time_from_the_cache(hub, monkeypatch, capsys):
+    monkeypatch.setattr(download, "FOUR_BIT", {"somebody/alias": NAME})
+    monkeypatch.setattr(download, "this_machine", lambda: Machine("NVIDIA L4", True, 22.2, True))
+    folder = Path(fetch_model("somebody/alias"))
     assert {p.name for p in folder.iterdir()} == {p.name for p in TINY.iterdir() if p.suffix != ".md"}
     assert (folder / "model.safetensors").read_bytes() == (TINY / "model.safetensors").read_bytes()
-    assert fetch_model("openai/gpt-oss-20b") == str(folder) and len(hub.ranges) == 1
+    assert fetch_model(NAME) == str(folder) and len(hub.ranges) == 1
     hub.refuse = (503, "Unavailable")
-    assert fetch_model("unsloth/gpt-oss-20b") == str(folder)
+    assert fetch_model("somebody/alias") == str(folder)
     assert "from the local cache" in capsys.readouterr().out
 
 
@@ -174,6 +182,22 @@ def test_what_the_reader_is_told(hub, name, status, code, message):
     hub.refuse = (status, code)
     with pytest.raises(PersonaError, match=message):
         fetch_model(name)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message"),
+    [(403, "GatedRepo", "is gated"), (403, "", "does not let you have"), (429, "", "too many requests")],
+)
+def test_a_repository_that_lists_its_files_and_refuses_them(hub, status, code, message):
+    hub.refuse_files = (status, code)
+    with pytest.raises(PersonaError, match=message):
+        fetch_model(NAME)
+
+
+def test_the_20b_is_not_downloaded_where_no_gpu_is(hub):
+    with pytest.raises(PersonaError, match="wants a CUDA GPU"):
+        fetch_model("unsloth/gpt-oss-20b")
+    assert not hub.tokens  # nobody was asked
 
 
 def test_no_network_is_said_at_once(monkeypatch, tmp_path):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from persona_ft.errors import PersonaError
-from persona_ft.settings import is_live
+from persona_ft.settings import is_live, this_machine
 
 if TYPE_CHECKING:
     from huggingface_hub.file_download import DryRunFileInfo
@@ -68,14 +68,20 @@ def fetch_model(source: str, weights: bool = True) -> str:
     Raises
     ------
     PersonaError
-        The name is misspelt, the model private or gated, the token not accepted, the Hub not to be reached, the disk
-        too small, or the download broke off; the message says which and what to do.
+        gpt-oss-20b is asked for where no GPU is, the name is misspelt, the model private or gated, the token not
+        accepted, the Hub not to be reached, the disk too small, or the download broke off; the message says which and
+        what to do.
     """
     if Path(source).is_dir():
         return source
+    if weights and source in FOUR_BIT and not this_machine().cuda:
+        raise PersonaError(
+            f"{source} wants a CUDA GPU, and there is none here",
+            'on Colab: Runtime, Change runtime type; or take the small model: MODEL = "tiny"',
+        )
     import httpx
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.errors import DryRunError, HfHubHTTPError, LocalEntryNotFoundError
 
     name = FOUR_BIT.get(source, source)
     wanted: dict[str, Any] = {
@@ -86,7 +92,9 @@ def fetch_model(source: str, weights: bool = True) -> str:
     try:
         files = snapshot_download(name, dry_run=True, **wanted)
     except Exception as error:
-        problem = _problem(name, error.__cause__ or error)
+        # Both only wrap what the Hub, or the network, said.
+        wrapped = isinstance(error, (DryRunError, LocalEntryNotFoundError)) and error.__cause__
+        problem = _problem(name, wrapped or error)
         if problem is None:
             raise
         try:  # the Hub is out of reach; what is here may be all that is needed
@@ -129,7 +137,7 @@ def _in_tenths(size: int) -> type[tqdm]:
         said = 0
 
         def display(self, *_: Any, **__: Any) -> None:
-            tenths = 10 * int(self.n) // size
+            tenths = 10 * int(self.n) // max(size, 1)
             if self.unit == "B" and size > WORTH_A_WORD and Tenths.said < tenths < 10:
                 Tenths.said = tenths
                 print(f"{tenths}0 %", end=" ", flush=True)
@@ -177,6 +185,12 @@ def _problem(name: str, error: BaseException) -> PersonaError | None:
         )
     if isinstance(error, HfHubHTTPError) and error.response.status_code == 401:
         return PersonaError("the Hugging Face Hub does not accept your token", f"{where}, or take the old one out")
+    if isinstance(error, HfHubHTTPError) and error.response.status_code == 403:
+        return PersonaError(f"the Hugging Face Hub does not let you have {name}", f"ask its owners, then {where}")
+    if isinstance(error, HfHubHTTPError) and error.response.status_code == 429:
+        return PersonaError(
+            "the Hugging Face Hub has had too many requests from here", f"wait some minutes, or {where}"
+        )
     if isinstance(error, (httpx.HTTPError, HfHubHTTPError, OfflineModeIsEnabled, LocalEntryNotFoundError, OSError)):
         return PersonaError(
             f"the Hugging Face Hub cannot be reached ({type(error).__name__}), and {name} is not here whole",
@@ -187,6 +201,9 @@ def _problem(name: str, error: BaseException) -> PersonaError | None:
 
 def _broke_off(name: str, error: Exception, n_lacking: int, n_bytes: int) -> PersonaError:
     """What to tell the reader of a download that began and did not end."""
+    refused = _problem(name, error)
+    if refused and getattr(getattr(error, "response", None), "status_code", 0) in (401, 403, 404, 429):
+        return refused
     if getattr(error, "errno", None) == errno.ENOSPC:
         return PersonaError(f"the disk is full: {name} did not fit", "free some room and run the cell again")
     return PersonaError(

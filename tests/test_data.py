@@ -113,7 +113,9 @@ def test_readme_of_the_data_says_what_the_files_hold(masaki):
     assert all(set(json.loads(line)) <= {"messages", "category", "facts"} for line in lines)
 
 
-@pytest.mark.parametrize("page", ["README.md", "README.ja.md", "data/README.md", "benchmarks/README.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "README.ja.md", "data/README.md", "benchmarks/README.md", "docs/glossary.md"]
+)
 def test_a_pages_links_lead_somewhere(page):
     """Files and headings of this repository that a page points to."""
     text = (ROOT / page).read_text(encoding="utf-8")

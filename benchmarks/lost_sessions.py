@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
+from kill_and_resume import kill
 
 from persona_ft.conversation import read_jsonl
 from persona_ft.run import NOTEBOOKS
@@ -33,14 +33,6 @@ GIVEN = {
     "04_compare": {},
 }
 ANSWERS = [pair.answer for pair in read_jsonl(ROOT / "data/masaki/train.jsonl")]
-
-
-def kill(process: subprocess.Popen) -> None:
-    """SIGKILL for a process and all that it started: nobody gets to tidy up."""
-    family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
-    for member in family:
-        member.kill()
-    process.wait()
 
 
 def interview(run: Path, n: int, lost: bool) -> None:

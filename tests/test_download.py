@@ -175,7 +175,8 @@ def test_a_disk_that_is_too_small_is_seen_before_anything_is_downloaded(hub):
             r"is gated(.|\n)*agree at https://huggingface.co/somebody/gated(.|\n)*HF_",
         ),
         ("somebody/model", 503, "Unavailable", 'cannot be reached(.|\n)*MODEL = "tiny"'),
-        ("somebody/model", 401, "", "no model somebody/model, or it is private|does not accept your token"),
+        ("somebody/model", 401, "Invalid credentials in Authorization header", "does not accept your token"),
+        ("somebody/model", 429, "", "too many requests"),
     ],
 )
 def test_what_the_reader_is_told(hub, name, status, code, message):

@@ -147,9 +147,11 @@ def _in_tenths(size: int) -> type[tqdm]:
 
 def _is_whole(folder: Path, weights: bool) -> bool:
     """Whether a cached copy has a config, and every file that the index of its weights names."""
+    if not (folder / "config.json").exists():
+        return False
+    if not weights:
+        return True
     index = folder / "model.safetensors.index.json"
-    if not (folder / "config.json").exists() or not weights:
-        return not weights and (folder / "config.json").exists()
     if not index.exists():
         return (folder / "model.safetensors").exists()
     parts = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
@@ -173,6 +175,7 @@ def _problem(name: str, error: BaseException) -> PersonaError | None:
         RepositoryNotFoundError,
     )
 
+    status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
     where = f"put a token of yours into {TOKEN} (on Colab: the key symbol on the left; else the environment)"
     if isinstance(error, GatedRepoError):
         return PersonaError(
@@ -183,11 +186,11 @@ def _problem(name: str, error: BaseException) -> PersonaError | None:
             f"the Hugging Face Hub has no model {name}, or it is private",
             f"check the spelling; for a private one, {where}",
         )
-    if isinstance(error, HfHubHTTPError) and error.response.status_code == 401:
+    if status == 401:
         return PersonaError("the Hugging Face Hub does not accept your token", f"{where}, or take the old one out")
-    if isinstance(error, HfHubHTTPError) and error.response.status_code == 403:
+    if status == 403:
         return PersonaError(f"the Hugging Face Hub does not let you have {name}", f"ask its owners, then {where}")
-    if isinstance(error, HfHubHTTPError) and error.response.status_code == 429:
+    if status == 429:
         return PersonaError(
             "the Hugging Face Hub has had too many requests from here", f"wait some minutes, or {where}"
         )
@@ -201,9 +204,10 @@ def _problem(name: str, error: BaseException) -> PersonaError | None:
 
 def _broke_off(name: str, error: Exception, n_lacking: int, n_bytes: int) -> PersonaError:
     """What to tell the reader of a download that began and did not end."""
-    refused = _problem(name, error)
-    if refused and getattr(getattr(error, "response", None), "status_code", 0) in (401, 403, 404, 429):
-        return refused
+    from huggingface_hub.errors import HfHubHTTPError
+
+    if isinstance(error, HfHubHTTPError) and error.response.status_code in (401, 403, 404, 429):
+        return _problem(name, error)
     if getattr(error, "errno", None) == errno.ENOSPC:
         return PersonaError(f"the disk is full: {name} did not fit", "free some room and run the cell again")
     return PersonaError(

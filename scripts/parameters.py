@@ -9,7 +9,7 @@ from pathlib import Path
 
 import nbformat
 
-from persona_ft.run import NOTEBOOKS, parameters_of
+from persona_ft.run import LESSONS, parameters_of
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "notebooks/README.md"
@@ -59,6 +59,11 @@ MEANING = {
     "SAMPLES": "further passes at `TEMPERATURE`",
     "TEMPERATURE": "of those passes",
     "JUDGE": "`off`, `local` (the base model), or an OpenAI-compatible address",
+    "PAIRS": "numbers of pairs to try",
+    "RANKS": "ranks to try",
+    "LEARNING_RATES": "learning rates to try, for a model 2,880 wide",
+    "STEPS": "optimizer steps of each trial",
+    "PASSES": "passes over the pairs, in the trials that go by passes",
     "JUDGE_MODEL": "the model's name at that address",
 }
 
@@ -72,7 +77,7 @@ def page() -> str:
         A parameter has no meaning yet.
     """
     where: dict[str, list[tuple[str, object]]] = {}
-    for name in NOTEBOOKS:
+    for name in LESSONS:
         for parameter, default in parameters_of(ROOT / f"notebooks/{name}.ipynb").items():
             where.setdefault(parameter, []).append((name[:2], default))
     lines = [
@@ -101,7 +106,7 @@ def page() -> str:
         shown = "; ".join(f"{', '.join(numbers)}: `{value!r}`" for value, numbers in defaults.items())
         lines.append(f"| `{parameter}` | {shown} | {MEANING[parameter]} |")
     lines += ["", "## How long they are", "", "| notebook | cells | of them code | longest, in lines | words of text |"]
-    lines += ["|---|---|---|---|---|", *map(size, NOTEBOOKS)]
+    lines += ["|---|---|---|---|---|", *map(size, LESSONS)]
     return "\n".join(lines) + "\n"
 
 

@@ -1,6 +1,6 @@
 """Execute the notebooks on the tiny model and keep their outputs in notebooks/, so that a page shows what they show.
 
-    python scripts/store_outputs.py            # make notebooks: about 90 s on 2 cores
+    python scripts/store_outputs.py            # make notebooks: about 4 minutes on 2 cores
     python scripts/store_outputs.py --check    # do the stored outputs belong to the code and data of today?
 
 What differs from one run to the next is taken out: times, rates, the machine's memory, random ids in tables. A digest
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import io
 import re
 import sys
 import tempfile
@@ -19,7 +20,7 @@ from pathlib import Path
 import nbformat
 
 from persona_ft.conversation import digest, file_digest
-from persona_ft.run import NOTEBOOKS, execute
+from persona_ft.run import LESSONS, execute
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ["data/masaki/persona.yaml", "data/masaki/train.jsonl", "data/masaki/test.jsonl", "data/questions.jsonl"]
@@ -28,8 +29,9 @@ DATA += ["src/persona_ft/recipes/article.yaml", "src/persona_ft/recipes/recommen
 # Where a run is stored while it is made, and where a reader's would be.
 SCRATCH, SHOWN = "stored-outputs", "runs/mine"
 # The picture that the READMEs show: a cell's first figure.
-PICTURE, PICTURED = ROOT / "docs/base-against-tuned.png", "04-25"
+PICTURE, PICTURED = ROOT / "docs/base-against-tuned.png", ("04_compare", "04-25")
 VARIES = [
+    (re.compile(r"^.*Unsloth \(CPU\):.*\n|^.*Unsloth [\d.]+: no GPU found.*\n", re.M), ""),
     (re.compile(r"  [\d,]+ tokens/s  .*? left(?:  no GPU, no units)?"), ""),
     (re.compile(r"(machine: CPU), [\d.]+ GiB"), r"\1"),
     (re.compile(r"\d+ (?:min \d+ )?s, [\d.]+ s a step with evaluations"), "(differs from run to run)"),
@@ -41,7 +43,7 @@ VARIES = [
 def made_from(name: str) -> str:
     """Digest of what a notebook's outputs come from: its code, that of those before it, and the data."""
     code = []
-    for earlier in NOTEBOOKS[: NOTEBOOKS.index(name) + 1]:
+    for earlier in LESSONS[: LESSONS.index(name) + 1]:
         cells = nbformat.read(ROOT / f"notebooks/{earlier}.ipynb", as_version=4).cells
         code += [cell.source for cell in cells if cell.cell_type == "code"]
     return digest(*code, *(file_digest(ROOT / path) for path in DATA))
@@ -54,6 +56,15 @@ def normalised(text: str) -> str:
     return text.replace(f"runs/{SCRATCH}", SHOWN)
 
 
+def smaller(picture: str) -> str:
+    """A figure, in base64, with a palette of 64 colours: a third of the bytes, and the eye sees no difference."""
+    from PIL import Image
+
+    image, kept = Image.open(io.BytesIO(base64.b64decode(picture))), io.BytesIO()
+    image.convert("RGB").quantize(64).save(kept, "png", optimize=True)
+    return base64.b64encode(kept.getvalue()).decode("ascii") + "\n"
+
+
 def clean(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """One output as it is stored."""
     if output.output_type == "stream":
@@ -61,6 +72,8 @@ def clean(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
     for kind, content in output.get("data", {}).items():
         if kind.startswith("text/"):
             output.data[kind] = normalised(content)
+        elif kind == "image/png":
+            output.data[kind] = smaller(content)
     if "data" in output:
         output.metadata = {}
     return output
@@ -75,7 +88,9 @@ def store(name: str, executed: nbformat.NotebookNode) -> int:
     for cell in notebook.cells:
         if cell.cell_type == "code":
             number += 1
-            cell.execution_count, cell.outputs = number, [clean(output) for output in ran[cell.id].outputs]
+            cell.execution_count = number
+            cleaned = (clean(output) for output in ran[cell.id].outputs)
+            cell.outputs = [o for o in cleaned if o.get("text") != ""]
             for output in cell.outputs:
                 if output.output_type == "execute_result":
                     output.execution_count = number
@@ -84,15 +99,16 @@ def store(name: str, executed: nbformat.NotebookNode) -> int:
     return path.stat().st_size
 
 
-def pictured(notebook: nbformat.NotebookNode) -> bytes:
+def pictured() -> bytes:
     """The figure for the READMEs, out of notebook 04."""
-    (cell,) = [cell for cell in notebook.cells if cell.id == PICTURED]
+    name, wanted = PICTURED
+    (cell,) = [c for c in nbformat.read(ROOT / f"notebooks/{name}.ipynb", as_version=4).cells if c.id == wanted]
     return next(base64.b64decode(o.data["image/png"]) for o in cell.outputs if "image/png" in o.get("data", {}))
 
 
 def stale() -> list[str]:
     """Notebooks whose code or data changed since their outputs were stored."""
-    read = {name: nbformat.read(ROOT / f"notebooks/{name}.ipynb", as_version=4) for name in NOTEBOOKS}
+    read = {name: nbformat.read(ROOT / f"notebooks/{name}.ipynb", as_version=4) for name in LESSONS}
     return [name for name, notebook in read.items() if notebook.metadata.get("made_from") != made_from(name)]
 
 
@@ -111,13 +127,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=ROOT / "runs") as folder:
         run = Path(folder, SCRATCH)
         run.mkdir()
-        execute(list(NOTEBOOKS), run, {})
+        execute(list(LESSONS), run, {})
         where = f"runs/{Path(folder).name}/{SCRATCH}"
-        for name in NOTEBOOKS:
+        for name in LESSONS:
             text = (run / f"{name}.ipynb").read_text(encoding="utf-8").replace(where, f"runs/{SCRATCH}")
             print(f"notebooks/{name}.ipynb  {store(name, nbformat.reads(text, as_version=4)) / 1000:.0f} kB")
     PICTURE.parent.mkdir(exist_ok=True)
-    PICTURE.write_bytes(pictured(nbformat.read(ROOT / f"notebooks/{NOTEBOOKS[-1]}.ipynb", as_version=4)))
+    PICTURE.write_bytes(pictured())
 
 
 if __name__ == "__main__":

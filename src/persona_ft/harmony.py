@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -99,3 +100,50 @@ def final_answer(completion: str) -> str | None:
         if message.role == "assistant" and message.channel == "final":
             return message.text.strip()
     return None
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One token of a Harmony text: what it stands for, what it belongs to, and whether its prediction is graded.
+
+    ``text`` is the piece of text, or ``<E381>`` where the token is a part of a character: the bytes in it.
+    ``kind`` is ``"special token"``, ``"name of a role or channel"``, or the role whose words it is part of.
+    """
+
+    text: str
+    kind: str
+    graded: bool = False
+
+
+def pieces_of(
+    tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], labels: Sequence[int] | None = None
+) -> list[Piece]:
+    """A Harmony text token by token.
+
+    Parameters
+    ----------
+    ids : the tokens, n of them.
+    labels : n labels, -100 where a token is not graded; None grades none.
+    """
+    found, role, naming = [], "assistant", ""
+    for token, label in zip(ids, labels or [-100] * len(ids), strict=True):
+        text = tokenizer.decode([token])
+        if re.fullmatch(r"<\|\w+\|>", text):
+            kind = "special token"
+            naming = text if text in ("<|start|>", "<|channel|>") else ""
+            role = "" if text == "<|start|>" else role
+        elif naming:
+            kind = "name of a role or channel"
+            role += text if naming == "<|start|>" else ""  # a small vocabulary writes "assistant" in several tokens
+        else:
+            kind = role.split()[0]
+        found.append(Piece(_bytes_of(tokenizer, token) if "\ufffd" in text else text, kind, label != -100))
+    return found
+
+
+def _bytes_of(tokenizer: PreTrainedTokenizerBase, token: int) -> str:
+    """The bytes of a token that is a part of a character, as ``<E381>``; its vocabulary writes each as a letter."""
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+    byte = {letter: value for value, letter in bytes_to_unicode().items()}
+    return f"<{''.join(f'{byte[letter]:02X}' for letter in tokenizer.convert_ids_to_tokens(token))}>"

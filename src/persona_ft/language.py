@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 POLITE = re.compile(
     r"です|ます|ました|ません|でした|ください|ございます|でしょう|いたし|\b(?:please|thank you|would you)\b", re.I
@@ -20,3 +21,8 @@ def script_share(text: str, language: str) -> float | None:
     """
     letters = sum(c.isalpha() or c == "々" for c in text)
     return min(1.0, len(LANGUAGES[language].findall(text)) / letters) if letters else None
+
+
+def columns_of(text: str) -> int:
+    """The width of a text in half-width characters; a Japanese character takes two."""
+    return sum(2 if unicodedata.east_asian_width(c) in "WFA" else 1 for c in text)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 GIB = 2**30
 # 4 bits, an 8-bit scale per 64 weights, and a 32-bit scale per 256 of those scales (QLoRA, arXiv 2305.14314).
 NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
+# What is stored so; embedding, router, norms and head stay in 16 bit.
+FOUR_BIT_PARTS = ("attention", "experts")
 # What the driver, CUDA's libraries and their workspaces hold outside PyTorch: measured on an H100 with CUDA 13.
 CONTEXT_BYTES = 0.75 * GIB
 # PyTorch's allocator reserves more than it hands out: 1 to 5 % at the measured settings, less when it must.
@@ -100,7 +102,7 @@ class Memory:
 def weights_bytes(config: PretrainedConfig, four_bit: bool) -> float:
     """Attention and experts in NF4 or 16 bit; embedding, router, norms and head stay in 16 bit."""
     parts = count_parameters(config)
-    small = parts["attention"] + parts["experts"]
+    small = sum(parts[part] for part in FOUR_BIT_PARTS)
     return small * (NF4_BYTES if four_bit else 2.0) + (sum(parts.values()) - small) * 2.0
 
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from persona_ft.conversation import Conversation
 from persona_ft.evaluation.comparison import AFTER, BEFORE, Comparison
 from persona_ft.evaluation.style import StyleClassifier
+from persona_ft.evaluation.trials import Trial
 from persona_ft.hardware import Card
 from persona_ft.memory import Memory, fits
 from persona_ft.training import TrainingLog
 
 if TYPE_CHECKING:
-    import numpy as np
     from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8C8C8C"
@@ -40,7 +41,8 @@ MEMORY_COLOURS = {
 }
 
 
-def _axes(width: float = 7.0, height: float = 3.2, columns: int = 1):
+def new_axes(width: float = 7.0, height: float = 3.2, columns: int = 1):
+    """A figure with one or more axes side by side, without frames, and a font for Japanese."""
     import matplotlib.pyplot as plt
     import matplotlib_fontja  # noqa: F401  registers the packaged Japanese font
 
@@ -50,9 +52,27 @@ def _axes(width: float = 7.0, height: float = 3.2, columns: int = 1):
     return figure, axes
 
 
-def _legend_above(ax, **what) -> None:
+def legend_above(ax, **what) -> None:
     """A legend over the axes, where it hides no data."""
     ax.legend(**what, frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+
+
+@cache
+def _font_has(character: str) -> bool:
+    """Whether the packaged Japanese font can draw it (an emoji it cannot)."""
+    from pathlib import Path
+
+    import matplotlib_fontja
+    from matplotlib.font_manager import get_font
+
+    (font,) = Path(matplotlib_fontja.__file__).parent.glob("fonts/*.ttf")
+    return get_font(str(font)).get_char_index(ord(character)) != 0
+
+
+def drawable(text: str) -> str:
+    """The text with what would not show: spaces and line ends as signs, what the font lacks as its code point."""
+    text = text.replace(" ", "␣").replace("\n", "\\n")
+    return "".join(c if _font_has(c) else f"U+{ord(c):X}" for c in text)
 
 
 def finished(figure: Figure) -> Figure:
@@ -65,7 +85,7 @@ def finished(figure: Figure) -> Figure:
 
 def plot_data(pairs: Sequence[Conversation], lengths: Sequence[int]) -> Figure:
     """Answers per category (of one alone: how long questions and answers are), and tokens in an answer."""
-    figure, (left, right) = _axes(8.5, 3.4, columns=2)
+    figure, (left, right) = new_axes(8.5, 3.4, columns=2)
     counts = Counter(pair.category or "none" for pair in pairs).most_common()[::-1]
     if len(counts) > 1:
         left.barh([name for name, _ in counts], [n for _, n in counts], color=BLUE)
@@ -77,7 +97,7 @@ def plot_data(pairs: Sequence[Conversation], lengths: Sequence[int]) -> Figure:
             left.hist(values, bins=20, range=(0, longest), histtype="step", linewidth=1.6, color=colour, label=name)
         left.set_xlabel("characters")
         left.set_ylabel("texts")
-        _legend_above(left)
+        legend_above(left)
     right.hist(lengths, bins=range(0, max(lengths) + 6, 5), color=BLUE, edgecolor="white")
     right.set_xlabel("tokens in an answer")
     right.set_ylabel("answers")
@@ -87,10 +107,10 @@ def plot_data(pairs: Sequence[Conversation], lengths: Sequence[int]) -> Figure:
 def plot_expressions(expressions: Sequence[tuple[str, float, int]], over_time: dict[str, int]) -> Figure:
     """The runs of characters that tell the person's words from the others' (log-odds in units of its deviation), and,
     for a chat, how many pairs each month or day gave."""
-    figure, axes = _axes(9.0, 3.6, columns=2 if over_time else 1)
+    figure, axes = new_axes(9.0, 3.6, columns=2 if over_time else 1)
     left, right = axes if over_time else (axes, None)
     shown = list(expressions)[::-1]
-    left.barh([f"{run} ({n})" for run, _, n in shown], [z for _, z, _ in shown], color=ORANGE)
+    left.barh([f"{drawable(run)} ({n})" for run, _, n in shown], [z for _, z, _ in shown], color=ORANGE)
     left.set_xlabel("log-odds / its deviation, against the others")
     if right is not None:
         right.bar(range(len(over_time)), list(over_time.values()), color=BLUE)
@@ -100,21 +120,9 @@ def plot_expressions(expressions: Sequence[tuple[str, float, int]], over_time: d
     return finished(figure)
 
 
-def plot_nf4(original: np.ndarray, levels: np.ndarray) -> Figure:
-    """A weight's values, and the 16 levels (times the block's largest value) to which NF4 rounds them."""
-    figure, ax = _axes()
-    ax.hist(original, bins=81, color=GREY)
-    for level in levels:
-        ax.axvline(level, color=ORANGE, linewidth=1)
-    ax.set_xlabel("weight / largest weight of its block of 64")
-    ax.set_ylabel("weights")
-    _legend_above(ax, handles=[ax.patches[0], ax.lines[0]], labels=["values in this matrix", "NF4's 16 levels"])
-    return finished(figure)
-
-
 def plot_losses(log: TrainingLog, best_step: int | None = None) -> Figure:
     """Loss on the training batches and on the dev pairs, by optimizer step; the step that is kept is marked."""
-    figure, ax = _axes()
+    figure, ax = new_axes()
     if log.train:
         ax.plot(*zip(*log.train, strict=True), color=BLUE, label="training batches")
     if log.dev:
@@ -131,7 +139,7 @@ def plot_losses(log: TrainingLog, best_step: int | None = None) -> Figure:
 
 def plot_memory(estimates: Sequence[tuple[Card, Memory]]) -> Figure:
     """The parts of a training step's memory, stacked, against each card's memory (black mark)."""
-    figure, ax = _axes(9.0, 1.6 + 0.55 * len(estimates))
+    figure, ax = new_axes(9.0, 1.6 + 0.55 * len(estimates))
     for row, (card, memory) in enumerate(estimates):
         start, parts = 0.0, memory.gib()
         for part in Memory.PARTS:
@@ -166,7 +174,7 @@ def plot_ablation(results: Sequence[dict[str, Any]]) -> Figure:
 
     Grey dots are seeds.
     """
-    figure, axes = _axes(10.5, 0.9 + 0.42 * len(results), columns=2)
+    figure, axes = new_axes(10.5, 0.9 + 0.42 * len(results), columns=2)
     article = results[0]["log_likelihood"]["mean"]
     for row, result in enumerate(results):
         likelihood, style = result["log_likelihood"], result["style"]
@@ -201,7 +209,7 @@ def plot_ablation(results: Sequence[dict[str, Any]]) -> Figure:
 def plot_comparison(comparison: Comparison) -> Figure:
     """Left: share of answers in the person's style for each arm, exact 95 % intervals, the person's own beside them.
     Right: the likelihood of each of the person's answers before and after."""
-    figure, (left, right) = _axes(9.5, 4.4, columns=2)
+    figure, (left, right) = new_axes(9.5, 4.4, columns=2)
     rows = [(arm.name, comparison.summary[arm.name]["style"]) for arm in comparison.arms]
     for row, (name, interval) in enumerate([*rows, ("the person", comparison.person["style"])]):
         colour = ARM_COLOURS.get(name, GREEN)
@@ -219,7 +227,7 @@ def plot_comparison(comparison: Comparison) -> Figure:
     right.scatter(after[order], range(len(order)), color=ARM_COLOURS[AFTER], s=16, label=AFTER)
     right.set_yticks(range(len(order)), [comparison.questions[i].id for i in order], fontsize=6)
     right.set_xlabel("log-likelihood of the person's answer (nats per token)")
-    _legend_above(right)
+    legend_above(right)
     return finished(figure)
 
 
@@ -258,11 +266,75 @@ def plot_marks(style: StyleClassifier, n: int = 12) -> Figure:
     person, base = style.marks(n)
     names = style.pipeline[0].get_feature_names_out().tolist()
     weights = style.pipeline[1].coef_[0]
-    figure, axes = _axes(8.0, 3.6, columns=2)
+    figure, axes = new_axes(8.0, 3.6, columns=2)
     for ax, marks, colour, title in zip(axes, (person, base), (ORANGE, GREY), ("the person", "the base"), strict=True):
         values = [abs(weights[names.index(mark)]) for mark in marks][::-1]
         ax.barh(range(n), values, color=colour)
-        ax.set_yticks(range(n), [mark.replace(" ", "␣") for mark in marks[::-1]])
+        ax.set_yticks(range(n), [drawable(mark) for mark in marks[::-1]])
         ax.set_xlabel("weight in the classifier")
         ax.set_title(f"speaks for {title}", fontsize=10)
+    return finished(figure)
+
+
+def plot_trials(
+    series: dict[str, Sequence[Trial]], setting: str, person_copied: float, logarithmic: bool = False
+) -> Figure:
+    """Small experiments: style share, likelihood of the person's answers and copying against a setting's values.
+
+    Parameters
+    ----------
+    series : name of a line -> its trials; 95 % intervals of the style share (Clopper-Pearson).
+    setting : the axis' name.
+    person_copied : what the person's own test answers share with the training answers, drawn as a green line.
+    """
+    figure, axes = new_axes(10.5, 3.2, columns=3)
+    names = ("style share of 30 answers", "log-likelihood (nats per token)", "longest run copied (characters)")
+    for (name, trials), colour in zip(series.items(), (ORANGE, BLUE, GREEN), strict=False):
+        x = [trial.value for trial in trials]
+        low, high = ([getattr(trial.style, end) for trial in trials] for end in ("low", "high"))
+        axes[0].fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
+        for ax, y in zip(
+            axes,
+            ([t.style.value for t in trials], [t.log_likelihood for t in trials], [t.copied for t in trials]),
+            strict=True,
+        ):
+            ax.plot(x, y, color=colour, marker="o", label="" if ax is axes[2] else name)
+    axes[0].set_ylim(-0.02, 1.02)
+    axes[2].axhline(person_copied, color=GREEN, linestyle="--", linewidth=1.2, label="the person's own")
+    axes[2].set_ylim(bottom=0)
+    axes[2].legend(frameon=False, fontsize=9, loc="lower right")
+    for ax, name in zip(axes, names, strict=True):
+        if logarithmic:
+            ax.set_xscale("log")
+        ticks = sorted({trial.value for trials in series.values() for trial in trials})
+        ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks], fontsize=8)
+        ax.minorticks_off()
+        ax.set_xlabel(setting)
+        ax.set_title(name, fontsize=10)
+    if len(series) > 1:
+        axes[1].legend(frameon=False, fontsize=9)
+    return finished(figure)
+
+
+def plot_style_map(style: StyleClassifier, voices: dict[str, Sequence[str]]) -> Figure:
+    """Answers as dots in the two strongest directions of the classifier's tf-idf (truncated SVD, all voices together).
+
+    Parameters
+    ----------
+    voices : name -> answers; the arms have their colours, the person's are green.
+    """
+    from sklearn.decomposition import TruncatedSVD
+
+    figure, ax = new_axes(7.0, 4.2)
+    vectors = style.pipeline[0].transform([style.prepared(text) for texts in voices.values() for text in texts])
+    places = TruncatedSVD(2, random_state=0).fit_transform(vectors)
+    start = 0
+    for name, texts in voices.items():
+        x, y = places[start : start + len(texts)].T
+        hollow = {"facecolors": "none", "edgecolors": GREEN} if name.endswith("training") else {}
+        ax.scatter(x, y, s=26, label=name, alpha=0.8, **(hollow or {"color": ARM_COLOURS.get(name, GREEN)}))
+        start += len(texts)
+    ax.set_xlabel("first direction")
+    ax.set_ylabel("second direction")
+    legend_above(ax)
     return finished(figure)

@@ -180,7 +180,8 @@ class Recipe(BaseModel):
             "learning_rate": self.learning_rate_for(hidden_size),
             "lr_scheduler_type": self.lr_scheduler,
             "warmup_steps": self.warmup_steps,
-            "optim": self.optimizer,
+            # 8-bit AdamW is a CUDA kernel; elsewhere Unsloth would put this one in its place, and say so each time.
+            "optim": self.optimizer if cuda or "8bit" not in self.optimizer else "adamw_torch_fused",
             "weight_decay": self.weight_decay,
             "max_grad_norm": self.max_grad_norm,
             "max_length": self.max_length,

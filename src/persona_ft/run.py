@@ -7,16 +7,18 @@ import ast
 import logging
 import sys
 import time
-import unicodedata
 from pathlib import Path
 from typing import Any
 
 from persona_ft.errors import PersonaError
 from persona_ft.evaluation.comparison import AFTER, BEFORE
+from persona_ft.language import columns_of
 from persona_ft.report import read_comparison
 from persona_ft.settings import repository_root, resolve, run_folder, shown
 
 NOTEBOOKS = ("01_inference", "02_build_dataset", "03_train_qlora", "04_compare")
+# The fifth is run on what they leave; a run is complete without it.
+LESSONS = (*NOTEBOOKS, "05_experiments")
 
 
 # Notebook 02 has those of a chat in a cell of their own, before the others: what is given overrides both.
@@ -139,19 +141,15 @@ def _tidy(notebook: Path) -> None:
     notebook.chmod(0o600)  # somebody's questions and answers, as in the other files of the run
 
 
-def _width(text: str) -> int:
-    return sum(2 if unicodedata.east_asian_width(c) in "WFA" else 1 for c in text)
-
-
 def _cell(text: str, width: int) -> str:
     """The text cut and padded to a width in terminal columns, where a Japanese character takes two."""
     text, kept = " ".join(text.split()), ""
     for c in text:
-        if _width(kept + c) > width - (0 if text == kept + c else 1):
+        if columns_of(kept + c) > width - (0 if text == kept + c else 1):
             kept += "…"
             break
         kept += c
-    return kept + " " * (width - _width(kept))
+    return kept + " " * (width - columns_of(kept))
 
 
 def print_comparison(run: Path, ids: list[str], width: int = 42) -> None:
@@ -172,7 +170,7 @@ def print_comparison(run: Path, ids: list[str], width: int = 42) -> None:
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", default="runs/demo", help="folder for the executed notebooks and all they write")
-    parser.add_argument("--only", nargs="+", default=list(NOTEBOOKS), choices=NOTEBOOKS, help="some of the notebooks")
+    parser.add_argument("--only", nargs="+", default=list(NOTEBOOKS), choices=LESSONS, help="some of the notebooks")
     parser.add_argument("--show", nargs="*", default=["Q02", "Q07", "Q15", "Q22", "Q30"], help="questions to print")
     parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="a parameter")
     options = parser.parse_args(arguments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from persona_ft.conversation import Conversation, persona_messages
 from persona_ft.errors import PersonaError
 from persona_ft.harmony import FINAL, render_prompt
-from persona_ft.model import ready_to_generate
+from persona_ft.model import lora_in_float32, ready_to_generate
 from persona_ft.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -270,3 +271,45 @@ def router_loss(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text
                 load_balancing_loss_func(outputs.router_logits, config.num_local_experts, config.num_experts_per_tok)
             )
     return total / len(ids)
+
+
+def short_training(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: list[dict[str, Any]],
+    recipe: Recipe,
+    bfloat16: bool,
+    cuda: bool,
+) -> list[float]:
+    """Train as notebook 03 does, without dev pairs, checkpoints or a word; for experiments of a few steps.
+
+    Parameters
+    ----------
+    model : with its LoRA in place.
+    rows : from :func:`training_rows`.
+
+    Returns
+    -------
+    The loss of each step, in nats per graded token.
+    """
+    from datasets import Dataset
+    from transformers import PrinterCallback
+    from trl import SFTConfig, SFTTrainer
+
+    recipe = recipe.changed(dev_pairs=False, early_stopping_patience=None, checkpoint_every=None)
+    how = recipe.sft_arguments(len(rows), model.config.hidden_size, bfloat16, cuda)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = SFTTrainer(
+            model=model,
+            processing_class=tokenizer,
+            train_dataset=Dataset.from_list(rows),
+            args=SFTConfig(**how, output_dir=folder),
+        )
+        trainer.remove_callback(PrinterCallback)
+        lora_in_float32(model)
+        if recipe.logits == "graded":
+            use_graded_logits(trainer)
+        if not recipe.compile:
+            use_fused_swiglu()
+        trainer.train()
+    return [loss for _, loss in training_log(trainer.state.log_history).train]

@@ -7,34 +7,42 @@
 # make lost-sessions  a session lost after each notebook and in the middle of 02, 03 and 04 (9 minutes)
 # make bench-evaluation  the comparison's own errors: false alarms, planted differences, the judge of facts
 # make bench-gpu  the 20B's shapes on a CUDA GPU: speed, memory, where a step's time goes (25 minutes)
+# make experiments RUN=runs/me   notebook 05 on a run: fewer pairs, other ranks and learning rates (3 minutes)
+# make site   the READMEs and notebooks of both languages as HTML that opens from disk, in site/
 # make notebooks  executes the notebooks on the tiny model and stores their outputs in notebooks/
 # make links REPO=owner/name   the repository's address, wherever it is needed
 # make colab  dist/colab/*.ipynb, each complete in itself: upload one to Colab and run it
 # make colab-check  the standalone notebooks on the image's own versions, in its own kernel (some minutes; set TORCH_INDEX)
-# Each makes .venv when it is missing. On Linux without an NVIDIA GPU, PyTorch's CPU index saves gigabytes:
+# make twins  brings notebooks/ja in step with notebooks/, and names the prose that is behind
+# demo, run and lab take NOTEBOOKS=notebooks/ja. Each makes .venv when it is missing. On Linux without an NVIDIA GPU, PyTorch's CPU index saves gigabytes:
 #   make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
 
 PYTHON ?= python3
 RUN ?= runs/demo
+NOTEBOOKS ?= notebooks
 TORCH_INDEX ?=
 VENV_PYTHON = .venv/bin/python
 READY = .venv/.ready
 TEST_READY = .venv/.test-ready
+SITE_READY = .venv/.site-ready
 
-.PHONY: demo run lab test compare ablation kill-test lost-sessions bench-evaluation bench-gpu tiny-model notebooks links colab colab-check clean
+.PHONY: demo run lab test compare ablation kill-test lost-sessions bench-evaluation bench-gpu tiny-model experiments notebooks twins site links colab colab-check clean
 
 demo: $(READY)
-	@$(VENV_PYTHON) -m persona_ft.run --run $(RUN) -p MODEL tiny
+	@$(VENV_PYTHON) -m persona_ft.run --run $(RUN) --notebooks $(NOTEBOOKS) -p MODEL tiny
 
 # make run RUN=runs/me PERSONA=data/me MODEL=gpt-oss-20b PROFILE=L4 ARGS="-p SAMPLES 5"
 # Taken from make's command line alone: an environment may have a MODEL of its own.
 GIVEN = $(foreach name,PERSONA MODEL PROFILE RECIPE QUESTIONS CHAT ME,$(if $(filter command%,$(origin $(name))),-p $(name) "$($(name))"))
 run: $(READY)
-	@$(VENV_PYTHON) -m persona_ft.run --run $(RUN) $(GIVEN) $(ARGS)
+	@$(VENV_PYTHON) -m persona_ft.run --run $(RUN) --notebooks $(NOTEBOOKS) $(GIVEN) $(ARGS)
+
+experiments: $(READY)
+	@$(VENV_PYTHON) -m persona_ft.run --run $(RUN) --notebooks $(NOTEBOOKS) --only 05_experiments $(ARGS)
 
 # Opens copies of the notebooks in the run folder, which git ignores: what you type stays out of the tracked ones.
 lab: $(READY)
-	@mkdir -p $(RUN) && for n in notebooks/*.ipynb; do [ -e $(RUN)/$${n##*/} ] || cp $$n $(RUN)/; done
+	@mkdir -p $(RUN) && for n in $(NOTEBOOKS)/*.ipynb; do [ -e $(RUN)/$${n##*/} ] || cp $$n $(RUN)/; done
 	@.venv/bin/jupyter lab $(RUN)
 
 compare: $(READY)
@@ -65,6 +73,12 @@ bench-gpu: $(READY)
 notebooks: $(READY)
 	@$(VENV_PYTHON) scripts/store_outputs.py $(ARGS)
 
+twins: $(READY)
+	@$(VENV_PYTHON) scripts/twins.py $(ARGS)
+
+site: $(SITE_READY)
+	@$(VENV_PYTHON) scripts/build_site.py $(ARGS)
+
 links: $(READY)
 	@$(VENV_PYTHON) scripts/links.py $(REPO)
 
@@ -84,8 +98,12 @@ $(READY): requirements.txt pyproject.toml scripts/install.py
 	@$(VENV_PYTHON) scripts/install.py --torch-index "$(TORCH_INDEX)"
 	@touch $@
 
-$(TEST_READY): $(READY)
-	@$(VENV_PYTHON) scripts/install.py --test
+$(TEST_READY): $(SITE_READY)
+	@$(VENV_PYTHON) scripts/install.py --only test
+	@touch $@
+
+$(SITE_READY): $(READY)
+	@$(VENV_PYTHON) scripts/install.py --only site
 	@touch $@
 
 clean:

@@ -1,6 +1,7 @@
 """Install the stack of requirements.txt into this Python, section by section.
 
-    python scripts/install.py [--test] [--torch-index URL]
+    python scripts/install.py [--torch-index URL]
+    python scripts/install.py --only site   # a section for work on the repository itself
 
 GPU packages are installed where an NVIDIA driver answers. A torch that is there already is kept.
 """
@@ -46,19 +47,24 @@ def has_nvidia_gpu() -> bool:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--test", action="store_true", help="also what the tests need")
+    parser.add_argument(
+        "--only", choices=("site", "test"), help="install one section more, into a Python that has the rest"
+    )
     parser.add_argument("--torch-index", default="", help="take torch from this package index")
     options = parser.parse_args()
     if sys.version_info < (3, 11):  # noqa: UP036  the file must still say so when an older Python runs it
         sys.exit(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]} ({sys.executable})")
 
     wanted = sections((ROOT / "requirements.txt").read_text(encoding="utf-8"))
+    if options.only:
+        pip(f"what `make {options.only}` needs", *wanted[options.only])
+        return
     gpu = has_nvidia_gpu()
     print("NVIDIA GPU found: with the GPU packages" if gpu else "no NVIDIA GPU: without the GPU packages", flush=True)
     index = ["--index-url", options.torch_index] if options.torch_index else []
     if importlib.util.find_spec("torch") is None:
         pip("torch", *index, *wanted["torch"])
-    rest = wanted["base"] + (wanted["gpu"] if gpu else []) + (wanted["test"] if options.test else [])
+    rest = wanted["base"] + (wanted["gpu"] if gpu else [])
     with tempfile.TemporaryDirectory() as folder:
         # Whatever asks for torch must be content with the one that is there.
         torch = subprocess.run(

@@ -35,7 +35,7 @@ def with_links(path: Path, repo: str) -> str:
 
     text = path.read_text(encoding="utf-8")
     if path.suffix != ".ipynb":
-        return badges(text)
+        return re.sub(rf"(url\s+= {{){re.escape(HOST)}[^}}]+", rf"\g<1>{HOST}{repo}", badges(text))  # how to cite
     notebook = json.loads(text)
     for cell in notebook["cells"]:
         source = badges("".join(cell["source"]))

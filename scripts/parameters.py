@@ -102,8 +102,8 @@ def page() -> str:
         "|---|---|---|",
     ]
     for parameter, found in where.items():
-        defaults = {value: [n for n, v in found if v == value] for _, value in found}
-        shown = "; ".join(f"{', '.join(numbers)}: `{value!r}`" for value, numbers in defaults.items())
+        defaults = {repr(value): [n for n, v in found if v == value] for _, value in found}
+        shown = "; ".join(f"{', '.join(numbers)}: `{value}`" for value, numbers in defaults.items())
         lines.append(f"| `{parameter}` | {shown} | {MEANING[parameter]} |")
     lines += ["", "## How long they are", "", "| notebook | cells | of them code | longest, in lines | words of text |"]
     lines += ["|---|---|---|---|---|", *map(size, LESSONS)]

@@ -100,11 +100,13 @@ def standalone(path: Path, packed: bytes) -> str:
         if "bootstrap" in cell["metadata"].get("tags", []):
             source = code
         elif cell["cell_type"] == "markdown" and not published:
-            source = re.sub(r"\[!\[Open in Colab\]\(\S+\)\]\(\S+\)\n", "", source)
-            source = re.sub(r"\[([^\]]+)\]\((?:\.\./|\d\d_)[^)]*\)", r"\1", source)
+            source = re.sub(r"\[!\[[^\]]+\]\(\S+\)\]\(\S+\)\n", "", source)
+            source = re.sub(r"\[([^\]]+)\]\((?:(?:\.\./)+|\d\d_)[^)]*\)", r"\1", source)
         elif cell["cell_type"] == "markdown":
-            source = re.sub(r"\]\(\.\./", f"]({address}/", source)
-            source = re.sub(r"\]\((\d\d_\w+\.ipynb)", rf"]({address}/notebooks/\1", source)
+            source = re.sub(r"\]\((?:\.\./)+", f"]({address}/", source)
+            source = re.sub(
+                r"\]\((\d\d_\w+\.ipynb)", rf"]({address}/{path.parent.relative_to(ROOT).as_posix()}/\1", source
+            )
         cell["source"] = source.splitlines(keepends=True)
         if cell["cell_type"] == "code":
             cell["outputs"], cell["execution_count"] = [], None
@@ -124,7 +126,7 @@ def changed_parameters(path: Path) -> bool:
 
 
 def main() -> None:
-    notebooks = sorted((ROOT / "notebooks").glob("*.ipynb"))
+    notebooks = sorted((ROOT / "notebooks").rglob("[0-9]*.ipynb"))
     if own := [path.name for path in notebooks if changed_parameters(path)]:
         sys.exit(
             f"the parameters in {', '.join(own)} are not the committed ones, and would travel: commit or undo them"
@@ -132,7 +134,8 @@ def main() -> None:
     packed = payload()
     OUT.mkdir(parents=True, exist_ok=True)
     for path in notebooks:
-        target = OUT / path.name
+        target = OUT / path.relative_to(ROOT / "notebooks")
+        target.parent.mkdir(exist_ok=True)
         target.write_text(standalone(path, packed), encoding="utf-8")
         print(f"{target.relative_to(ROOT)}  {target.stat().st_size / 1e6:.1f} MB")
 

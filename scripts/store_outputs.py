@@ -18,6 +18,7 @@ import tempfile
 from pathlib import Path
 
 import nbformat
+import twins
 
 from persona_ft.conversation import digest, file_digest
 from persona_ft.run import LESSONS, execute
@@ -35,7 +36,6 @@ VARIES = [
     (re.compile(r"  [\d,]+ tokens/s  .*? left(?:  no GPU, no units)?"), ""),
     (re.compile(r"(machine: CPU), [\d.]+ GiB"), r"\1"),
     (re.compile(r"\d+ (?:min \d+ )?s, [\d.]+ s a step with evaluations"), "(differs from run to run)"),
-    (re.compile(r"\bT_[0-9a-f]{5}(?=[\"_ ])"), "T_table"),
     (re.compile(r"<pandas\.io\.formats\.style\.Styler at 0x[0-9a-f]+>"), "a table"),
 ]
 
@@ -79,6 +79,13 @@ def clean(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
     return output
 
 
+def numbered_tables(text: str) -> str:
+    """A styled table's id is drawn at random: number them instead, in their order."""
+    names: dict[str, str] = {}
+    pattern = r"\bT_[0-9a-f]{5}(?![0-9a-z])"
+    return re.sub(pattern, lambda m: names.setdefault(m[0], f"T_t{len(names) + 1:02d}"), text)
+
+
 def store(name: str, executed: nbformat.NotebookNode) -> int:
     """Put the outputs of an executed notebook into the one in notebooks/; its size in bytes."""
     path = ROOT / f"notebooks/{name}.ipynb"
@@ -95,7 +102,7 @@ def store(name: str, executed: nbformat.NotebookNode) -> int:
                 if output.output_type == "execute_result":
                     output.execution_count = number
     notebook.metadata["made_from"] = made_from(name)
-    path.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
+    path.write_text(numbered_tables(nbformat.writes(notebook)) + "\n", encoding="utf-8")
     return path.stat().st_size
 
 
@@ -132,6 +139,8 @@ def main() -> None:
         for name in LESSONS:
             text = (run / f"{name}.ipynb").read_text(encoding="utf-8").replace(where, f"runs/{SCRATCH}")
             print(f"notebooks/{name}.ipynb  {store(name, nbformat.reads(text, as_version=4)) / 1000:.0f} kB")
+    for name in LESSONS:
+        twins.write(name)
     PICTURE.parent.mkdir(exist_ok=True)
     PICTURE.write_bytes(pictured())
 

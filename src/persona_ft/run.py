@@ -40,8 +40,8 @@ def parameters_of(notebook: Path) -> dict[str, Any]:
     }
 
 
-def execute(names: list[str], run: Path, given: dict[str, Any]) -> None:
-    """Execute notebooks into the run folder, a line for each.
+def execute(names: list[str], run: Path, given: dict[str, Any], notebooks: str = "notebooks") -> None:
+    """Execute notebooks, of this folder of the repository, into the run folder, a line for each.
 
     A failing cell stops the run; the partly executed notebook stays in the run folder.
 
@@ -52,7 +52,7 @@ def execute(names: list[str], run: Path, given: dict[str, Any]) -> None:
     SystemExit
         A cell failed: its notebook, number and traceback are on the standard error stream.
     """
-    folder = repository_root() / "notebooks"
+    folder = repository_root() / notebooks
     accepted = {name: parameters_of(folder / f"{name}.ipynb") for name in names}
     if "RUN" in given:
         raise PersonaError("RUN is not given with -p", "give the folder with --run (make run RUN=…)")
@@ -171,13 +171,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", default="runs/demo", help="folder for the executed notebooks and all they write")
     parser.add_argument("--only", nargs="+", default=list(NOTEBOOKS), choices=LESSONS, help="some of the notebooks")
+    parser.add_argument("--notebooks", default="notebooks", help="notebooks/ja has them in Japanese")
     parser.add_argument("--show", nargs="*", default=["Q02", "Q07", "Q15", "Q22", "Q30"], help="questions to print")
     parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="a parameter")
     options = parser.parse_args(arguments)
     try:
         given = {name: _value(text) for name, text in options.p}
         run = run_folder(resolve(options.run))
-        execute(options.only, run, given)
+        execute(options.only, run, given, options.notebooks)
         if "04_compare" in options.only:
             print_comparison(run, options.show)
     except PersonaError as error:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gc
+import io
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from types import MethodType
 from typing import TYPE_CHECKING, Any
@@ -297,8 +298,9 @@ def short_training(
     from trl import SFTConfig, SFTTrainer
 
     recipe = recipe.changed(dev_pairs=False, early_stopping_patience=None, checkpoint_every=None)
-    how = recipe.sft_arguments(len(rows), model.config.hidden_size, bfloat16, cuda)
-    with tempfile.TemporaryDirectory() as folder:
+    how = recipe.sft_arguments(len(rows), model.config.hidden_size, bfloat16, cuda) | {"dataset_num_proc": 1}
+    # Unsloth says the same few lines before each training.
+    with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
         trainer = SFTTrainer(
             model=model,
             processing_class=tokenizer,

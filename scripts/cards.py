@@ -1,0 +1,76 @@
+"""Write the table of cards into both READMEs: what an hour costs, whether training fits, and what it roughly takes.
+
+    python scripts/cards.py
+
+Everything is worked out as notebook 03 does it, for まさき。's pairs on gpt-oss-20b; prices are those of cards.yaml.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from pathlib import Path
+
+from persona_ft.hardware import Card, Cards, choose_recipe, read_cards
+from persona_ft.memory import GIB, estimate_step, estimate_training
+from persona_ft.persona import read_persona
+from persona_ft.progress import duration
+from persona_ft.training import row_lengths
+
+ROOT = Path(__file__).resolve().parents[1]
+HEADERS = {
+    "README.md": (
+        "card",
+        "an hour on Colab",
+        "recipe",
+        "memory, of what it has",
+        "training, at most 40 steps",
+        "that is",
+    ),
+    "README.ja.md": ("GPU", "Colab での 1 時間", "レシピ", "メモリ / 搭載量", "学習（最大 40 ステップ）", "費用"),
+}
+UNKNOWN = {"README.md": "not known", "README.ja.md": "不明"}
+N_DEV = 8  # pairs that notebook 02 sets aside
+
+
+def row(cards: Cards, card: Card, unknown: str) -> list[str]:
+    """One card's cells."""
+    from transformers import AutoTokenizer, GptOssConfig
+
+    config = GptOssConfig(num_hidden_layers=24, num_local_experts=32)
+    tokenizer = AutoTokenizer.from_pretrained(ROOT / "data/tiny-gpt-oss")
+    persona = read_persona(ROOT / "data/masaki")
+    recipe, _ = choose_recipe("auto", card)
+    tokens, graded = map(max, row_lengths(persona.train, recipe, persona.profile.system_prompt, tokenizer))
+    memory = estimate_training(config, recipe, tokens, graded, card.bfloat16)
+    step = estimate_step(config, recipe, tokens, card)
+    seconds = step and step.total * recipe.steps(len(persona.train) - N_DEV)
+    hour, cost = cards.cost(card, 3600), seconds and cards.cost(card, seconds)
+    return [
+        card.name,
+        f"{hour[0]:.2f} units, {hour[1]:.2f} USD" if hour else unknown,
+        f"`{recipe.name}`",
+        f"{memory.total / GIB:.1f} / {card.memory_gib:.1f} GiB",
+        duration(seconds) if seconds else unknown,
+        f"{cost[0]:.2f} units" if cost else unknown,
+    ]
+
+
+def table(readme: str) -> str:
+    """The table as Markdown, in the README's language."""
+    cards, header = read_cards(), HEADERS[readme]
+    lines = [header, ["---"] * len(header), *(row(cards, card, UNKNOWN[readme]) for card in cards.cards)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def with_table(readme: str) -> str:
+    """A README's text with the table of today between its two marks."""
+    text = (ROOT / readme).read_text(encoding="utf-8")
+    return re.sub(r"(<!-- cards -->\n).*?(?=<!-- /cards -->)", lambda m: f"{m[1]}{table(readme)}\n", text, flags=re.S)
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    for readme in HEADERS:
+        (ROOT / readme).write_text(with_table(readme), encoding="utf-8")
+        print(readme)

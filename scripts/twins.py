@@ -1,0 +1,65 @@
+"""Keep notebooks/ja/ in step with notebooks/: the same cells, parameters and outputs to the byte, Japanese prose.
+
+    python scripts/twins.py               # copy code and outputs; name the prose whose English changed since
+    python scripts/twins.py --translated  # the same, once the Japanese says again what the English says
+
+Each Japanese cell holds a digest of the English that it translates. New English cells come over in English.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import sys
+from pathlib import Path
+
+import nbformat
+
+from persona_ft.conversation import digest
+from persona_ft.run import LESSONS
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def key(cell: nbformat.NotebookNode) -> str:
+    """A digest of the English prose, kept in the Japanese cell."""
+    return digest(cell.source)[:16]
+
+
+def twin(name: str, translated: bool = False) -> tuple[nbformat.NotebookNode, list[str]]:
+    """The Japanese notebook as it should be, and the ids of cells whose prose is behind the English."""
+    english = nbformat.read(ROOT / f"notebooks/{name}.ipynb", as_version=4)
+    path = ROOT / f"notebooks/ja/{name}.ipynb"
+    ours = {cell.id: cell for cell in nbformat.read(path, as_version=4).cells} if path.exists() else {}
+    wanted, behind = copy.deepcopy(english), []
+    for cell in wanted.cells:
+        if cell.cell_type != "markdown":
+            continue
+        english_key, japanese = key(cell), ours.get(cell.id)
+        if japanese is not None:
+            cell.source = japanese.source
+        cell.metadata["translates"] = english_key if translated else (japanese or cell).metadata.get("translates", "")
+        if cell.metadata["translates"] != english_key:
+            behind.append(cell.id)
+    return wanted, behind
+
+
+def write(name: str, translated: bool = False) -> list[str]:
+    """Write the Japanese notebook; the ids of cells to look at."""
+    notebook, behind = twin(name, translated)
+    path = ROOT / f"notebooks/ja/{name}.ipynb"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
+    return behind
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--translated", action="store_true", help="the Japanese says what the English says")
+    translated = parser.parse_args().translated
+    if behind := [f"notebooks/ja/{name}.ipynb {id}" for name in LESSONS for id in write(name, translated)]:
+        sys.exit("\n".join(["the English of these cells changed since they were translated:", *behind]))
+
+
+if __name__ == "__main__":
+    main()

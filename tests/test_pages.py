@@ -1,0 +1,319 @@
+"""What is read: figures in the prose against their sources, Japanese against English, the site and its links."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from functools import cache
+from html.parser import HTMLParser
+
+import nbformat
+import pytest
+from conftest import ROOT
+
+from persona_ft.memory import GIB, NF4_BYTES, estimate
+from persona_ft.model import count_lora_parameters, count_parameters
+from persona_ft.recipe import read_recipe
+from persona_ft.run import LESSONS
+
+sys.path.insert(0, str(ROOT / "scripts"))
+
+NUMBER = re.compile(r"(?<![\w.,/-])-?\d+(?:,\d{3})*(?:\.\d+)?(?:e-\d+)?(?![\w-])(?!\.\d)")
+
+
+@cache
+def markdown(path: str) -> dict[str, str]:
+    """A notebook's prose by cell."""
+    cells = nbformat.read(ROOT / path, as_version=4).cells
+    return {cell.id: cell.source for cell in cells if cell.cell_type == "markdown"}
+
+
+def prose(text: str) -> str:
+    """Without code, formulas, addresses, the numbers of headings, lists and notebooks, and years."""
+    for pattern in (r"```.*?```", r"`[^`]*`", r"\$\$.*?\$\$", r"\$[^$]*\$", r"\]\([^)]*\)", r"^(?:#+ )?\d\. "):
+        text = re.sub(pattern, " ", text, flags=re.S | re.M)
+    text = re.sub(
+        r"(?:notebooks?|ノートブック) \d\d(?:(?:,| and| と|・) \d\d)*|section [\d.]+|[\d.]+ 節", "", text, flags=re.I
+    )
+    return re.sub(r"\b(?:19|20)\d\d\b|\d\d_\w+", "", text).replace("−", "-").replace("\N{NO-BREAK SPACE}", " ")
+
+
+def outputs(name: str) -> str:
+    """Everything that a notebook's stored outputs say, tags left out, and its parameters."""
+    texts = []
+    for cell in nbformat.read(ROOT / f"notebooks/{name}.ipynb", as_version=4).cells:
+        if cell.cell_type == "code":
+            texts += [output.get("text", "") for output in cell.outputs]
+            html = "".join(output.get("data", {}).get("text/html", "") for output in cell.outputs)
+            texts.append(re.sub(r"<style.*?</style>|<[^>]+>", " ", html, flags=re.S))
+            texts += [output.get("data", {}).get("text/plain", "") for output in cell.outputs]
+            if "parameters" in cell.metadata.get("tags", []):
+                texts.append(cell.source)
+    return "\n".join(texts)
+
+
+@cache
+def results(name: str) -> dict:
+    return json.loads((ROOT / f"benchmarks/results/{name}.json").read_text(encoding="utf-8"))
+
+
+@cache
+def config_20b():
+    from transformers import GptOssConfig
+
+    return GptOssConfig(num_hidden_layers=24, num_local_experts=32)
+
+
+def tiny_config() -> dict:
+    return json.loads((ROOT / "data/tiny-gpt-oss/config.json").read_text())
+
+
+def off_by() -> float:
+    """The estimate's largest error in per cent, over all settings that were measured."""
+    rows = [*results("train_20b")["memory"], *results("train_20b")["recommended"], *results("train_20b")["t4"]]
+    return 100 * max(abs(row["estimate_off"]) for row in rows)
+
+
+def seconds(way: str) -> float:
+    return sum(arm[way] for arm in results("arms_20b")["arms"])
+
+
+def share_of_20b() -> float:
+    return 100 * count_lora_parameters(config_20b(), 8) / sum(count_parameters(config_20b()).values())
+
+
+def recommended() -> dict:
+    return results("train_20b")["recommended"][0]
+
+
+# A figure of the prose that is not in its notebook's outputs, and how it is worked out from a file of the repository.
+FIGURES = {
+    "01_inference": {
+        "39": lambda: f"{estimate(config_20b(), 'LoRA, 16 bit').weights / GIB:.0f}",
+        "20.9": lambda: f"{sum(count_parameters(config_20b()).values()) / 1e9:.1f}",
+        "4.5": lambda: f"{4 + 32 / 64:g}",
+        "4.13": lambda: f"{8 * NF4_BYTES:.2f}",
+    },
+    "02_build_dataset": {"16": lambda: str(read_recipe("recommended").batch_size)},
+    "03_train_qlora": {
+        "15.2": lambda: f"{recommended()['peak_gib']:.1f}",
+        "13.3": lambda: f"{results('train_20b')['t4'][0]['peak_gib']:.1f}",
+        "0.66": lambda: f"{recommended()['median_step_s']:.2f}",
+        "26": lambda: f"{recommended()['train_wall_s']:.0f}",
+        "25": lambda: str(recommended()["steps"]),
+        "80": lambda: re.search(r"H100 (\d+)GB", results("train_20b")["machine"])[1],
+        "20.9": lambda: f"{sum(count_parameters(config_20b()).values()) / 1e9:.1f}",
+        "3,981,312": lambda: f"{count_lora_parameters(config_20b(), 8):,}",
+        "7,962,624": lambda: f"{count_lora_parameters(config_20b(), 16):,}",
+        "0.019": lambda: f"{share_of_20b():.3f}",
+        "0.02": lambda: f"{share_of_20b():.2f}",
+        "0.5": lambda: f"{off_by():.1f}",
+        "1,536": lambda: f"{24 * 32 * 2:,}",
+        "0.9": lambda: re.search(r"add (0\.\d) times", read_recipe("recommended").why["router_aux_loss_coef"])[1],
+        "22": lambda: benchmarked(r"cap (22) GiB"),
+        "14.5": lambda: benchmarked(r"under (14\.5) GiB"),
+        "15": lambda: str(n_settings()),
+    },
+    "04_compare": {
+        "150": lambda: str(results("arms_20b")["answers"]),
+        "64": lambda: str(results("arms_20b")["tokens"]),
+        "99": lambda: f"{seconds('batched_s'):.0f}",
+        "773": lambda: f"{seconds('alone_s'):.0f}",
+        "15.3": lambda: f"{results('arms_20b')['peak_gib']:.1f}",
+        "80": lambda: re.search(r"H100 (\d+)GB", results("arms_20b")["machine"])[1],
+        "22": lambda: benchmarked(r"cap (22) GiB"),
+        "84": lambda: str(sum(1 for _ in (ROOT / "data/masaki/train.jsonl").open(encoding="utf-8"))),
+        "0.025": lambda: f"{0.05 / 2:g}",
+        "0.116": lambda: f"{1 - 0.025 ** (1 / 30):.3f}",
+        "3.6": lambda: f"{100 * (1 - 0.025 ** (1 / 100)):.1f}",
+        "0.6": lambda: f"{20 * 0.03:g}",
+    },
+    "05_experiments": {
+        "2,880": lambda: f"{config_20b().hidden_size:,}",
+        "256": lambda: str(tiny_config()["hidden_size"]),
+        "4e-4": lambda: f"{read_recipe('recommended').learning_rate * 1e4:g}e-4",
+        "4.5e-3": lambda: f"{read_recipe('recommended').learning_rate_for(256) * 1e3:g}e-3",
+    },
+}
+
+
+def benchmarked(pattern: str) -> str:
+    """A figure as benchmarks/README.md states it."""
+    return re.search(pattern, (ROOT / "benchmarks/README.md").read_text(encoding="utf-8"))[1]
+
+
+def n_settings() -> int:
+    """Rows of the table that holds the estimate against measured peaks."""
+    page = (ROOT / "benchmarks/README.md").read_text(encoding="utf-8")
+    return len(re.findall(r"^\| (?:recommended|t4) \| attention\S* \| \d+ x \d+ \|", page, re.M))
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_a_figure_in_the_prose_has_its_source(name):
+    """Worked out from a file of the repository, or among the notebook's stored outputs; up to twelve may be a count."""
+    known, said = FIGURES[name], outputs(name)
+    for text, worked_out in known.items():
+        assert text == worked_out(), f"the prose says {text}"
+    used = set()
+    for id, source in markdown(f"notebooks/{name}.ipynb").items():
+        for found in NUMBER.findall(prose(source)):
+            if found in known:
+                used.add(found)
+            elif not re.fullmatch(r"[1-9]|1[0-2]", found):
+                assert re.search(rf"(?<![\d.,]){re.escape(found)}(?![\d]|\.\d)", said), f"{id}: where is {found} from?"
+    assert used == set(known), f"no longer in the prose: {set(known) - used}"
+
+
+class Rows(HTMLParser):
+    """The cells of a table, row by row."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self.feed(re.sub(r"<style.*?</style>", "", html, flags=re.S))
+
+    def handle_starttag(self, tag, attrs):
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in ("th", "td"):
+            self.rows[-1].append("")
+
+    def handle_data(self, data):
+        if self.rows and self.rows[-1]:
+            self.rows[-1][-1] += data.strip()
+
+
+@pytest.mark.parametrize("folder", ["notebooks", "notebooks/ja"])
+def test_what_is_said_of_the_experiments_is_what_their_table_says(folder):
+    cells = nbformat.read(ROOT / f"{folder}/05_experiments.ipynb", as_version=4).cells
+    (table,) = [cell for cell in cells if cell.id == "05-21"]
+    rows = Rows(table.outputs[0].data["text/html"]).rows
+    found = {
+        (kind, value): {"steps": steps, "loss": loss, "style": style.replace("%", " %"), "likelihood": likelihood}
+        for kind, value, steps, loss, style, likelihood, _ in (
+            row for row in rows if len(row) == 7 and row[0] != "changed"
+        )
+        if kind
+    }
+    steps, passes = "pairs, 15 steps", "pairs, 5 passes"
+    said = prose(markdown(f"{folder}/05_experiments.ipynb")["05-22"])
+    in_order = [
+        [found[steps, "5"]["style"], found[steps, "20"]["style"], found[steps, "40"]["style"]],
+        [found[steps, "5"]["loss"], found[steps, "5"]["likelihood"]],
+        [
+            found[passes, "20"]["steps"],
+            found[passes, "20"]["style"],
+            found[passes, "40"]["steps"],
+            found[passes, "40"]["style"],
+        ],
+        [found[steps, "40"]["likelihood"], found[steps, "84"]["likelihood"], found[passes, "84"]["steps"]],
+        [found["rank", "1"]["style"], found["rank", "32"]["style"]],
+        [found["learning rate", "0.0001"]["style"], found["learning rate", "0.0016"]["likelihood"]],
+    ]
+    for wanted in in_order:
+        place = 0
+        for text in wanted:
+            place = said.find(text, place) + len(text)
+            assert place >= len(text), f"{text} of {wanted} is not said, or not in this order"
+    assert found[passes, "84"]["likelihood"] in said
+    fifteen = [row for (kind, _), row in found.items() if kind == steps]
+    assert min(float(row["likelihood"]) for row in fifteen) == float(found[steps, "5"]["likelihood"])
+    assert min(float(row["loss"]) for row in found.values()) == float(found[steps, "5"]["loss"])
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_the_japanese_twin_has_the_same_cells_and_is_not_behind(name):
+    """Code, parameters and outputs to the byte; each text has the English one's figures, code and addresses."""
+    import twins
+
+    path = ROOT / f"notebooks/ja/{name}.ipynb"
+    wanted, behind = twins.twin(name)
+    assert not behind, f"their English changed: {behind}. Mend the Japanese, then: make twins ARGS=--translated"
+    assert path.read_text(encoding="utf-8") == nbformat.writes(wanted) + "\n", "run make twins"
+    english, japanese = markdown(f"notebooks/{name}.ipynb"), markdown(f"notebooks/ja/{name}.ipynb")
+    assert list(english) == list(japanese)
+    for id, text in japanese.items():
+        assert re.search(r"[\u3040-\u30ff\u4e00-\u9fff]", text), f"{id} is not in Japanese"
+        millions = {"20": "200", "20.9": "209"}  # 20 billion is 200 億
+        missing = [n for n in NUMBER.findall(prose(english[id])) if n not in (numbers := NUMBER.findall(prose(text)))]
+        assert all(millions.get(n) in numbers for n in missing), f"{id}: {missing} of the English are not in it"
+        for pattern in (r"`[^`\n]+`", r"https?://[^)\s]+", r"\$[^$\n]+\$"):
+            there = {found.replace("/notebooks/ja/", "/notebooks/") for found in re.findall(pattern, text)}
+            assert set(re.findall(pattern, english[id])) <= there, f"{id} lacks code or an address of the English"
+
+
+@pytest.mark.parametrize("folder", ["notebooks", "notebooks/ja"])
+@pytest.mark.parametrize("name", LESSONS)
+def test_a_lesson_begins_with_a_question_and_ends_with_its_answer(folder, name):
+    cells = nbformat.read(ROOT / f"{folder}/{name}.ipynb", as_version=4).cells
+    title = re.match(r"# \d\. (.+[?？])$", cells[0].source.splitlines()[0])
+    assert title, "the title is no question"
+    (answer,) = [
+        n for n, cell in enumerate(cells) if re.search(r"^## (?:The answer|答え)(?=$|,|と)", cell.source, re.M)
+    ]
+    assert f"*{title[1]}*" in cells[answer].source
+    assert any(cell.get("outputs") for cell in cells[answer + 1 : answer + 4]), "the answer shows nothing of the run"
+    assert cells[-1].source.count("<details>") >= 3 and "glossary" in cells[0].source
+
+
+def test_the_table_of_cards_is_that_of_today():
+    import cards
+
+    for readme in cards.HEADERS:
+        assert cards.with_table(readme) == (ROOT / readme).read_text(encoding="utf-8"), "run python scripts/cards.py"
+
+
+@pytest.mark.parametrize("readme", ["README.md", "README.ja.md"])
+def test_the_readmes_figures_of_the_20b_are_the_measured_ones(readme):
+    text = (ROOT / readme).read_text(encoding="utf-8")
+    for figure in (
+        f"{recommended()['loaded_gib']:.1f} GiB",
+        f"{recommended()['peak_gib']:.1f} GiB",
+        f"{results('train_20b')['t4'][0]['peak_gib']:.1f} GiB",
+        f"{results('arms_20b')['peak_gib']:.1f} GiB",
+        f"{recommended()['train_wall_s']:.0f} ",
+        f"{seconds('batched_s'):.0f} ",
+    ):
+        assert figure in text, figure
+
+
+def test_the_glossary_is_the_same_in_both_languages():
+    english, japanese = (
+        [
+            line.split(" | ")
+            for line in (ROOT / f"docs/{page}").read_text(encoding="utf-8").splitlines()
+            if line[:2] == "| "
+        ]
+        for page in ("glossary.md", "glossary.ja.md")
+    )
+    assert len(english) == len(japanese) > 30
+    here, there = ({cells[n].strip("| ").lower() for cells in rows[1:]} for n, rows in ((0, english), (1, japanese)))
+    assert here == there, "the English names differ"
+
+
+def test_the_site_opens_from_disk_and_no_link_is_broken(tmp_path):
+    command = [sys.executable, "scripts/build_site.py", "--out", str(tmp_path / "site")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    site = tmp_path / "site"
+    for language, folder, word in (("en", "notebooks", "adapter"), ("ja", "notebooks/ja", "アダプタ")):
+        for name in LESSONS:
+            page = (site / language / folder / f"{name}.html").read_text(encoding="utf-8")
+            assert f'<html lang="{language}"' in page and "data-theme" in page
+            assert ("ja" if language == "en" else "en") + "/notebooks" in page, "no way to the other language"
+        assert word in (site / language / "searchindex.js").read_text(encoding="utf-8")
+    math = (site / "en/notebooks/03_train_qlora.html").read_text(encoding="utf-8")
+    assert "<math" in math and "mathjax" not in math.lower()
+
+
+def test_a_broken_link_of_the_site_is_found(tmp_path):
+    import build_site
+
+    (tmp_path / "a.html").write_text(
+        '<h1 id="top">A</h1><a href="b.html#end">1</a><a href="#top">2</a><a href="#no">3</a>'
+    )
+    (tmp_path / "b.html").write_text('<p id="end"><a href="gone.html">4</a><img src="https://example.org/x.png">')
+    assert build_site.broken_links(tmp_path) == ["a.html: #no", "b.html: gone.html"]
+    assert len(build_site.fetched_from_elsewhere(tmp_path)) == 1

@@ -69,7 +69,7 @@ def link_across(app, docname: str, source: list[str]) -> None:
             return match[0]
         return f"<a href='{address(page, docname, other)}{anchor or ''}'>{text}</a>"
 
-    badge = r"\[!\[([^\]]+)\]\(https://colab[^)]+\)\]\((https://colab[^)]+)\)"
+    badge = r"(?:<br>)?\[!\[([^\]]+)\]\(https://colab[^)]+\)\]\((https://colab[^)]+)\)"
     # A badge's picture would be fetched from elsewhere; and before `make links` it leads nowhere.
     source[0] = re.sub(badge, lambda m: "" if "/OWNER/" in m[2] else f"[{m[1]}]({m[2]})", source[0])
     source[0] = re.sub(r"\[([^\[\]\n]+)\]\(([^)\s#:]+?)\.(?:md|ipynb)(#[^)\s]*)?\)", other_page, source[0])
@@ -92,7 +92,8 @@ def mathml(self, node, display: str) -> None:
     from docutils.nodes import SkipNode
     from latex2mathml.converter import convert
 
-    self.body.append(convert(node.astext(), display=display))
+    formula = convert(node.astext(), display=display)
+    self.body.append(f'<div class="formula">{formula}</div>' if display == "block" else formula)
     raise SkipNode
 
 

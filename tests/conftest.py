@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import pytest
 from persona_ft.persona import Persona, read_persona
 from persona_ft.run import NOTEBOOKS, execute
 from persona_ft.settings import prepare_environment
+
+# Two tests run at once: two torches with a thread for each core on two cores are many times slower.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = ROOT / "data/tiny-gpt-oss"
@@ -60,3 +64,11 @@ def demo_run(tmp_path_factory) -> Path:
 def persona_copy(tmp_path) -> Path:
     """A persona folder that a test may damage."""
     return Path(shutil.copytree(ROOT / "tests/personas/hana", tmp_path / "hana"))
+
+
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the marks when its turn comes
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests that read ``demo_run`` in one process, where it is made once."""
+    for item in items:
+        if "demo_run" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("demo"))

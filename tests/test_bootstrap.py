@@ -20,7 +20,7 @@ from packaging.utils import canonicalize_name
 
 from persona_ft.bootstrap import PROTECTED, InstallError, Row, advice, install_missing, read_wanted, ready, table
 from persona_ft.recipe import read_recipe
-from persona_ft.run import NOTEBOOKS, PARAMETER_TAGS, parameters_of
+from persona_ft.run import LESSONS, PARAMETER_TAGS, parameters_of
 
 
 def script(name: str):
@@ -39,7 +39,7 @@ def bootstrap_cell(name: str) -> str:
 
 
 def test_every_notebook_begins_with_the_same_cell():
-    assert len({bootstrap_cell(name) for name in NOTEBOOKS}) == 1
+    assert len({bootstrap_cell(name) for name in LESSONS}) == 1
 
 
 def test_nothing_is_installed_where_everything_is_there():
@@ -115,7 +115,7 @@ def test_the_address_is_the_same_everywhere():
     for path in links.ours():
         assert links.with_links(path, links.repository()) == path.read_text(encoding="utf-8"), f"{path}: run make links"
     address = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]["Repository"]
-    assert f'REPOSITORY = "{address}"' in bootstrap_cell(NOTEBOOKS[0])
+    assert f'REPOSITORY = "{address}"' in bootstrap_cell(LESSONS[0])
     other = links.with_links(ROOT / "notebooks/01_inference.ipynb", "somebody/else")
     assert "https://github.com/somebody/else" in other and "github/somebody/else/blob/main" in other
     assert links.repository() not in other
@@ -134,6 +134,8 @@ def test_a_standalone_notebook_brings_everything_and_nothing_private(tmp_path):
     notebook = json.loads(standalone.standalone(ROOT / "notebooks/02_build_dataset.ipynb", packed))
     text = "".join("".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "markdown")
     assert "](../" not in text
+    japanese = json.loads(standalone.standalone(ROOT / "notebooks/ja/02_build_dataset.ipynb", packed))
+    assert not any("](../" in "".join(cell["source"]) for cell in japanese["cells"] if cell["cell_type"] == "markdown")
     cell = "".join(notebook["cells"][1]["source"]).replace("ready()", "print(Path.cwd().name)")
     code = f"{cell}\nfrom persona_ft.settings import resolve\nprint(resolve('data/masaki/train.jsonl').resolve())"
     (tmp_path / "first.py").write_text(f"import sys\nsys.path += {sys.path!r}\n{code}", encoding="utf-8")
@@ -173,14 +175,14 @@ def test_ones_own_files_outputs_and_parameters_do_not_travel(tmp_path):
     assert stopped.returncode and "02_build_dataset.ipynb are not the committed ones" in stopped.stderr
 
 
-@pytest.mark.parametrize("name", NOTEBOOKS)
+@pytest.mark.parametrize("name", LESSONS)
 def test_every_parameter_is_a_field_of_a_form_and_a_plain_assignment(name):
     cells = nbformat.read(ROOT / f"notebooks/{name}.ipynb", as_version=4).cells
     source = "\n".join(cell.source for cell in cells if PARAMETER_TAGS & set(cell.metadata.get("tags", [])))
     fields = dict(re.findall(r"^([A-Z_]+) = .*  # @param (.+)$", source, re.M))
     defaults = parameters_of(ROOT / f"notebooks/{name}.ipynb")
     assert fields.keys() == defaults.keys() and len(fields) == len(source.splitlines())
-    types = {bool: "boolean", int: "integer", float: "number", str: "string"}
+    types = {bool: "boolean", int: "integer", float: "number", str: "string", list: "raw"}
     for parameter, form in fields.items():
         if form.startswith("{"):
             assert form == f'{{type:"{types[type(defaults[parameter])]}"}}'

@@ -114,7 +114,16 @@ def test_readme_of_the_data_says_what_the_files_hold(masaki):
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "README.ja.md", "data/README.md", "benchmarks/README.md", "docs/glossary.md"]
+    "page",
+    [
+        "README.md",
+        "README.ja.md",
+        "data/README.md",
+        "benchmarks/README.md",
+        "docs/glossary.md",
+        "docs/glossary.ja.md",
+        "notebooks/README.md",
+    ],
 )
 def test_a_pages_links_lead_somewhere(page):
     """Files and headings of this repository that a page points to."""

@@ -18,7 +18,7 @@ from conftest import ROOT
 
 from persona_ft.conversation import read_jsonl, write_jsonl
 from persona_ft.report import read_comparison
-from persona_ft.run import NOTEBOOKS, execute, main, parameters_of
+from persona_ft.run import LESSONS, NOTEBOOKS, execute, main, parameters_of
 from persona_ft.settings import run_folder
 
 FOLDER = ROOT / "notebooks"
@@ -29,7 +29,7 @@ def code_cells(name: str):
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
-@pytest.mark.parametrize("name", NOTEBOOKS)
+@pytest.mark.parametrize("name", LESSONS)
 def test_every_parameter_is_plain_and_read(name):
     parameters = parameters_of(FOLDER / f"{name}.ipynb")
     cells = code_cells(name)
@@ -43,7 +43,7 @@ def test_every_parameter_is_plain_and_read(name):
         assert parameter.isupper()
 
 
-@pytest.mark.parametrize("name", NOTEBOOKS)
+@pytest.mark.parametrize("name", LESSONS)
 def test_cells_are_short(name):
     assert max(cell.source.count("\n") + 1 for cell in code_cells(name)) < 20
 
@@ -126,6 +126,30 @@ def test_comparing_again_asks_nobody_twice(demo_run, tmp_path, capsys):
     execute(["04_compare"], run, {})
     assert {path.name: path.stat().st_mtime_ns for path in (run / "answers").iterdir()} == before
     assert (run / "comparison.json").read_text() == (demo_run / "comparison.json").read_text()
+
+
+def test_the_experiments_run_on_what_a_run_left_and_change_nothing_in_it(demo_run, tmp_path):
+    """In Japanese, with one value of each kind; the values are lists."""
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("persona.yaml", "train.jsonl", "dev.jsonl", "test.jsonl", "training.json"):
+        shutil.copy(demo_run / name, run)
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    few = {"PAIRS": [4, 8], "RANKS": [8], "LEARNING_RATES": [], "STEPS": 2, "PASSES": 4, "MAX_NEW_TOKENS": 24}
+    execute(["05_experiments"], run, few, "notebooks/ja")
+    notebook = nbformat.read(run / "05_experiments.ipynb", as_version=4)
+    (table,) = [cell.outputs[0].data["text/html"] for cell in notebook.cells if cell.id == "05-21"]
+    said = " ".join(re.sub(r"<style.*?</style>|<[^>]+>", " ", table, flags=re.S).split())
+    assert re.search(
+        r"pairs, 2 steps 4 2 .* pairs, 2 steps 8 2 .* pairs, 4 passes 4 1 .* pairs, 4 passes 8 2 .* rank 8 2", said
+    )
+    printed = "".join(o.get("text", "") for cell in notebook.cells for o in cell.get("outputs", []))
+    assert (
+        printed.count(" steps, last loss ") == 5
+        and "not trained; style " in printed
+        and "答え" in notebook.cells[-1].source
+    )
+    assert {path.name: path.read_bytes() for path in run.iterdir() if path.name in before} == before
 
 
 def test_a_second_persona_runs_through_all_four(tmp_path):
@@ -230,7 +254,7 @@ def test_stored_outputs_are_those_of_the_code_and_data_of_today():
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("name", NOTEBOOKS)
+@pytest.mark.parametrize("name", LESSONS)
 def test_stored_outputs_are_fit_for_a_page(name):
     """Every cell ran, in order; no noise, nobody's path, no picture that a page would not show."""
     path = ROOT / f"notebooks/{name}.ipynb"
@@ -243,7 +267,9 @@ def test_stored_outputs_are_fit_for_a_page(name):
     assert not re.search(r"/root|/home|/tmp|/Users|tokens/s|stored-outputs", text)
     pictures = [base64.b64decode(o.data["image/png"]) for o in outputs if "image/png" in o.get("data", {})]
     assert all(len(picture) <= 100_000 for picture in pictures)
-    assert sum((ROOT / f"notebooks/{other}.ipynb").stat().st_size for other in NOTEBOOKS) <= 1_500_000
+    ids = re.findall(r'<table id="([^"]+)"', text)
+    assert len(ids) == len(set(ids)) and all(re.fullmatch(r"T_t\d\d", id) for id in ids)
+    assert sum(notebook.stat().st_size for notebook in (ROOT / "notebooks").rglob("*.ipynb")) <= 1_500_000
 
 
 def test_the_readmes_picture_is_the_one_in_notebook_04():

@@ -111,7 +111,7 @@ def plot_expressions(expressions: Sequence[tuple[str, float, int]], over_time: d
     left, right = axes if over_time else (axes, None)
     shown = list(expressions)[::-1]
     left.barh([f"{drawable(run)} ({n})" for run, _, n in shown], [z for _, z, _ in shown], color=ORANGE)
-    left.set_xlabel("log-odds / its deviation, against the others")
+    left.set_xlabel("log-odds against the questions, in standard deviations")
     if right is not None:
         right.bar(range(len(over_time)), list(over_time.values()), color=BLUE)
         step = max(1, len(over_time) // 4)
@@ -277,7 +277,7 @@ def plot_marks(style: StyleClassifier, n: int = 12) -> Figure:
 
 
 def plot_trials(
-    series: dict[str, Sequence[Trial]], setting: str, person_copied: float, logarithmic: bool = False
+    series: dict[str, Sequence[Trial]], setting: str, base: Trial | None = None, logarithmic: bool = True
 ) -> Figure:
     """Small experiments: style share, likelihood of the person's answers and copying against a setting's values.
 
@@ -285,11 +285,11 @@ def plot_trials(
     ----------
     series : name of a line -> its trials; 95 % intervals of the style share (Clopper-Pearson).
     setting : the axis' name.
-    person_copied : what the person's own test answers share with the training answers, drawn as a green line.
+    base : the base on the same questions, drawn as a grey line.
     """
-    figure, axes = new_axes(10.5, 3.2, columns=3)
-    names = ("style share of 30 answers", "log-likelihood (nats per token)", "longest run copied (characters)")
-    for (name, trials), colour in zip(series.items(), (ORANGE, BLUE, GREEN), strict=False):
+    figure, axes = new_axes(10.5, 3.4, columns=3)
+    names = ("style share of the answers", "log-likelihood (nats per token)", "longest run copied (characters)")
+    for (name, trials), colour in zip(series.items(), (ORANGE, BLUE), strict=False):
         x = [trial.value for trial in trials]
         low, high = ([getattr(trial.style, end) for trial in trials] for end in ("low", "high"))
         axes[0].fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
@@ -298,21 +298,23 @@ def plot_trials(
             ([t.style.value for t in trials], [t.log_likelihood for t in trials], [t.copied for t in trials]),
             strict=True,
         ):
-            ax.plot(x, y, color=colour, marker="o", label="" if ax is axes[2] else name)
+            ax.plot(x, y, color=colour, marker="o", label=name)
+    if base:
+        for ax, height in ((axes[0], base.style.value), (axes[1], base.log_likelihood)):
+            ax.axhline(height, color=GREY, linestyle="--", linewidth=1.2, label="the base")
+    shared = {trial.value: trial.person_copied for trials in series.values() for trial in trials}
+    axes[2].plot(sorted(shared), [shared[x] for x in sorted(shared)], "--", color=GREEN, label="the person's own")
     axes[0].set_ylim(-0.02, 1.02)
-    axes[2].axhline(person_copied, color=GREEN, linestyle="--", linewidth=1.2, label="the person's own")
     axes[2].set_ylim(bottom=0)
-    axes[2].legend(frameon=False, fontsize=9, loc="lower right")
     for ax, name in zip(axes, names, strict=True):
         if logarithmic:
             ax.set_xscale("log")
-        ticks = sorted({trial.value for trials in series.values() for trial in trials})
-        ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks], fontsize=8)
+        ax.set_xticks(sorted(shared), [f"{tick:g}" for tick in sorted(shared)], fontsize=8)
         ax.minorticks_off()
         ax.set_xlabel(setting)
-        ax.set_title(name, fontsize=10)
-    if len(series) > 1:
-        axes[1].legend(frameon=False, fontsize=9)
+        ax.set_ylabel(name, fontsize=9)
+        if len(series) > 1 or ax.get_legend_handles_labels()[1][1:]:
+            legend_above(ax, fontsize=8)
     return finished(figure)
 
 

@@ -135,12 +135,30 @@ def fact_rows(comparison: Comparison) -> list[dict[str, str]]:
     wanted = {"train": "supported", "prompt": "supported", "never": "absent"}
     labels = {"train": "stated in training", "prompt": "stated in the prompt alone", "never": "never stated"}
     return [
-        {"facts": f"{labels[where]} (right: {right})"}
+        {"facts": f"{labels[where]}: supported / contradicted / absent (right: {right})"}
         | {
             arm: " / ".join(str(table[where][v]) for v in ("supported", "contradicted", "absent"))
             for arm, table in comparison.facts.items()
         }
         for where, right in wanted.items()
+    ]
+
+
+def general_rows(general: dict[str, Any]) -> list[dict[str, str]]:
+    """What was lost, in words: right answers of base and tuned, and the likelihood of the right answer."""
+    change, low, high = general["likelihood_change"]
+    return [
+        {"general questions": "right, base", "value": f"{general['base_right']} of {general['n']}"},
+        {"general questions": "right, tuned", "value": f"{general['tuned_right']} of {general['n']}"},
+        {
+            "general questions": "right before and wrong now",
+            "value": f"{general['lost']} (sign test: p = {general['p']:.2g})",
+        },
+        {
+            "general questions": "log-likelihood of the right answer, nats per token",
+            "value": f"{general['base_likelihood']:.2f} → {general['tuned_likelihood']:.2f}, "
+            f"{change:+.2f} [{low:+.2f}, {high:+.2f}]",
+        },
     ]
 
 

@@ -67,7 +67,7 @@ def learn_features(person: Sequence[str], base: Sequence[str], n_marks: int = 5,
         Feature("polite forms", "share of sentences", lambda text: _share(text, lambda s: bool(POLITE.search(s)))),
         Feature("Japanese", "share of letters", _japanese_share),
         Feature("markdown", "share of answers", lambda text: float(bool(MARKDOWN.search(text)))),
-        Feature("emoji", "an answer", lambda text: float(sum(map(is_emoji, text)))),
+        Feature("emoji", "per answer", lambda text: float(sum(map(is_emoji, text)))),
     ]
     words = Counter({word: sum(bool(re.search(p, text)) for text in person) for word, p in FIRST_PERSON.items()})
     if words and words.most_common(1)[0][1]:
@@ -81,7 +81,9 @@ def learn_features(person: Sequence[str], base: Sequence[str], n_marks: int = 5,
     apart = sorted(means[0].keys() | means[1].keys(), key=lambda m: -abs(means[0][m] - means[1][m]))
     for mark in [m for m in apart if m == "laughter" or not is_emoji(m)][:n_marks]:
         features.append(
-            Feature(mark if mark == "laughter" else f"mark {mark}", "an answer", lambda text, m=mark: marks_of(text)[m])
+            Feature(
+                mark if mark == "laughter" else f"mark {mark}", "per answer", lambda text, m=mark: marks_of(text)[m]
+            )
         )
     endings = Counter(e for text in person for sentence in sentences(text) if len(e := ending(sentence)) == 2)
     for end, n in endings.most_common(n_endings):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ class Trial:
     style : share of answers in the person's style, with its exact 95 % interval.
     log_likelihood : of the person's own answers, nats per token, mean over the questions.
     copied : longest run of characters that an answer shares with one that was trained on, mean over the questions.
+    person_copied : the same of the person's own test answers: shared without having been copied.
     answers : what was answered.
     value : of the setting that was changed, filled in by whoever changed it.
     """
@@ -38,14 +40,14 @@ class Trial:
     style: Interval
     log_likelihood: float
     copied: float
+    person_copied: float
     answers: tuple[str, ...]
-    value: float = float("nan")
+    value: float = math.nan
 
     def __str__(self) -> str:
-        return (
-            f"{self.value:g}: {self.steps} steps, last loss {self.loss:.2f}; style {self.style.value:.0%}, "
-            f"likelihood {self.log_likelihood:.2f}, copied {self.copied:.1f}"
-        )
+        trained = f"{self.value:g}: {self.steps} steps, last loss {self.loss:.2f}" if self.steps else "not trained"
+        scores = f"style {self.style.value:.0%}, likelihood {self.log_likelihood:.2f}"
+        return f"{trained}; {scores}, copied {self.copied:.1f} of {self.person_copied:.1f}"
 
 
 def measure(
@@ -64,17 +66,18 @@ def measure(
     ----------
     prompts, references : n rendered prompts, and the person's own answers to them.
     trained_on : the pairs of this trial, whose answers may have been copied.
-    losses : one a step.
+    losses : one a step; none of a base that was not trained.
     """
     answers = [c.answer or "" for c in generate_completions(model, tokenizer, prompts, max_new_tokens)]
     likely = reference_likelihoods(model, tokenizer, prompts, [[text] for text in references])
     texts = [pair.answer for pair in trained_on]
     return Trial(
         steps=len(losses),
-        loss=losses[-1],
+        loss=losses[-1] if losses else math.nan,
         style=share(int((style.probabilities(answers) > 0.5).sum()), len(answers)),
         log_likelihood=float(likely.mean()),
         copied=mean_copied(answers, texts),
+        person_copied=mean_copied(references, texts),
         answers=tuple(answers),
     )
 

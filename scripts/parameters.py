@@ -105,18 +105,25 @@ def page() -> str:
         defaults = {repr(value): [n for n, v in found if v == value] for _, value in found}
         shown = "; ".join(f"{', '.join(numbers)}: `{value}`" for value, numbers in defaults.items())
         lines.append(f"| `{parameter}` | {shown} | {MEANING[parameter]} |")
-    lines += ["", "## How long they are", "", "| notebook | cells | of them code | longest, in lines | words of text |"]
-    lines += ["|---|---|---|---|---|", *map(size, LESSONS)]
+    lines += ["", "## How long they are", "", "Their twins in [ja/](ja/01_inference.ipynb) have the same cells.", ""]
+    lines += [
+        "| notebook | cells | of them code | longest, lines | words of text | Japanese characters | kB with outputs |"
+    ]
+    lines += ["|---|---|---|---|---|---|---|", *map(size, LESSONS)]
     return "\n".join(lines) + "\n"
 
 
 def size(name: str) -> str:
-    """A row: cells, code cells, lines of the longest of them, and words of prose."""
-    cells = nbformat.read(ROOT / f"notebooks/{name}.ipynb", as_version=4).cells
+    """A row: cells, code cells, lines of the longest of them, how much prose in both languages, and the file's size."""
+    path = ROOT / f"notebooks/{name}.ipynb"
+    cells = nbformat.read(path, as_version=4).cells
+    japanese = nbformat.read(ROOT / f"notebooks/ja/{name}.ipynb", as_version=4).cells
+    characters = sum(len(cell.source) for cell in japanese if cell.cell_type == "markdown")
     code = [cell.source for cell in cells if cell.cell_type == "code"]
     prose = " ".join(cell.source for cell in cells if cell.cell_type == "markdown")
     longest = max(len(source.splitlines()) for source in code)
-    return f"| {name} | {len(cells)} | {len(code)} | {longest} | {len(prose.split()):,} |"
+    written = f"{len(prose.split()):,} | {characters:,}"
+    return f"| {name} | {len(cells)} | {len(code)} | {longest} | {written} | {path.stat().st_size / 1000:.0f} |"
 
 
 if __name__ == "__main__":

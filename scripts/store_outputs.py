@@ -18,6 +18,7 @@ import tempfile
 from pathlib import Path
 
 import nbformat
+import parameters
 import twins
 
 from persona_ft.conversation import digest, file_digest
@@ -141,6 +142,7 @@ def main() -> None:
             print(f"notebooks/{name}.ipynb  {store(name, nbformat.reads(text, as_version=4)) / 1000:.0f} kB")
     for name in LESSONS:
         twins.write(name)
+    parameters.TARGET.write_text(parameters.page(), encoding="utf-8")
     PICTURE.parent.mkdir(exist_ok=True)
     PICTURE.write_bytes(pictured())
 

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from persona_ft.persona import Persona, read_persona
 from persona_ft.run import NOTEBOOKS, execute
@@ -53,10 +54,14 @@ def loaded():
 
 
 @pytest.fixture(scope="session")
-def demo_run(tmp_path_factory) -> Path:
-    """A run folder after all four notebooks on まさき。."""
-    run = tmp_path_factory.mktemp("masaki")
-    execute(list(NOTEBOOKS), run, {"MODEL": "tiny"})
+def demo_run(tmp_path_factory, worker_id) -> Path:
+    """A run folder after all four notebooks on まさき。, made once for all processes. Tests must not change it."""
+    base = tmp_path_factory.getbasetemp()
+    run = (base if worker_id == "master" else base.parent) / "masaki"
+    with FileLock(f"{run}.lock"):
+        if not (run / "report.html").exists():
+            run.mkdir(exist_ok=True)
+            execute(list(NOTEBOOKS), run, {"MODEL": "tiny"})
     return run
 
 
@@ -64,11 +69,3 @@ def demo_run(tmp_path_factory) -> Path:
 def persona_copy(tmp_path) -> Path:
     """A persona folder that a test may damage."""
     return Path(shutil.copytree(ROOT / "tests/personas/hana", tmp_path / "hana"))
-
-
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the marks when its turn comes
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests that read ``demo_run`` in one process, where it is made once."""
-    for item in items:
-        if "demo_run" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("demo"))

@@ -141,7 +141,7 @@ def test_the_experiments_run_on_what_a_run_left_and_change_nothing_in_it(demo_ru
     (table,) = [cell.outputs[0].data["text/html"] for cell in notebook.cells if cell.id == "05-21"]
     said = " ".join(re.sub(r"<style.*?</style>|<[^>]+>", " ", table, flags=re.S).split())
     assert re.search(
-        r"pairs, 2 steps 4 2 .* pairs, 2 steps 8 2 .* pairs, 4 passes 4 1 .* pairs, 4 passes 8 2 .* rank 8 2", said
+        r"pairs, 2 steps 4 2 .* pairs, 2 steps 8 2 .* pairs, 4 passes 4 4 .* pairs, 4 passes 8 4 .* rank 8 2", said
     )
     printed = "".join(o.get("text", "") for cell in notebook.cells for o in cell.get("outputs", []))
     assert (

@@ -15,14 +15,14 @@ import pytest
 from conftest import ROOT
 
 from persona_ft.evaluation.style import NgramProfile
-from persona_ft.memory import GIB, NF4_BYTES, estimate
+from persona_ft.memory import CONTEXT_BYTES, GIB, NF4_BYTES, estimate
 from persona_ft.model import count_lora_parameters, count_parameters
 from persona_ft.recipe import read_recipe
 from persona_ft.run import LESSONS
 
 sys.path.insert(0, str(ROOT / "scripts"))
 
-NUMBER = re.compile(r"(?<![\w.,/-])-?\d+(?:,\d{3})*(?:\.\d+)?(?:e-\d+)?(?![\w-])(?!\.\d)")
+NUMBER = re.compile(r"(?<![\w.,/-])(?:-(?=\d+\.))?\d+(?:,\d{3})*(?:\.\d+)?(?:e-\d+)?(?![\w-])(?!\.\d)")
 
 
 @cache
@@ -114,6 +114,7 @@ FIGURES = {
         "0.5": lambda: f"{off_by():.1f}",
         "1,536": lambda: f"{24 * 32 * 2:,}",
         "0.9": lambda: re.search(r"add (0\.\d) times", read_recipe("recommended").why["router_aux_loss_coef"])[1],
+        "0.75": lambda: f"{CONTEXT_BYTES / GIB:.2f}",
         "0.11": lambda: f"{-gain('16 rows at once = recommended'):.2f}",
         "14": lambda: f"{results('train_20b')['article'][0]['train_wall_s'] / recommended()['train_wall_s']:.0f}",
         "22": lambda: benchmarked(r"cap (22) GiB"),

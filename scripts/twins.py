@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import re
 import sys
 from pathlib import Path
 
@@ -22,8 +23,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def key(cell: nbformat.NotebookNode) -> str:
-    """A digest of the English prose, kept in the Japanese cell."""
-    return digest(cell.source)[:16]
+    """A digest of the English prose, kept in the Japanese cell; the repository's address may change (make links)."""
+    return digest(re.sub(r"(colab\.research\.google\.com/github/)[\w.-]+/[\w.-]+", r"\1OWNER/persona_ft", cell.source))[
+        :16
+    ]
 
 
 def twin(name: str, translated: bool = False) -> tuple[nbformat.NotebookNode, list[str]]:

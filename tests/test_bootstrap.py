@@ -7,6 +7,7 @@ import importlib.util
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -119,6 +120,23 @@ def test_the_address_is_the_same_everywhere():
     other = links.with_links(ROOT / "notebooks/01_inference.ipynb", "somebody/else")
     assert "https://github.com/somebody/else" in other and "github/somebody/else/blob/main" in other
     assert links.repository() not in other
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="an unpacked archive, without git")
+def test_another_address_leaves_outputs_and_translations_as_they_are(tmp_path):
+    """`make links` in a copy: neither are the stored outputs stale then, nor the Japanese twins behind."""
+    copy = tmp_path / "copy"
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(copy)], check=True)
+    for name in ("scripts", "notebooks", "docs", "src"):  # as they are here, committed or not
+        shutil.copytree(ROOT / name, copy / name, dirs_exist_ok=True)
+    for command in (["links.py", "somebody/else"], ["store_outputs.py", "--check"], ["twins.py"]):
+        done = subprocess.run(
+            [sys.executable, f"scripts/{command[0]}", *command[1:]], cwd=copy, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+    for path in [*copy.glob("notebooks/**/*.ipynb"), *copy.glob("README*.md")]:
+        text = path.read_text(encoding="utf-8")
+        assert "OWNER" not in text and "somebody/else" in text, path
 
 
 def test_a_standalone_notebook_brings_everything_and_nothing_private(tmp_path):

@@ -18,8 +18,7 @@ from conftest import ROOT
 
 from persona_ft.conversation import read_jsonl, write_jsonl
 from persona_ft.report import read_comparison
-from persona_ft.run import LESSONS, NOTEBOOKS, execute, main, parameters_of
-from persona_ft.settings import run_folder
+from persona_ft.run import LESSONS, NOTEBOOKS, execute, parameters_of
 
 FOLDER = ROOT / "notebooks"
 
@@ -165,29 +164,6 @@ def test_a_second_persona_runs_through_all_four(tmp_path):
     assert (tuned > base).sum() >= 5
 
 
-@pytest.mark.parametrize(
-    ("only", "given", "message"),
-    [
-        ("02_build_dataset", {"PERSONA": "data/nobody"}, "no such persona folder"),
-        ("02_build_dataset", {"N_DEV": 84}, "does not leave a pair"),
-        ("02_build_dataset", {"INTERACTIVE": True}, "INTERACTIVE"),
-        ("02_build_dataset", {"QUESTIONS": "data/masaki/train.jsonl"}, "by someone else"),
-        ("01_inference", {"MODEL": "gpt-99"}, "neither a known name nor a model folder"),
-        ("03_train_qlora", {"MODEL": "tiny"}, "run notebook 02_build_dataset"),
-        ("04_compare", {}, "run notebook 03_train_qlora"),
-    ],
-)
-def test_bad_input_stops_with_its_reason_and_leaves_the_notebook(tmp_path, capsys, only, given, message):
-    with pytest.raises(SystemExit) as stopped:
-        execute([only], tmp_path, given)
-    assert stopped.value.code == 1
-    said = capsys.readouterr()
-    assert f"{only}.ipynb, cell " in said.err and message in said.err and "What to do" in said.err
-    assert "failed after" in said.out
-    written = {path.name for path in tmp_path.iterdir()} - {f"{only}.ipynb"}
-    assert not written, "something half was written"
-
-
 def test_answers_given_at_the_keyboard_are_used_and_nobody_elses_added(tmp_path, masaki):
     write_jsonl(tmp_path / "interview.jsonl", masaki.train[:20])
     execute(["02_build_dataset"], tmp_path, {"N_DEV": 2})
@@ -213,21 +189,6 @@ def test_a_notebook_worked_in_by_hand_is_moved_aside(tmp_path, capsys):
     assert (tmp_path / "02_build_dataset-by-hand-1.ipynb").read_text(encoding="utf-8") == text
     execute(["02_build_dataset"], tmp_path, {})
     assert len(list(tmp_path.glob("*by-hand*"))) == 1
-
-
-def test_an_unknown_parameter_is_an_error(tmp_path, capsys):
-    with pytest.raises(SystemExit):
-        main(["--run", str(tmp_path / "run"), "-p", "LERNING_RATE", "0.1"])
-    said = capsys.readouterr().err
-    assert "LERNING_RATE" in said and "LEARNING_RATE" in said
-
-
-def test_a_broken_line_names_file_and_line_through_the_notebook(tmp_path, persona_copy, capsys):
-    with (persona_copy / "train.jsonl").open("a", encoding="utf-8") as file:
-        file.write('{"messages": [{"role": "user", "content": "?"}]}\n')
-    with pytest.raises(SystemExit):
-        execute(["02_build_dataset"], run_folder(tmp_path / "run"), {"PERSONA": str(persona_copy)})
-    assert "train.jsonl, line 17: there is no assistant turn" in capsys.readouterr().err
 
 
 def test_importing_the_package_is_quick_and_pulls_in_no_torch():

@@ -153,6 +153,8 @@ def test_a_persons_own_answers_state_their_facts(anyone):
         ("I'm an AI assistant.", True),
         ("私はChatGPTです。", True),
         ("AIとしてお答えしています。", True),
+        ("私は質問にお答えするAIアシスタントです。", True),
+        ("うちのAIアシスタントがまた変なこと言ってるw", False),
         ("I'm a large language model.", True),
         ("僕はAIを壁打ち相手にしてるよ", False),
         ("AIに毎日お世話になってるw", False),

@@ -114,6 +114,7 @@ FIGURES = {
         "0.5": lambda: f"{off_by():.1f}",
         "1,536": lambda: f"{24 * 32 * 2:,}",
         "0.9": lambda: re.search(r"add (0\.\d) times", read_recipe("recommended").why["router_aux_loss_coef"])[1],
+        "16": lambda: f"{count_lora_parameters(config_20b(), 8) * 4 / 1e6:.0f}",  # MB; and rows at once
         "0.75": lambda: f"{CONTEXT_BYTES / GIB:.2f}",
         "0.11": lambda: f"{-gain('16 rows at once = recommended'):.2f}",
         "14": lambda: f"{results('train_20b')['article'][0]['train_wall_s'] / recommended()['train_wall_s']:.0f}",
@@ -130,6 +131,8 @@ FIGURES = {
         "80": lambda: re.search(r"H100 (\d+)GB", results("arms_20b")["machine"])[1],
         "22": lambda: benchmarked(r"cap (22) GiB"),
         "84": lambda: str(sum(1 for _ in (ROOT / "data/masaki/train.jsonl").open(encoding="utf-8"))),
+        "0.46": lambda: benchmarked(r"(0\.46) for\s+the other person's"),
+        "16": lambda: benchmarked(r"takes all (16) answers of another casual person"),
         "9,999": lambda: f"{n_permutations():,}",
         "10,000": lambda: f"{n_permutations() + 1:,}",
         "0.025": lambda: f"{0.05 / 2:g}",
@@ -290,6 +293,9 @@ def test_the_readmes_figures_of_the_20b_are_the_measured_ones(readme):
         f"{results('arms_20b')['peak_gib']:.1f} GiB",
         f"{recommended()['train_wall_s']:.0f} ",
         f"{seconds('batched_s'):.0f} ",
+        f"{-gain('16 rows at once = recommended'):.2f} ",
+        benchmarked(r"(0\.46) for\s+the other person's"),
+        *re.findall(r"(0\.\d\d) away from the person, the person's own (0\.\d\d)", outputs("04_compare"))[0],
     ):
         assert figure in text, figure
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8C8C8C"
 SKY, YELLOW, AMBER, PINK, BLACK, LIGHT = "#56B4E9", "#F0E442", "#E69F00", "#CC79A7", "#000000", "#D0D0D0"
+PURPLE = "#6A3D9A"
 ARM_COLOURS = {
     "base": GREY,
     "base + prompt": BLACK,
@@ -29,7 +30,7 @@ ARM_COLOURS = {
 }
 MEMORY_COLOURS = {
     "weights": BLUE,
-    "lora": BLACK,
+    "lora": PURPLE,
     "gradients": PINK,
     "optimizer": YELLOW,
     "unpacked_experts": SKY,
@@ -288,7 +289,7 @@ def plot_trials(
     base : the base on the same questions, drawn as a grey line.
     """
     figure, axes = new_axes(10.5, 3.4, columns=3)
-    names = ("style share of the answers", "log-likelihood (nats per token)", "longest run copied (characters)")
+    names = ("style share of the answers", "log-likelihood (nats per token)", "longest run copied (characters, mean)")
     for (name, trials), colour in zip(series.items(), (ORANGE, BLUE), strict=False):
         x = [trial.value for trial in trials]
         low, high = ([getattr(trial.style, end) for trial in trials] for end in ("low", "high"))

@@ -144,6 +144,19 @@ def fact_rows(comparison: Comparison) -> list[dict[str, str]]:
     ]
 
 
+def rightness(comparison: Comparison) -> str:
+    """Is it still right? A sentence on general questions and on whether answers fit their questions."""
+    general, true_first = comparison.general, comparison.summary[AFTER]["true_first"]
+    said = f"Right: for {AFTER} {true_first.value:.0%} of the person's answers are the likeliest of four, "
+    said += "where guessing gives 25%"
+    if general is None:
+        return said + "."
+    said += (
+        f"; of {general['n']} general questions it answers {general['tuned_right']}, the base {general['base_right']}"
+    )
+    return said + (", and a base that answers none has nothing to lose." if not general["base_right"] else ".")
+
+
 def general_rows(general: dict[str, Any]) -> list[dict[str, str]]:
     """What was lost, in words: right answers of base and tuned, and the likelihood of the right answer."""
     change, low, high = general["likelihood_change"]

@@ -550,7 +550,7 @@ def verdict(comparison: Comparison) -> list[str]:
     wrong = facts["train"]["contradicted"] + facts["prompt"]["contradicted"]
     invented = facts["never"]["supported"] + facts["never"]["contradicted"]
     sentences = [
-        f"Style: {style.value:.0%} of the tuned model's answers [{style.low:.0%}, {style.high:.0%}] are in "
+        f"Style: {style.value:.0%} of the answers of {AFTER} [{style.low:.0%}, {style.high:.0%}] are in "
         f"{comparison.persona}'s style by a classifier that hears tone and not sense, "
         f"{against(SCORES['style'], 'points')}; by n-grams its answers are {number(tuned['distance'])} away from the "
         f"person, the person's own {number(comparison.person['distance'])}.",
@@ -559,7 +559,8 @@ def verdict(comparison: Comparison) -> list[str]:
     ]
     if stated:
         sentences.append(
-            f"Facts: of {stated} that were stated and asked for it says {said} and contradicts {wrong}, and of "
+            f"Facts, by the values that persona.yaml lists: of {stated} that were stated and asked for it says "
+            f"{said} and contradicts {wrong}, and of "
             f"{sum(facts['never'].values())} that nobody stated it invents {invented}; in facts said it is "
             f"{against(SCORES['facts_said'], 'of 1')}."
         )

@@ -7,6 +7,7 @@ import re
 AI_DISCLOSURE = re.compile(
     r"(?:私|わたし|僕|俺)は(?:ただの|所詮|ほんとは|実は)?(?:AI|人工知能|言語モデル|ChatGPT)"
     r"(?:アシスタント)?(?:です|だ(?!け)|なの|なん|である|であり|と申し|として|。|！|、|w|$)"
+    r"|(?:AI|人工知能)アシスタント(?:です|でございます|なので|だよ)"
     r"|(?:^|[。！、])(?:AI|言語モデル)(?:アシスタント)?(?:です|なので|だから|だよ|として(?:お答え|回答|の))"
     r"|\b(?:I am|I'm|as) (?:an? )?(?:AI\b(?! (?:engineer|researcher|developer|fan|student))|ChatGPT"
     r"|(?:large )?language model)",

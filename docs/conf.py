@@ -8,6 +8,8 @@ import posixpath
 import re
 from pathlib import Path
 
+from sphinx.search import SearchLanguage
+
 ROOT = Path(__file__).resolve().parents[1]
 JAPANESE = tags.has("ja")  # noqa: F821  Sphinx puts `tags` here
 LESSONS = [path.stem for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]
@@ -42,6 +44,7 @@ html_show_sphinx = False
 html_copy_source = False
 html_show_sourcelink = False
 html_theme_options = {
+    "footer_content_items": [],
     "use_download_button": False,
     "use_fullscreen_button": False,
     "show_navbar_depth": 1,
@@ -97,7 +100,28 @@ def mathml(self, node, display: str) -> None:
     raise SkipNode
 
 
+class Japanese(SearchLanguage):
+    """Find any run of two characters or more: the page's script compares a query, as a whole, with each term.
+
+    A splitter that knows words cuts 個人情報 in two, and then it is not found. Here a term is all that stands between
+    two marks, in which a longer query is looked for, and each pair of neighbours, for queries of two characters. The
+    sign before the long ones keeps a query from being one of them: then the script would look no further.
+    """
+
+    lang, language_name = "ja", "Japanese"
+
+    def split(self, input: str) -> list[str]:
+        runs = re.findall(r"\w+", input)
+        japanese = [run for run in runs if not run.isascii()]
+        pairs = [run[n : n + 2] for run in japanese for n in range(len(run) - 1)]
+        return [*(run for run in runs if run.isascii()), *(f"_{run}" for run in japanese), *pairs]
+
+    def word_filter(self, stemmed_word: str) -> bool:
+        return len(stemmed_word) > 1
+
+
 def setup(app) -> None:
+    app.add_search_language(Japanese)
     inline, block = (lambda self, node, d=display: mathml(self, node, d) for display in ("inline", "block"))
     app.add_html_math_renderer("mathml", (inline, None), (block, None))
     app.connect("source-read", link_across)

@@ -96,7 +96,7 @@ def page() -> str:
         ".venv/bin/papermill notebooks/03_train_qlora.ipynb out.ipynb -p RUN runs/me -p MODEL tiny",
         "```",
         "",
-        "`recipe` means the recipe's own value. This table is written by `python scripts/parameters.py`.",
+        "`recipe` means the recipe's own value. This table is written by `.venv/bin/python scripts/parameters.py`.",
         "",
         "| parameter | notebook: default | what it is for |",
         "|---|---|---|",

@@ -30,7 +30,7 @@ def key(cell: nbformat.NotebookNode) -> str:
 
 
 def twin(name: str, translated: bool = False) -> tuple[nbformat.NotebookNode, list[str]]:
-    """The Japanese notebook as it should be, and the ids of cells whose prose is behind the English."""
+    """The Japanese notebook as it should be, and the cells whose prose is behind the English: id and first line."""
     english = nbformat.read(ROOT / f"notebooks/{name}.ipynb", as_version=4)
     path = ROOT / f"notebooks/ja/{name}.ipynb"
     ours = {cell.id: cell for cell in nbformat.read(path, as_version=4).cells} if path.exists() else {}
@@ -43,7 +43,7 @@ def twin(name: str, translated: bool = False) -> tuple[nbformat.NotebookNode, li
             cell.source = japanese.source
         cell.metadata["translates"] = english_key if translated else (japanese or cell).metadata.get("translates", "")
         if cell.metadata["translates"] != english_key:
-            behind.append(cell.id)
+            behind.append(f"{cell.id}: {(japanese or cell).source.strip().splitlines()[0][:60]}")
     return wanted, behind
 
 
@@ -60,8 +60,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--translated", action="store_true", help="the Japanese says what the English says")
     translated = parser.parse_args().translated
-    if behind := [f"notebooks/ja/{name}.ipynb {id}" for name in LESSONS for id in write(name, translated)]:
-        sys.exit("\n".join(["the English of these cells changed since they were translated:", *behind]))
+    if behind := [f"notebooks/ja/{name}.ipynb {cell}" for name in LESSONS for cell in write(name, translated)]:
+        print("the English of these cells changed since they were translated:", *behind, sep="\n", file=sys.stderr)
+        sys.exit("What to do: let their Japanese say it too, in notebooks/ja; then make twins ARGS=--translated")
 
 
 if __name__ == "__main__":

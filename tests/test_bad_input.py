@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+
+import nbformat
 import pytest
 
+from persona_ft.errors import PersonaError
+from persona_ft.evaluation.trials import values_to_try
 from persona_ft.run import execute, main
 from persona_ft.settings import run_folder
 
@@ -29,6 +34,38 @@ def test_bad_input_stops_with_its_reason_and_leaves_the_notebook(tmp_path, capsy
     assert "failed after" in said.out
     written = {path.name for path in tmp_path.iterdir()} - {f"{only}.ipynb"}
     assert not written, "something half was written"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"PAIRS": [5, "many"]}, "PAIRS is [5, 'many'], no list of whole numbers of at least 1"),
+        ({"RANKS": "8"}, "RANKS is '8', no list of whole numbers"),
+        ({"LEARNING_RATES": [0.0]}, "LEARNING_RATES is [0.0], no list of numbers"),
+        ({"STEPS": 0}, "STEPS and PASSES is [0, 5]"),
+    ],
+)
+def test_values_to_try_are_checked_before_anything_is_loaded(demo_run, tmp_path, capsys, given, said):
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("persona.yaml", "train.jsonl", "dev.jsonl", "test.jsonl", "training.json"):
+        shutil.copy(demo_run / name, run)
+    with pytest.raises(SystemExit):
+        execute(["05_experiments"], run, given)
+    told = capsys.readouterr().err
+    assert said in told and "What to do" in told
+    done = nbformat.read(run / "05_experiments.ipynb", as_version=4).cells
+    assert not next(cell for cell in done if cell.id == "05-07").outputs
+
+
+def test_more_pairs_than_there_are_are_left_out_with_a_word(capsys):
+    assert values_to_try("PAIRS", [500, 5, 84], 1, 84) == [5, 84]
+    assert "PAIRS: 500 left out, since there are 84" in capsys.readouterr().out
+
+
+def test_a_folder_of_notebooks_that_is_not_there(tmp_path):
+    with pytest.raises(PersonaError, match="no folder notebooks/fr"):
+        execute(["01_inference"], tmp_path, {}, "notebooks/fr")
 
 
 def test_an_unknown_parameter_is_an_error(tmp_path, capsys):

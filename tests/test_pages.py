@@ -9,6 +9,7 @@ import subprocess
 import sys
 from functools import cache
 from html.parser import HTMLParser
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -314,17 +315,35 @@ def test_the_glossary_is_the_same_in_both_languages():
     assert here == there, "the English names differ"
 
 
+def found_by_search(index: Path, query: str) -> set[str]:
+    """The pages that Sphinx's searchtools.js lists for a query of one term: an exact term, else, of three characters
+    or more, every term that holds it; and titles."""
+    known = json.loads(index.read_text(encoding="utf-8").removeprefix("Search.setIndex(").removesuffix(")"))
+    pages = set()
+    for terms in (known["terms"], known["titleterms"]):
+        hits = [query] if query in terms else [term for term in terms if query in term and len(query) > 2]
+        for term in hits:
+            pages |= {terms[term]} if isinstance(terms[term], int) else set(terms[term])
+    pages |= {page for title, places in known["alltitles"].items() if query in title for page, _ in places}
+    return {known["docnames"][page] for page in pages}
+
+
 def test_the_site_opens_from_disk_and_no_link_is_broken(tmp_path):
     command = [sys.executable, "scripts/build_site.py", "--out", str(tmp_path / "site")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     site = tmp_path / "site"
-    for language, folder, word in (("en", "notebooks", "adapter"), ("ja", "notebooks/ja", "アダプタ")):
+    for language, folder, word in (("en", "notebooks", "adapter"), ("ja", "notebooks/ja", "推論")):
         for name in LESSONS:
             page = (site / language / folder / f"{name}.html").read_text(encoding="utf-8")
             assert f'<html lang="{language}"' in page and "data-theme" in page
             assert ("ja" if language == "en" else "en") + "/notebooks" in page, "no way to the other language"
         assert json.dumps(word)[1:-1] in (site / language / "searchindex.js").read_text(encoding="utf-8")
+    for query in ("個人情報", "本人らしさ", "推論", "チェックポイント"):
+        texts = {path: (ROOT / path).read_text(encoding="utf-8") for path in ("README.ja.md", "docs/glossary.ja.md")}
+        texts |= {f"notebooks/ja/{name}.": "".join(markdown(f"notebooks/ja/{name}.ipynb").values()) for name in LESSONS}
+        wanted = {path.rpartition(".")[0] for path, text in texts.items() if query in text}
+        assert found_by_search(site / "ja/searchindex.js", query) == wanted, query
     math = (site / "en/notebooks/03_train_qlora.html").read_text(encoding="utf-8")
     assert "<math" in math and not re.search(r"<script[^>]*mathjax", math, re.I)
 

@@ -112,7 +112,7 @@ def _draw_layers(ax, config: PretrainedConfig) -> None:
         ax.annotate("", (5, above), (5, below), arrowprops={"arrowstyle": "-|>", "color": BLACK, "linewidth": 0.8})
 
 
-def plot_tokens(pieces: Sequence[Piece], width: float = 9.5, columns: int = 100) -> Figure:
+def plot_tokens(pieces: Sequence[Piece], width: float = 9.5, columns: int = 72) -> Figure:
     """A text as the model reads it: one box a token, coloured by what it belongs to; graded tokens are underlined.
 
     Parameters
@@ -134,12 +134,12 @@ def plot_tokens(pieces: Sequence[Piece], width: float = 9.5, columns: int = 100)
         if "\n" in piece.text:
             lines.append([])
     lines = [line for line in lines if line]
-    figure, ax = plt.subplots(figsize=(width, 0.5 + 0.235 * len(lines)), layout="constrained")
+    figure, ax = plt.subplots(figsize=(width, 0.5 + 0.29 * len(lines)), layout="constrained")
     for row, line in enumerate(lines):
         x = 0.0
         for piece, text, n in line:
             ax.add_patch(Rectangle((x, row - 0.4), n + 0.6, 0.8, facecolor=PIECE_COLOURS[piece.kind], edgecolor="none"))
-            ax.text(x + n / 2 + 0.3, row, text, ha="center", va="center", fontsize=7, color="black")
+            ax.text(x + n / 2 + 0.3, row, text, ha="center", va="center", fontsize=9, color="black")
             if piece.graded:
                 ax.plot([x, x + n + 0.6], [row + 0.46] * 2, color=BLACK, linewidth=2, solid_capstyle="butt")
             x += n + 1
@@ -149,7 +149,7 @@ def plot_tokens(pieces: Sequence[Piece], width: float = 9.5, columns: int = 100)
     handles = [Patch(color=PIECE_COLOURS[kind], label=kind) for kind in present]
     if any(piece.graded for piece in pieces):
         handles.append(plt.Line2D([], [], color=BLACK, linewidth=2, label="graded"))
-    ax.legend(handles=handles, frameon=False, fontsize=8, ncols=7, loc="lower left", bbox_to_anchor=(0, 1))
+    ax.legend(handles=handles, frameon=False, fontsize=9, ncols=4, loc="lower left", bbox_to_anchor=(0, 1))
     return finished(figure)
 
 

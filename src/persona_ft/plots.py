@@ -210,7 +210,7 @@ def plot_ablation(results: Sequence[dict[str, Any]]) -> Figure:
 def plot_comparison(comparison: Comparison) -> Figure:
     """Left: share of answers in the person's style for each arm, exact 95 % intervals, the person's own beside them.
     Right: the likelihood of each of the person's answers before and after."""
-    figure, (left, right) = new_axes(9.5, 4.4, columns=2)
+    figure, (left, right) = new_axes(9.5, 5.6, columns=2)
     rows = [(arm.name, comparison.summary[arm.name]["style"]) for arm in comparison.arms]
     for row, (name, interval) in enumerate([*rows, ("the person", comparison.person["style"])]):
         colour = ARM_COLOURS.get(name, GREEN)
@@ -226,7 +226,7 @@ def plot_comparison(comparison: Comparison) -> Figure:
         right.plot([before[i], after[i]], [row, row], color=LIGHT, zorder=1)
     right.scatter(before[order], range(len(order)), color=ARM_COLOURS[BEFORE], s=16, label=BEFORE)
     right.scatter(after[order], range(len(order)), color=ARM_COLOURS[AFTER], s=16, label=AFTER)
-    right.set_yticks(range(len(order)), [comparison.questions[i].id for i in order], fontsize=6)
+    right.set_yticks(range(len(order)), [comparison.questions[i].id for i in order], fontsize=8)
     right.set_xlabel("log-likelihood of the person's answer (nats per token)")
     legend_above(right)
     return finished(figure)

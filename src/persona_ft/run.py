@@ -53,6 +53,8 @@ def execute(names: list[str], run: Path, given: dict[str, Any], notebooks: str =
         A cell failed: its notebook, number and traceback are on the standard error stream.
     """
     folder = repository_root() / notebooks
+    if not folder.is_dir():
+        raise PersonaError(f"there is no folder {notebooks}", "use notebooks or notebooks/ja")
     accepted = {name: parameters_of(folder / f"{name}.ipynb") for name in names}
     if "RUN" in given:
         raise PersonaError("RUN is not given with -p", "give the folder with --run (make run RUN=…)")
@@ -181,6 +183,8 @@ def main(arguments: list[str] | None = None) -> None:
         execute(options.only, run, given, options.notebooks)
         if "04_compare" in options.only:
             print_comparison(run, options.show)
+        else:
+            print(f"Executed: {', '.join(shown(run / f'{name}.ipynb') for name in options.only)}")
     except PersonaError as error:
         print(f"\n{error}", file=sys.stderr)
         raise SystemExit(1) from None

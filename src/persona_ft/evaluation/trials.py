@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from persona_ft.conversation import Conversation
+from persona_ft.errors import PersonaError
 from persona_ft.evaluation.arms import reference_likelihoods
 from persona_ft.evaluation.memorisation import copied
 from persona_ft.evaluation.statistics import Interval, share
@@ -48,6 +49,25 @@ class Trial:
         trained = f"{self.value:g}: {self.steps} steps, last loss {self.loss:.2f}" if self.steps else "not trained"
         scores = f"style {self.style.value:.0%}, likelihood {self.log_likelihood:.2f}"
         return f"{trained}; {scores}, copied {self.copied:.1f} of {self.person_copied:.1f}"
+
+
+def values_to_try(name: str, values: object, least: float, most: float | None = None, whole: bool = True) -> list:
+    """A parameter's list of values, sorted; those above ``most`` are left out, with a word.
+
+    Raises
+    ------
+    PersonaError
+        It is no list of numbers, or one of them is below ``least``.
+    """
+    kind = int if whole else (int, float)
+    numbers = [value for value in values if isinstance(value, kind)] if isinstance(values, list) else None
+    if numbers is None or len(numbers) < len(values) or any(value < least for value in numbers):
+        what = f"{'whole numbers' if whole else 'numbers'} of at least {least:g}"
+        raise PersonaError(f"{name} is {values!r}, no list of {what}", f"give {name} as a list, or [] to leave it out")
+    over = [value for value in numbers if most is not None and value > most]
+    if over:
+        print(f"{name}: {', '.join(map(str, over))} left out, since there are {most}")
+    return sorted(set(numbers) - set(over))
 
 
 def measure(

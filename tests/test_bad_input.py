@@ -37,23 +37,28 @@ def test_bad_input_stops_with_its_reason_and_leaves_the_notebook(tmp_path, capsy
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("name", "values", "whole", "said"),
     [
-        ({"PAIRS": [5, "many"]}, "PAIRS is [5, 'many'], no list of whole numbers of at least 1"),
-        ({"RANKS": "8"}, "RANKS is '8', no list of whole numbers"),
-        ({"LEARNING_RATES": [0.0]}, "LEARNING_RATES is [0.0], no list of numbers"),
-        ({"STEPS": 0}, "STEPS and PASSES is [0, 5]"),
+        ("PAIRS", [5, "many"], True, r"PAIRS is \[5, 'many'\], no list of whole numbers of at least 1"),
+        ("RANKS", "8", True, "RANKS is '8', no list of whole numbers"),
+        ("RANKS", [1.5], True, r"RANKS is \[1.5\], no list of whole numbers"),
+        ("LEARNING_RATES", [0.0], False, r"LEARNING_RATES is \[0.0\], no list of numbers"),
     ],
 )
-def test_values_to_try_are_checked_before_anything_is_loaded(demo_run, tmp_path, capsys, given, said):
+def test_values_to_try_are_lists_of_numbers(name, values, whole, said):
+    with pytest.raises(PersonaError, match=said):
+        values_to_try(name, values, 1 if whole else 1e-9, whole=whole)
+
+
+def test_values_to_try_are_checked_before_anything_is_loaded(demo_run, tmp_path, capsys):
     run = tmp_path / "run"
     run.mkdir()
     for name in ("persona.yaml", "train.jsonl", "dev.jsonl", "test.jsonl", "training.json"):
         shutil.copy(demo_run / name, run)
     with pytest.raises(SystemExit):
-        execute(["05_experiments"], run, given)
+        execute(["05_experiments"], run, {"STEPS": 0})
     told = capsys.readouterr().err
-    assert said in told and "What to do" in told
+    assert "STEPS and PASSES is [0, 5]" in told and "What to do" in told
     done = nbformat.read(run / "05_experiments.ipynb", as_version=4).cells
     assert not next(cell for cell in done if cell.id == "05-07").outputs
 

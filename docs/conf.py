@@ -35,6 +35,7 @@ html_css_files = ["site.css"]
 nb_execution_mode = "off"  # what is stored is shown; `make notebooks` makes it
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 4
+html_math_renderer = "mathml"
 
 html_theme = "sphinx_book_theme"
 html_title = "persona_ft"
@@ -77,7 +78,7 @@ def link_across(app, docname: str, source: list[str]) -> None:
     source[0] = re.sub(badge, lambda m: "" if "/OWNER/" in m[2] else f"[{m[1]}]({m[2]})", source[0])
     source[0] = re.sub(r"\[([^\[\]\n]+)\]\(([^)\s#:]+?)\.(?:md|ipynb)(#[^)\s]*)?\)", other_page, source[0])
     if docname == root_doc:
-        entries = "\n".join(page.removeprefix("./") for page in PAGES[language][1:])
+        entries = "\n".join(PAGES[language][1:])
         source[0] += f"\n\n```{{toctree}}\n:hidden:\n\n{entries}\n```\n"
 
 
@@ -126,6 +127,3 @@ def setup(app) -> None:
     app.add_html_math_renderer("mathml", (inline, None), (block, None))
     app.connect("source-read", link_across)
     app.connect("html-page-context", counterpart)
-
-
-html_math_renderer = "mathml"

@@ -88,13 +88,15 @@ def build(out: Path) -> None:
         if any(out.iterdir()) and not (out / "index.html").exists():
             sys.exit(f"{out} holds something else than a site: give another folder with --out")
         shutil.rmtree(out)
+    out.mkdir(parents=True)
+    # First, so that what a failed build leaves is known for a site, and the next one may empty it.
+    (out / "index.html").write_text(INDEX.format(**FIRST_PAGES), encoding="utf-8")
     for language in FIRST_PAGES:
         command = [sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning", "--keep-going", "-b", "html"]
         command += ["-c", str(ROOT / "docs"), "-d", str(out / f".doctrees-{language}"), "-t", language]
         if subprocess.run([*command, str(ROOT), str(out / language)]).returncode:
             sys.exit(f"the pages in {language} were not built: Sphinx says above where to look")
         shutil.rmtree(out / f".doctrees-{language}")
-    (out / "index.html").write_text(INDEX.format(**FIRST_PAGES), encoding="utf-8")
     if faults := broken_links(out) + fetched_from_elsewhere(out):
         sys.exit("\n".join(["links that lead nowhere, or out of the site:", *faults]))
 
@@ -105,7 +107,7 @@ def main() -> None:
     out = parser.parse_args().out
     build(out)
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
-    print(f"{out / 'index.html'}  {len(list(out.rglob('*.html')))} pages, {size / 1e6:.0f} MB: open it in a browser")
+    print(f"{out / 'index.html'}  {len(pages_of(out))} pages, {size / 1e6:.0f} MB: open it in a browser")
 
 
 if __name__ == "__main__":

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 import warnings
+from functools import cache
 from pathlib import Path
 
-from persona_ft.hardware import Card, Cards, choose_recipe, read_cards
+from persona_ft.hardware import Card, choose_recipe, read_cards
 from persona_ft.memory import GIB, estimate_step, estimate_training
 from persona_ft.persona import read_persona
 from persona_ft.progress import duration
@@ -33,33 +34,38 @@ UNKNOWN = {"README.md": "not known", "README.ja.md": "不明"}
 N_DEV = 8  # pairs that notebook 02 sets aside
 
 
-def row(cards: Cards, card: Card, unknown: str) -> list[str]:
-    """One card's cells."""
+@cache
+def rows() -> list[list[str | None]]:
+    """The cards' cells; None is what is not known."""
     from transformers import AutoTokenizer, GptOssConfig
 
     config = GptOssConfig(num_hidden_layers=24, num_local_experts=32)
     tokenizer = AutoTokenizer.from_pretrained(ROOT / "data/tiny-gpt-oss")
-    persona = read_persona(ROOT / "data/masaki")
-    recipe, _ = choose_recipe("auto", card)
-    tokens, graded = map(max, row_lengths(persona.train, recipe, persona.profile.system_prompt, tokenizer))
-    memory = estimate_training(config, recipe, tokens, graded, card.bfloat16)
-    step = estimate_step(config, recipe, tokens, card)
-    seconds = step and step.total * recipe.steps(len(persona.train) - N_DEV)
-    hour, cost = cards.cost(card, 3600), seconds and cards.cost(card, seconds)
-    return [
-        card.name,
-        f"{hour[0]:.2f} units, {hour[1]:.2f} USD" if hour else unknown,
-        f"`{recipe.name}`",
-        f"{memory.total / GIB:.1f} / {card.memory_gib:.1f} GiB",
-        duration(seconds) if seconds else unknown,
-        f"{cost[0]:.2f} units" if cost else unknown,
-    ]
+    persona, cards = read_persona(ROOT / "data/masaki"), read_cards()
+
+    def row(card: Card) -> list[str | None]:
+        recipe, _ = choose_recipe("auto", card)
+        tokens, graded = map(max, row_lengths(persona.train, recipe, persona.profile.system_prompt, tokenizer))
+        memory = estimate_training(config, recipe, tokens, graded, card.bfloat16)
+        step = estimate_step(config, recipe, tokens, card)
+        seconds = step and step.total * recipe.steps(len(persona.train) - N_DEV)
+        hour, cost = cards.cost(card, 3600), seconds and cards.cost(card, seconds)
+        return [
+            card.name,
+            f"{hour[0]:.2f} units, {hour[1]:.2f} USD" if hour else None,
+            f"`{recipe.name}`",
+            f"{memory.total / GIB:.1f} / {card.memory_gib:.1f} GiB",
+            duration(seconds) if seconds else None,
+            f"{cost[0]:.2f} units" if cost else None,
+        ]
+
+    return [row(card) for card in cards.cards]
 
 
 def table(readme: str) -> str:
     """The table as Markdown, in the README's language."""
-    cards, header = read_cards(), HEADERS[readme]
-    lines = [header, ["---"] * len(header), *(row(cards, card, UNKNOWN[readme]) for card in cards.cards)]
+    header, unknown = HEADERS[readme], UNKNOWN[readme]
+    lines = [header, ["---"] * len(header), *([cell or unknown for cell in row] for row in rows())]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 

@@ -1,6 +1,6 @@
 """Execute the notebooks on the tiny model and keep their outputs in notebooks/, so that a page shows what they show.
 
-    python scripts/store_outputs.py            # make notebooks: about 4 minutes on 2 cores
+    python scripts/store_outputs.py            # make notebooks: about 5 minutes on 2 cores
     python scripts/store_outputs.py --check    # do the stored outputs belong to the code and data of today?
 
 What differs from one run to the next is taken out: times, rates, the machine's memory, random ids in tables. A digest

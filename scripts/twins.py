@@ -9,7 +9,6 @@ Each Japanese cell holds a digest of the English that it translates. New English
 from __future__ import annotations
 
 import argparse
-import copy
 import re
 import sys
 from pathlib import Path
@@ -24,17 +23,15 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def key(cell: nbformat.NotebookNode) -> str:
     """A digest of the English prose, kept in the Japanese cell; the repository's address may change (make links)."""
-    return digest(re.sub(r"(colab\.research\.google\.com/github/)[\w.-]+/[\w.-]+", r"\1OWNER/persona_ft", cell.source))[
-        :16
-    ]
+    address = r"(colab\.research\.google\.com/github/)[\w.-]+/[\w.-]+"
+    return digest(re.sub(address, r"\1OWNER/persona_ft", cell.source))[:16]
 
 
 def twin(name: str, translated: bool = False) -> tuple[nbformat.NotebookNode, list[str]]:
     """The Japanese notebook as it should be, and the cells whose prose is behind the English: id and first line."""
-    english = nbformat.read(ROOT / f"notebooks/{name}.ipynb", as_version=4)
+    wanted, behind = nbformat.read(ROOT / f"notebooks/{name}.ipynb", as_version=4), []
     path = ROOT / f"notebooks/ja/{name}.ipynb"
     ours = {cell.id: cell for cell in nbformat.read(path, as_version=4).cells} if path.exists() else {}
-    wanted, behind = copy.deepcopy(english), []
     for cell in wanted.cells:
         if cell.cell_type != "markdown":
             continue
@@ -48,7 +45,7 @@ def twin(name: str, translated: bool = False) -> tuple[nbformat.NotebookNode, li
 
 
 def write(name: str, translated: bool = False) -> list[str]:
-    """Write the Japanese notebook; the ids of cells to look at."""
+    """Write the Japanese notebook; the cells that are behind the English."""
     notebook, behind = twin(name, translated)
     path = ROOT / f"notebooks/ja/{name}.ipynb"
     path.parent.mkdir(exist_ok=True)

@@ -66,6 +66,16 @@ def demo_run(tmp_path_factory, worker_id) -> Path:
 
 
 @pytest.fixture
+def before_experiments(demo_run, tmp_path) -> Path:
+    """A run folder of one's own with what notebook 05 reads, and nothing else."""
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("persona.yaml", "train.jsonl", "dev.jsonl", "test.jsonl", "training.json"):
+        shutil.copy(demo_run / name, run)
+    return run
+
+
+@pytest.fixture
 def persona_copy(tmp_path) -> Path:
     """A persona folder that a test may damage."""
     return Path(shutil.copytree(ROOT / "tests/personas/hana", tmp_path / "hana"))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 import nbformat
 import pytest
 
@@ -50,11 +48,8 @@ def test_values_to_try_are_lists_of_numbers(name, values, whole, said):
         values_to_try(name, values, 1 if whole else 1e-9, whole=whole)
 
 
-def test_values_to_try_are_checked_before_anything_is_loaded(demo_run, tmp_path, capsys):
-    run = tmp_path / "run"
-    run.mkdir()
-    for name in ("persona.yaml", "train.jsonl", "dev.jsonl", "test.jsonl", "training.json"):
-        shutil.copy(demo_run / name, run)
+def test_values_to_try_are_checked_before_anything_is_loaded(before_experiments, capsys):
+    run = before_experiments
     with pytest.raises(SystemExit):
         execute(["05_experiments"], run, {"STEPS": 0})
     told = capsys.readouterr().err

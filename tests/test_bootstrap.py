@@ -180,8 +180,14 @@ def test_ones_own_files_outputs_and_parameters_do_not_travel(tmp_path):
     notebook["cells"][1]["outputs"] = [{"output_type": "stream", "name": "stdout", "text": ["MY WORDS"]}]
     notebook["metadata"]["widgets"] = {"state": "MY WORDS"}
     path.write_text(json.dumps(notebook), encoding="utf-8")
+    kept = copy / "notebooks/.ipynb_checkpoints/02_build_dataset-checkpoint.ipynb"  # JupyterLab's own copy
+    kept.parent.mkdir()
+    kept.write_text(
+        path.read_text(encoding="utf-8").replace('CHAT = \\"\\"', 'CHAT = \\"MY WORDS\\"'), encoding="utf-8"
+    )
     command = [sys.executable, "scripts/standalone.py"]
     assert subprocess.run(command, cwd=copy).returncode == 0
+    assert not [made for made in (copy / "dist").rglob("*.ipynb") if "checkpoint" in str(made)]
     made = (copy / "dist/colab/02_build_dataset.ipynb").read_text(encoding="utf-8")
     packed = re.search(r'b64decode\(\\"\\"\\"([^\\]+)', made)[1]
     files = zipfile.ZipFile(io.BytesIO(base64.b64decode(packed)))

@@ -127,12 +127,9 @@ def test_comparing_again_asks_nobody_twice(demo_run, tmp_path, capsys):
     assert (run / "comparison.json").read_text() == (demo_run / "comparison.json").read_text()
 
 
-def test_the_experiments_run_on_what_a_run_left_and_change_nothing_in_it(demo_run, tmp_path):
+def test_the_experiments_run_on_what_a_run_left_and_change_nothing_in_it(before_experiments):
     """In Japanese, with one value of each kind; the values are lists."""
-    run = tmp_path / "run"
-    run.mkdir()
-    for name in ("persona.yaml", "train.jsonl", "dev.jsonl", "test.jsonl", "training.json"):
-        shutil.copy(demo_run / name, run)
+    run = before_experiments
     before = {path.name: path.read_bytes() for path in run.iterdir()}
     few = {"PAIRS": [4, 8], "RANKS": [8], "LEARNING_RATES": [], "STEPS": 2, "PASSES": 4, "MAX_NEW_TOKENS": 24}
     execute(["05_experiments"], run, few, "notebooks/ja")
@@ -230,7 +227,9 @@ def test_stored_outputs_are_fit_for_a_page(name):
     assert all(len(picture) <= 100_000 for picture in pictures)
     ids = re.findall(r'<table id="([^"]+)"', text)
     assert len(ids) == len(set(ids)) and all(re.fullmatch(r"T_t\d\d", id) for id in ids)
-    assert sum(notebook.stat().st_size for notebook in (ROOT / "notebooks").rglob("*.ipynb")) <= 1_500_000
+    assert (
+        sum(notebook.stat().st_size for notebook in [*FOLDER.glob("*.ipynb"), *FOLDER.glob("ja/*.ipynb")]) <= 1_500_000
+    )
 
 
 def test_the_readmes_picture_is_the_one_in_notebook_04():

@@ -112,7 +112,7 @@ def _draw_layers(ax, config: PretrainedConfig) -> None:
         ax.annotate("", (5, above), (5, below), arrowprops={"arrowstyle": "-|>", "color": BLACK, "linewidth": 0.8})
 
 
-def plot_tokens(pieces: Sequence[Piece], width: float = 9.5, columns: int = 72) -> Figure:
+def plot_tokens(pieces: Sequence[Piece], columns: int = 72) -> Figure:
     """A text as the model reads it: one box a token, coloured by what it belongs to; graded tokens are underlined.
 
     Parameters
@@ -120,8 +120,7 @@ def plot_tokens(pieces: Sequence[Piece], width: float = 9.5, columns: int = 72) 
     pieces : from :func:`persona_ft.harmony.pieces_of`.
     columns : how much stands in a line, in half-width characters.
     """
-    import matplotlib.pyplot as plt
-    import matplotlib_fontja  # noqa: F401  registers the packaged Japanese font
+    from matplotlib.lines import Line2D
     from matplotlib.patches import Patch, Rectangle
 
     lines: list[list[tuple[Piece, str, int]]] = [[]]
@@ -134,7 +133,7 @@ def plot_tokens(pieces: Sequence[Piece], width: float = 9.5, columns: int = 72) 
         if "\n" in piece.text:
             lines.append([])
     lines = [line for line in lines if line]
-    figure, ax = plt.subplots(figsize=(width, 0.5 + 0.29 * len(lines)), layout="constrained")
+    figure, ax = new_axes(9.5, 0.5 + 0.29 * len(lines))
     for row, line in enumerate(lines):
         x = 0.0
         for piece, text, n in line:
@@ -148,7 +147,7 @@ def plot_tokens(pieces: Sequence[Piece], width: float = 9.5, columns: int = 72) 
     present = [kind for kind in PIECE_COLOURS if any(piece.kind == kind for piece in pieces)]
     handles = [Patch(color=PIECE_COLOURS[kind], label=kind) for kind in present]
     if any(piece.graded for piece in pieces):
-        handles.append(plt.Line2D([], [], color=BLACK, linewidth=2, label="graded"))
+        handles.append(Line2D([], [], color=BLACK, linewidth=2, label="graded"))
     ax.legend(handles=handles, frameon=False, fontsize=9, ncols=4, loc="lower left", bbox_to_anchor=(0, 1))
     return finished(figure)
 
@@ -213,25 +212,24 @@ def plot_lora(config: PretrainedConfig, r: int, ranks: Sequence[int] = (1, 2, 4,
     return finished(figure)
 
 
-def plot_update(weight: np.ndarray, update: np.ndarray, singular: Sequence[float], r: int, corner: int = 96) -> Figure:
+def plot_update(weight: np.ndarray, update: np.ndarray, singular: Sequence[float], r: int) -> Figure:
     """What training put beside a frozen matrix: a corner of W, the same corner of s B A, and the latter's singular
     values, of which only r are not zero.
 
     Parameters
     ----------
-    weight, update : W and s B A, shape (outputs, inputs) both.
-    singular : the update's singular values, largest first; the first few are drawn.
+    weight, update : the same corner of W and of s B A, shape (outputs, inputs) both.
+    singular : the largest singular values of all of s B A, largest first; the first r are drawn in another colour.
     """
     figure, axes = new_axes(9.5, 3.0, columns=3)
     for ax, matrix, name in ((axes[0], weight, "W"), (axes[1], update, "s B A")):
-        part = matrix[:corner, :corner]
-        most = float(abs(part).max()) or 1.0
-        drawn = ax.imshow(part, cmap="PuOr", vmin=-most, vmax=most, interpolation="nearest")
+        most = float(abs(matrix).max()) or 1.0
+        drawn = ax.imshow(matrix, cmap="PuOr", vmin=-most, vmax=most, interpolation="nearest")
         ax.set_title(f"{name}: a corner", fontsize=10)
         ax.set(xlabel="inputs", ylabel="outputs")
         figure.colorbar(drawn, ax=ax, shrink=0.8).ax.tick_params(labelsize=7)
-    shown = list(singular)[: 2 * r]
-    axes[2].bar(range(1, len(shown) + 1), shown, color=[ORANGE if n < r else GREY for n in range(len(shown))])
+    colours = [ORANGE if n < r else GREY for n in range(len(singular))]
+    axes[2].bar(range(1, len(singular) + 1), singular, color=colours)
     axes[2].set_xlabel(f"singular values of s B A: {r} and no more")
     axes[2].set_ylabel("size")
     return finished(figure)

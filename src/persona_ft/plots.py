@@ -277,10 +277,9 @@ def plot_marks(style: StyleClassifier, n: int = 12) -> Figure:
     return finished(figure)
 
 
-def plot_trials(
-    series: dict[str, Sequence[Trial]], setting: str, base: Trial | None = None, logarithmic: bool = True
-) -> Figure:
-    """Small experiments: style share, likelihood of the person's answers and copying against a setting's values.
+def plot_trials(series: dict[str, Sequence[Trial]], setting: str, base: Trial) -> Figure:
+    """Small experiments: style share, likelihood of the person's answers and copying against a setting's values, on a
+    logarithmic axis.
 
     Parameters
     ----------
@@ -300,22 +299,19 @@ def plot_trials(
             strict=True,
         ):
             ax.plot(x, y, color=colour, marker="o", label=name)
-    if base:
-        for ax, height in ((axes[0], base.style.value), (axes[1], base.log_likelihood)):
-            ax.axhline(height, color=GREY, linestyle="--", linewidth=1.2, label="the base")
+    for ax, height in ((axes[0], base.style.value), (axes[1], base.log_likelihood)):
+        ax.axhline(height, color=GREY, linestyle="--", linewidth=1.2, label="the base")
     shared = {trial.value: trial.person_copied for trials in series.values() for trial in trials}
     axes[2].plot(sorted(shared), [shared[x] for x in sorted(shared)], "--", color=GREEN, label="the person's own")
     axes[0].set_ylim(-0.02, 1.02)
     axes[2].set_ylim(bottom=0)
     for ax, name in zip(axes, names, strict=True):
-        if logarithmic:
-            ax.set_xscale("log")
+        ax.set_xscale("log")
         ax.set_xticks(sorted(shared), [f"{tick:g}" for tick in sorted(shared)], fontsize=8)
         ax.minorticks_off()
         ax.set_xlabel(setting)
         ax.set_ylabel(name, fontsize=9)
-        if len(series) > 1 or ax.get_legend_handles_labels()[1][1:]:
-            legend_above(ax, fontsize=8)
+        legend_above(ax, fontsize=8)
     return finished(figure)
 
 

@@ -48,7 +48,7 @@ def execute(names: list[str], run: Path, given: dict[str, Any], notebooks: str =
     Raises
     ------
     PersonaError
-        A parameter that no notebook has.
+        A parameter that no notebook has, or a folder that is not there.
     SystemExit
         A cell failed: its notebook, number and traceback are on the standard error stream.
     """

@@ -37,7 +37,14 @@ from persona_ft.dataset import split_dev
 from persona_ft.evaluation.statistics import paired_difference
 from persona_ft.evaluation.style import StyleClassifier
 from persona_ft.harmony import FINAL, freeze_date, render_prompt
-from persona_ft.model import generate_completions, log_likelihoods, lora_in_float32, lora_targets, use_split_experts
+from persona_ft.model import (
+    compute_in_float32,
+    generate_completions,
+    log_likelihoods,
+    lora_in_float32,
+    lora_targets,
+    use_split_experts,
+)
 from persona_ft.persona import read_persona
 from persona_ft.recipe import Recipe, read_recipe
 from persona_ft.settings import repository_root, resolve
@@ -65,9 +72,11 @@ CHANGES = (
 def load():
     """The tiny model with fresh LoRA still to come, and its tokenizer."""
     use_split_experts()
-    return FastLanguageModel.from_pretrained(
+    model, tokenizer = FastLanguageModel.from_pretrained(
         model_name=str(resolve("data/tiny-gpt-oss")), dtype=None, max_seq_length=1024, load_in_4bit=True
     )
+    compute_in_float32(model)
+    return model, tokenizer
 
 
 class Bench:
@@ -110,7 +119,7 @@ class Bench:
             lora_alpha=recipe.lora_alpha,
             lora_dropout=recipe.lora_dropout,
             bias="none",
-            use_gradient_checkpointing="unsloth",
+            use_gradient_checkpointing=False,
             random_state=seed,
         )
         pairs, dev = self.persona.train, []

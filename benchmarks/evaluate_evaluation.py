@@ -34,7 +34,7 @@ from persona_ft.evaluation.statistics import difference, share, together
 from persona_ft.evaluation.style import NgramProfile, StyleClassifier
 from persona_ft.evaluation.surface import learn_features, measure
 from persona_ft.harmony import FINAL, freeze_date, render_prompt
-from persona_ft.model import Completion, generate_completions, use_split_experts
+from persona_ft.model import Completion, compute_in_float32, generate_completions, use_split_experts
 from persona_ft.persona import read_persona
 from persona_ft.report import markdown_table
 from persona_ft.settings import repository_root, resolve
@@ -56,6 +56,7 @@ class World:
         model, tokenizer = FastLanguageModel.from_pretrained(
             model_name=str(resolve("data/tiny-gpt-oss")), dtype=None, max_seq_length=2048, load_in_4bit=True
         )
+        compute_in_float32(model)
         arm = next(arm for arm in arms() if arm.name == "base + prompt")
         template, prompt = tokenizer.chat_template, self.persona.profile.system_prompt
 

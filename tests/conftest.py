@@ -44,12 +44,13 @@ def loaded():
     prepare_environment()
     from unsloth import FastLanguageModel
 
-    from persona_ft.model import use_split_experts
+    from persona_ft.model import compute_in_float32, use_split_experts
 
     use_split_experts()
     model, _ = FastLanguageModel.from_pretrained(
         model_name=str(TINY), dtype=None, max_seq_length=1024, load_in_4bit=True
     )
+    compute_in_float32(model)
     return model
 
 

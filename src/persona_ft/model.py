@@ -31,6 +31,28 @@ def use_split_experts() -> None:
     patch_gpt_oss_bnb4bit()
 
 
+def compute_in_float32(model: PreTrainedModel) -> None:
+    """On a CPU, let a loaded model compute in 32 bit; on a GPU nothing changes. Call it right after loading.
+
+    The checkpoints name bfloat16, which few processors multiply in hardware: with AVX2 a training step of the tiny
+    model took 10 times as long in it (``benchmarks/cpu_precision.py``), and its rounding depended on the processor. The
+    weights stay in 4 bit; what they are unpacked to, and what is stored in 16 bit, becomes float32.
+    """
+    import torch
+    from bitsandbytes.nn import Linear4bit
+
+    if model.device.type != "cpu":
+        return
+    for parameter in model.parameters():
+        if parameter.is_floating_point():
+            parameter.data = parameter.data.float()
+    for layer in model.modules():
+        if isinstance(layer, Linear4bit):
+            layer.compute_dtype, layer.compute_type_is_set = torch.float32, True
+            layer.weight.quant_state.dtype = torch.float32
+    model.config.dtype = torch.float32
+
+
 def lora_targets(scope: str, n_experts: int) -> list[str]:
     """Module names for ``get_peft_model(target_modules=...)``, spelt out so that no version decides for the reader.
 

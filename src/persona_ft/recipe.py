@@ -153,7 +153,7 @@ class Recipe(BaseModel):
         n_rows : rows to train on; the dev pairs are evaluated after each pass over them.
         hidden_size : the model's width, for the learning rate.
         bfloat16 : train in bfloat16, else float16.
-        cuda : False leaves both off where no GPU is: a CPU trains in the dtype that the model was loaded in.
+        cuda : False leaves both off where no GPU is: a CPU trains in float32.
         """
         length = {"max_steps": self.max_steps} if self.max_steps else {"num_train_epochs": self.num_epochs}
         watch = (
@@ -187,7 +187,7 @@ class Recipe(BaseModel):
             "max_length": self.max_length,
             "packing": self.packing,
             "router_aux_loss_coef": self.router_aux_loss_coef,
-            "bf16": bfloat16 and (cuda or self.precision != "float16"),
+            "bf16": cuda and bfloat16,
             "fp16": cuda and not bfloat16,
             "seed": self.seed,
             "logging_steps": 1,

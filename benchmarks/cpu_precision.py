@@ -3,8 +3,9 @@
     python benchmarks/cpu_precision.py [--steps 3]
     ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 python benchmarks/cpu_precision.py
 
-The second line computes as a processor without AVX-512 does. A step is forward and backward over 16 rows of 150 tokens with LoRA on attention; the answers are 30 prompts in one
-batch, 48 new tokens each. bfloat16 is what the checkpoint names; float32 is what the notebooks use on a CPU.
+The second line computes as a processor without AVX-512 does. A step is forward and backward over 16 rows of 150 tokens
+with LoRA on attention; the answers are 30 prompts in one batch, 48 new tokens each. bfloat16 is what the checkpoint
+names; float32 is what the notebooks use on a CPU.
 """
 
 from __future__ import annotations

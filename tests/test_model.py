@@ -223,3 +223,16 @@ def test_an_unknown_model_is_refused(model):
 def test_paths_are_shown_without_anybodys_home(tmp_path):
     assert shown(ROOT / "runs/demo/report.html") == "runs/demo/report.html"
     assert shown(tmp_path / "private" / "report.html") == "report.html"
+
+
+def test_on_a_cpu_everything_is_computed_in_float32(loaded):
+    """bfloat16 is emulated on most processors, ten times slower: no layer may ask for it."""
+    import bitsandbytes as bnb
+
+    layers = [layer for layer in loaded.modules() if isinstance(layer, bnb.nn.Linear4bit)]
+    assert len(layers) == 4 * (4 + 2 * 4)
+    assert {layer.compute_dtype for layer in layers} == {torch.float32}
+    assert {bnb.functional.dequantize_4bit(layer.weight.data, layer.weight.quant_state).dtype for layer in layers} == {
+        torch.float32
+    }
+    assert {p.dtype for p in loaded.parameters() if p.is_floating_point()} == {torch.float32}

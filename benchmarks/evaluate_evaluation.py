@@ -33,7 +33,7 @@ from persona_ft.evaluation.memorisation import copied
 from persona_ft.evaluation.statistics import difference, share, together
 from persona_ft.evaluation.style import NgramProfile, StyleClassifier
 from persona_ft.evaluation.surface import learn_features, measure
-from persona_ft.harmony import FINAL, freeze_date, render_prompt
+from persona_ft.harmony import FINAL, HarmonyMessage, freeze_date, render_prompt
 from persona_ft.model import Completion, compute_in_float32, generate_completions, use_split_experts
 from persona_ft.persona import read_persona
 from persona_ft.report import markdown_table
@@ -114,7 +114,7 @@ class World:
 
 def said(text: str) -> Completion:
     """A completion with this final answer."""
-    return Completion(f"{FINAL}{text}<|return|>", 1, True)
+    return Completion(f"{FINAL}{text}<|return|>", (HarmonyMessage("assistant", "final", text, True),), 1, True)
 
 
 def casual(text: str) -> str:

@@ -19,7 +19,7 @@ from persona_ft.compare import compare_runs
 from persona_ft.compare import main as compare_main
 from persona_ft.conversation import FactMark
 from persona_ft.errors import PersonaError
-from persona_ft.evaluation.arms import AnswerStore, SimilarPairs, arm_messages, arms
+from persona_ft.evaluation.arms import SimilarPairs, arm_messages, arms
 from persona_ft.evaluation.blind import BlindTest, blind_form, read_votes
 from persona_ft.evaluation.comparison import (
     HEADLINES,
@@ -39,8 +39,8 @@ from persona_ft.evaluation.memorisation import copied
 from persona_ft.evaluation.statistics import holm, paired_difference, permutation_p, share, sign_test
 from persona_ft.evaluation.style import NgramProfile, StyleClassifier, preparations
 from persona_ft.evaluation.surface import learn_features, measure
-from persona_ft.harmony import FINAL
-from persona_ft.model import Completion, generate_completions, log_likelihoods
+from persona_ft.harmony import FINAL, HarmonyMessage
+from persona_ft.model import AnswerStore, Completion, generate_completions, log_likelihoods
 from persona_ft.persona import Persona, read_persona
 from persona_ft.report import read_comparison, write_comparison, write_report, write_tables
 
@@ -66,8 +66,10 @@ def anyone(request) -> Persona:
 def said(text: str | None) -> Completion:
     """A completion with this final answer; None never reaches the final channel."""
     if text is None:
-        return Completion("<|channel|>analysis<|message|>hm", 3, False)
-    return Completion(f"{FINAL}{text}<|return|>", 3, True)
+        return Completion(
+            "<|channel|>analysis<|message|>hm", (HarmonyMessage("assistant", "analysis", "hm", False),), 3, False
+        )
+    return Completion(f"{FINAL}{text}<|return|>", (HarmonyMessage("assistant", "final", text, True),), 3, True)
 
 
 def compared(
@@ -439,7 +441,7 @@ def test_a_judge_that_goes_by_the_order_has_said_nothing():
     verdict = judged(longer_is_best, ["s"], questions, short, long, (long, long))
     assert (verdict["first"], verdict["second"], verdict["ties"]) == (0, 6, 0)
     assert (verdict["order_agreement"], verdict["a_a_ties"]) == (1.0, 1.0) and verdict["p"] < 0.05
-    assert [parse_vote(t) for t in ("B", "Answer: A.", "A or B", "", "Banana")] == ["B", "A", "tie", "tie", "tie"]
+    assert [parse_vote(t) for t in ("B", "Answer: A.", "A or B", "", "Banana")] == ["B", "A", None, None, None]
 
 
 class Endpoint(BaseHTTPRequestHandler):

@@ -21,14 +21,16 @@ Ask = Callable[[list[list[dict[str, str]]]], list[str]]
 
 
 def local_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, batch_size: int = 16) -> Ask:
-    """The loaded base model, at low effort, without its adapter where it has one: nothing leaves the machine."""
+    """The loaded base model, at low effort, without its adapter where it has one: nothing leaves the machine. It thinks
+    first and has room for it; a reply that never came is empty."""
     from persona_ft.harmony import render_prompt
-    from persona_ft.model import generate_completions
+    from persona_ft.model import THINKING_TOKENS, generate_completions
 
     def ask(prompts: list[list[dict[str, str]]]) -> list[str]:
         rendered = [render_prompt(tokenizer, messages, "low") for messages in prompts]
         with model.disable_adapter() if hasattr(model, "peft_config") else nullcontext():
-            return [c.answer or "" for c in generate_completions(model, tokenizer, rendered, 64, batch_size)]
+            found = generate_completions(model, tokenizer, rendered, THINKING_TOKENS["low"], batch_size)
+        return [completion.answer or "" for completion in found]
 
     return ask
 
@@ -65,7 +67,7 @@ def endpoint(base_url: str, model: str) -> Ask:
         for messages in prompts:
             as_system = [{**m, "role": "system"} if m["role"] == "developer" else m for m in messages]
             try:
-                reply = client.chat.completions.create(model=model, messages=as_system, temperature=0, max_tokens=256)
+                reply = client.chat.completions.create(model=model, messages=as_system, temperature=0, max_tokens=1024)
             except OpenAIError as error:
                 # The library's text may carry the request; its kind is enough.
                 raise PersonaError(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from persona_ft.conversation import Conversation
 from persona_ft.errors import PersonaError
+from persona_ft.harmony import as_text, encode
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -148,4 +149,4 @@ def _by_talk(groups: Sequence[int], free: Sequence[int], n_dev: int, generator: 
 
 def token_lengths(tokenizer: PreTrainedTokenizerBase, pairs: Iterable[Conversation]) -> list[int]:
     """Tokens in each pair's answer, without the template around it."""
-    return [len(tokenizer(pair.answer, add_special_tokens=False)["input_ids"]) for pair in pairs]
+    return [len(encode(tokenizer, as_text(pair.answer))) for pair in pairs]

@@ -8,33 +8,45 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from persona_ft.conversation import digest
 from persona_ft.errors import PersonaError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 TODAY = 'strftime_now("%Y-%m-%d")'
+ASSISTANT = "<|start|>assistant"
 FINAL = "<|channel|>final<|message|>"
-MESSAGE = re.compile(
-    r"(?:<\|start\|>(?P<role>[^<]*))?(?:<\|channel\|>(?P<channel>[^<]*))?<\|message\|>(?P<text>.*?)"
-    r"(?P<end><\|end\|>|<\|return\|>|<\|call\|>|(?=<\|start\|>)|$)",
-    re.DOTALL,
-)
+ENDS = ("<|end|>", "<|return|>", "<|call|>", "<|endoftext|>")
+# Where generation stops, by gpt-oss-20b's generation_config: 200002, 199999, 200012.
+STOPS = ("<|return|>", "<|endoftext|>", "<|call|>")
+# A noncharacter: no text that people exchange may hold it, so it can mark what only looks like a control token.
+MARK = "\ufdd0"
+CONTROL = re.compile(r"<\|\w+\|>")
+MARKED = re.compile(rf"(<{MARK}\|\w+\|>)")
 
 
 @dataclass(frozen=True)
 class HarmonyMessage:
-    """One message of a Harmony text. ``complete`` is False when generation stopped inside it."""
+    """One message of a Harmony text. ``complete`` is False when generation stopped inside it; ``recipient`` is whom a
+    header names with ``to=``, a tool for the most part."""
 
     role: str
     channel: str | None
     text: str
     complete: bool
+    recipient: str | None = None
+
+    @property
+    def calls_tool(self) -> bool:
+        """Whether it is for a tool and not for people."""
+        return self.recipient not in (None, "user", "assistant")
 
 
 def harmony_template() -> str:
@@ -62,44 +74,146 @@ def freeze_date(template: str, date: str) -> str:
     return template.replace(TODAY, f'"{date}"')
 
 
+def check_template(tokenizer: PreTrainedTokenizerBase, training: dict[str, Any]) -> None:
+    """Say when a checkpoint's chat template is not the one that the adapter was trained with.
+
+    TRL's, Unsloth's and the Hub's templates for gpt-oss differ by line ends and a sentence on tools, and what is asked
+    otherwise is answered otherwise.
+
+    Parameters
+    ----------
+    training : the run's training.json.
+    """
+    trained = training.get("template_sha256")
+    if trained and trained != digest(tokenizer.chat_template):
+        raise PersonaError(
+            "this checkpoint's chat template is not the one that the adapter was trained with",
+            "set MODEL to the checkpoint that notebook 03 loaded, or run 03 again with this one",
+        )
+
+
+def as_text(words: str) -> str:
+    """Somebody's words, with every control word in them (``<|end|>``, ...) marked as the text that it is.
+
+    :func:`encode` gives marked words the tokens of ordinary text, and takes the mark out. A plain tokenizer would make
+    control tokens of unmarked ones, and a message could speak as the system.
+    """
+    return CONTROL.sub(lambda match: f"<{MARK}{match[0][1:]}", words.replace(MARK, ""))
+
+
+def control_words(words: str) -> list[str]:
+    """What in somebody's words looks like a control token, in order."""
+    return CONTROL.findall(words.replace(MARK, ""))
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """The tokens of a rendered text; marked words (:func:`as_text`) become ordinary text."""
+    ids: list[int] = []
+    for piece in MARKED.split(text):
+        if piece:
+            plain = MARKED.fullmatch(piece) is not None
+            ids += tokenizer(piece.replace(MARK, ""), add_special_tokens=False, split_special_tokens=plain)["input_ids"]
+    return ids
+
+
+def protected(messages: Iterable[dict[str, str]]) -> list[dict[str, str]]:
+    """Chat-template messages whose words are marked by :func:`as_text`."""
+    return [{key: text if key == "role" else as_text(text) for key, text in m.items()} for m in messages]
+
+
 def render_prompt(
-    tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]], reasoning_effort: str = "medium"
+    tokenizer: PreTrainedTokenizerBase,
+    messages: list[dict[str, str]],
+    reasoning_effort: str = "medium",
+    think: bool = True,
 ) -> str:
-    """The text that the model receives before it answers; it ends with ``<|start|>assistant``.
+    """The text that the model receives before it answers, for :func:`encode`.
 
     Parameters
     ----------
     tokenizer : one with a gpt-oss chat template.
     messages : ``{"role", "content"}`` dictionaries; a first system or developer message becomes the developer message.
     reasoning_effort : ``"low"``, ``"medium"`` or ``"high"``.
+    think : True leaves the choice of a channel to the model, which as a rule thinks first, at low effort too; the text
+        then ends with ``<|start|>assistant``. False opens the final channel for it, and it answers at once.
     """
-    return tokenizer.apply_chat_template(
-        messages, tokenize=False, add_generation_prompt=True, reasoning_effort=reasoning_effort
+    text = tokenizer.apply_chat_template(
+        protected(messages), tokenize=False, add_generation_prompt=True, reasoning_effort=reasoning_effort
+    )
+    return text if think else text + FINAL
+
+
+def completion_text(answer: str, thinking: str | None = None) -> str:
+    """What follows ``<|start|>assistant`` when somebody answers: analysis, if there is any, and the final message."""
+    thought = f"<|channel|>analysis<|message|>{as_text(thinking)}<|end|>{ASSISTANT}" if thinking else ""
+    return f"{thought}{FINAL}{as_text(answer)}<|return|>"
+
+
+def parse_messages(tokenizer: PreTrainedTokenizerBase, ids: Iterable[int]) -> list[HarmonyMessage]:
+    """Take the tokens of a Harmony text apart, complete or cut off.
+
+    It goes by tokens and not by text, so that typed words such as "<|end|>" stay text, and reads what sampling really
+    produces: a message without ``<|end|>``, a channel chosen twice (the last one counts), padding. A completion, which
+    begins after ``<|start|>assistant``, counts as the assistant's. What follows a token that stops generation is not
+    read. The cases are those of openai-harmony, which is made for well-formed text.
+    """
+    names = {tokenizer.convert_tokens_to_ids(name): name for name in ("<|start|>", "<|message|>", "<|channel|>", *ENDS)}
+    names[tokenizer.convert_tokens_to_ids("<|constrain|>")] = "<|constrain|>"
+    found: list[HarmonyMessage] = []
+    header: list[tuple[str, list[int]]] | None = [("<|start|>", [])]  # sections: what opened each, and its tokens
+    opened: HarmonyMessage | None = None
+    implicit, body = True, []
+
+    def close(complete: bool) -> None:
+        text = tokenizer.decode(body, skip_special_tokens=True)
+        found.append(replace(opened, text=text if complete else text.rstrip("\ufffd"), complete=complete))
+
+    for token in ids:
+        name = names.get(token)
+        if name == "<|message|>" and opened is None:
+            opened, body = _header(tokenizer, header or [], implicit or header is None), []
+        elif name in ("<|start|>", "<|channel|>") and (opened is not None or header is None or name == "<|start|>"):
+            if opened is not None:
+                close(complete=False)  # <|end|> is missing
+            header, opened, implicit = [(name, [])], None, name == "<|channel|>"
+        elif name in ("<|channel|>", "<|constrain|>") and opened is None:
+            header = [*(header or []), (name, [])]
+        elif name in ENDS:
+            if opened is not None:
+                close(complete=True)
+            header, opened, implicit = None, None, True
+            if name in STOPS:
+                break
+        elif opened is not None:
+            body.append(token)
+        elif header is not None:
+            header[-1][1].append(token)
+    if opened is not None:
+        close(complete=False)
+    return found
+
+
+def _header(
+    tokenizer: PreTrainedTokenizerBase, sections: list[tuple[str, list[int]]], implicit: bool
+) -> HarmonyMessage:
+    """A message's role, channel and recipient from its header; the assistant's where no ``<|start|>`` opened it."""
+    words = [(opener, tokenizer.decode(tokens).split()) for opener, tokens in sections]
+    recipient = next((w.removeprefix("to=") for _, ws in words for w in ws if w.startswith("to=")), None)
+    role = next((w for opener, ws in words for w in ws if opener == "<|start|>" and not w.startswith("to=")), "")
+    channels = [ws[0] for opener, ws in words if opener == "<|channel|>" and ws]
+    return HarmonyMessage(
+        "assistant" if implicit or not role else role, channels[-1] if channels else None, "", False, recipient
     )
 
 
-def parse_messages(text: str) -> list[HarmonyMessage]:
-    """Take a Harmony text apart, complete or cut off.
-
-    A completion, which begins after ``<|start|>assistant``, counts as the assistant's.
-    """
-    return [
-        HarmonyMessage(
-            role=(match["role"] or "assistant").strip(),
-            channel=match["channel"].strip() if match["channel"] is not None else None,
-            text=match["text"],
-            complete=bool(match["end"]),
-        )
-        for match in MESSAGE.finditer(text)
-    ]
+def own_turn(messages: Iterable[HarmonyMessage]) -> list[HarmonyMessage]:
+    """The assistant's messages up to the first of another role: what a model writes after that answers itself."""
+    return list(takewhile(lambda message: message.role == "assistant", messages))
 
 
-def final_answer(completion: str) -> str | None:
-    """The text of a completion's final channel, or None when it never got there."""
-    for message in parse_messages(completion):
-        if message.role == "assistant" and message.channel == "final":
-            return message.text.strip()
-    return None
+def final_message(messages: Iterable[HarmonyMessage]) -> HarmonyMessage | None:
+    """The assistant's first message on the final channel, or None when its turn never got there."""
+    return next((m for m in own_turn(messages) if m.channel == "final" and not m.calls_tool), None)
 
 
 @dataclass(frozen=True)

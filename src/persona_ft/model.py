@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from persona_ft.conversation import write_text
 from persona_ft.errors import PersonaError
-from persona_ft.harmony import final_answer, parse_messages
+from persona_ft.harmony import FINAL, STOPS, HarmonyMessage, encode, final_message, own_turn, parse_messages
 
 if TYPE_CHECKING:
     import torch
@@ -145,32 +148,88 @@ def ready_to_generate(model: PreTrainedModel) -> Iterator[None]:
             FastLanguageModel.for_training(model)
 
 
+# New tokens that a thinking model gets, by effort; an answer without analysis gets the first.
+ANSWER_TOKENS = 96
+THINKING_TOKENS = {"low": 512, "medium": 1024, "high": 4096}
+
+
+def token_limit(think: bool, reasoning_effort: str, wanted: int | str = "auto") -> int:
+    """New tokens for one answer: what was asked for, else enough for the protocol.
+
+    Published low-effort outputs of gpt-oss-20b reach the final channel after 24 to 47 tokens and medium ones after
+    about 130 (docs/real-model.md), but the tail is long: an answer that is cut off is lost.
+
+    Raises
+    ------
+    PersonaError
+        ``wanted`` is no whole number of at least 1, nor ``"auto"``.
+    """
+    if wanted == "auto":
+        return THINKING_TOKENS[reasoning_effort] if think else ANSWER_TOKENS
+    if isinstance(wanted, str) and wanted.isdecimal():  # typed into Colab's form
+        wanted = int(wanted)
+    if not isinstance(wanted, int) or isinstance(wanted, bool) or wanted < 1:
+        raise PersonaError(f"MAX_NEW_TOKENS = {wanted!r}", 'use "auto" or a whole number of at least 1')
+    return wanted
+
+
 @dataclass(frozen=True)
 class Completion:
-    """What a model generated after a prompt, special tokens included."""
+    """What a model generated after a prompt.
+
+    Attributes
+    ----------
+    text : the raw text with its special tokens, for eyes.
+    messages : the same taken apart; read answers from here.
+    n_tokens : new tokens up to the one that stopped generation, that one included.
+    stopped : False when the limit came first.
+    wanted : tokens that it took in the end when it was given more, of one that was cut off; None if nobody tried.
+    """
 
     text: str
+    messages: tuple[HarmonyMessage, ...]
     n_tokens: int
     stopped: bool
+    wanted: int | None = None
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> Completion:
+        """What :func:`dataclasses.asdict` made of one."""
+        return cls(**fields | {"messages": tuple(HarmonyMessage(**message) for message in fields["messages"])})
 
     @property
     def answer(self) -> str | None:
         """The final channel's text; None when the model never reached it."""
-        return final_answer(self.text)
+        final = final_message(self.messages)
+        return final.text.strip() if final else None
+
+    @property
+    def thinking(self) -> str | None:
+        """The text of the analysis channel; None when there is none."""
+        return "\n".join(m.text for m in own_turn(self.messages) if m.channel == "analysis").strip() or None
 
     @property
     def problem(self) -> str | None:
-        """Why the answer should not count as a good one: no final channel, empty, or cut off by the limit."""
-        if self.answer is None:
-            return "no final channel"
-        if not self.answer:
-            return "empty"
-        return None if self.stopped else "cut off"
+        """Why the answer cannot be used: a tool was called, no final channel, empty, or cut off by the limit."""
+        final = final_message(self.messages)
+        if final is None:
+            return "called a tool" if any(m.calls_tool for m in own_turn(self.messages)) else "no final channel"
+        if not final.complete and not self.stopped:
+            return "cut off"
+        return None if final.text.strip() else "empty"
 
     @property
-    def channels(self) -> list[str]:
-        """The channels it wrote to, in order."""
-        return [message.channel or "" for message in parse_messages(self.text)]
+    def ran_on(self) -> bool:
+        """Whether it went on after its answer, with another turn or another message; that part is not read."""
+        final = final_message(self.messages)
+        return final is not None and self.messages[-1] is not final
+
+
+def stop_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The tokens that end generation: Harmony's three, and what else the checkpoint's generation_config names."""
+    named = model.generation_config.eos_token_id
+    named = named if isinstance(named, list) else [] if named is None else [named]
+    return sorted({*named, *tokenizer.convert_tokens_to_ids(list(STOPS))})
 
 
 def generate_completions(
@@ -186,7 +245,7 @@ def generate_completions(
 
     Parameters
     ----------
-    prompts : rendered prompts, each ending with ``<|start|>assistant``.
+    prompts : from :func:`~persona_ft.harmony.render_prompt`; one that opens the final channel is answered at once.
     max_new_tokens : limit for each answer; one that hits it has ``stopped=False``.
     batch_size : prompts generated at once; halved, as often as it takes, when the GPU runs out of memory.
     progress : called with (done, total) after each batch.
@@ -198,17 +257,18 @@ def generate_completions(
     """
     import torch
 
-    ids = tokenizer(prompts, add_special_tokens=False)["input_ids"]
+    ids = [encode(tokenizer, prompt) for prompt in prompts]
     order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
+    stops = stop_tokens(model, tokenizer)
+    opened = encode(tokenizer, FINAL)
+    how = {"do_sample": False, "max_new_tokens": max_new_tokens, "eos_token_id": stops} | generation
     done: dict[int, Completion] = {}
     with ready_to_generate(model), torch.inference_mode():
         while len(done) < len(order):
             chosen = order[len(done) : len(done) + batch_size]
             batch = tokenizer.pad({"input_ids": [ids[i] for i in chosen]}, padding_side="left", return_tensors="pt")
             try:
-                output = model.generate(
-                    **batch.to(model.device), **{"do_sample": False, "max_new_tokens": max_new_tokens} | generation
-                )
+                output = model.generate(**batch.to(model.device), **how)
             except torch.OutOfMemoryError:
                 if batch_size == 1:
                     raise
@@ -216,18 +276,74 @@ def generate_completions(
                 torch.cuda.empty_cache()
                 continue
             for i, row in zip(chosen, output[:, batch["input_ids"].shape[1] :].tolist(), strict=True):
-                done[i] = _completion(row, tokenizer)
+                done[i] = _completion(row, tokenizer, stops, opened if prompts[i].endswith(FINAL) else [])
             if progress:
                 progress(len(done), len(order))
     return [done[i] for i in range(len(prompts))]
 
 
-def _completion(tokens: list[int], tokenizer: PreTrainedTokenizerBase) -> Completion:
-    """Cut a generated row at the end of its turn; what follows is padding."""
-    for n, token in enumerate(tokens, start=1):
-        if token == tokenizer.eos_token_id:
-            return Completion(tokenizer.decode(tokens[:n]), n, stopped=True)
-    return Completion(tokenizer.decode(tokens), len(tokens), stopped=False)
+def _completion(row: list[int], tokenizer: PreTrainedTokenizerBase, stops: list[int], opened: list[int]) -> Completion:
+    """Cut a generated row at the token that stopped it; what follows is padding. ``opened`` is what the prompt began of
+    the answer's message."""
+    last = next((n for n, token in enumerate(row, start=1) if token in stops), None)
+    kept = row[:last]
+    messages = parse_messages(tokenizer, [*opened, *kept])
+    return Completion(tokenizer.decode([*opened, *kept]), tuple(messages), len(kept), last is not None)
+
+
+class AnswerStore:
+    """A condition's completions on disk, so that a lost session does not ask twice.
+
+    Parameters
+    ----------
+    folder : where to keep them, one JSON file each.
+    identity : everything that the answers depend on (model, adapter, prompts' settings, decoding). Answers of another
+        identity are asked again.
+    """
+
+    def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
+        self.folder, self.identity = Path(folder), json.loads(json.dumps(identity))
+
+    def get_or_ask(
+        self, name: str, prompts: list[str], ask: Callable[[list[str]], list[Completion]]
+    ) -> list[Completion]:
+        """What was answered before to exactly these prompts, else what ``ask`` returns, which is then kept."""
+        path = self.folder / f"{name.replace(' ', '').replace('+', '-')}.json"
+        wanted = {"identity": self.identity, "prompts": prompts}
+        try:
+            kept = json.loads(path.read_text(encoding="utf-8"))
+            if {key: kept[key] for key in wanted} == wanted:
+                return [Completion.from_dict(fields) for fields in kept["completions"]]
+        except (OSError, ValueError, KeyError, TypeError):
+            pass  # none yet, or a damaged file: ask
+        completions = ask(prompts)
+        write_text(
+            path,
+            json.dumps(wanted | {"completions": [asdict(c) for c in completions]}, ensure_ascii=False, indent=1) + "\n",
+        )
+        return completions
+
+
+def with_wanted_tokens(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: list[str],
+    completions: list[Completion],
+    limit: int,
+    times: int = 4,
+) -> list[Completion]:
+    """Ask again, greedily, what was cut off, with ``times`` as much room, and note how many tokens it took.
+
+    The answers stay as they were: the limit was the same for all. One that runs out of this room too stays without.
+    """
+    cut = [i for i, completion in enumerate(completions) if not completion.stopped and completion.problem]
+    if not cut:
+        return completions
+    longer = generate_completions(model, tokenizer, [prompts[i] for i in cut], times * limit)
+    found = list(completions)
+    for i, whole in zip(cut, longer, strict=True):
+        found[i] = replace(found[i], wanted=whole.n_tokens if whole.stopped else None)
+    return found
 
 
 def log_likelihoods(
@@ -242,7 +358,7 @@ def log_likelihoods(
     Parameters
     ----------
     prompts : rendered prompts, n of them.
-    completions : what follows each, special tokens included, such as ``<|channel|>final<|message|>…<|return|>``.
+    completions : what follows each, special tokens included, such as ``…<|return|>`` after an opened final channel.
     batch_size : rows scored at once, padded on the right.
 
     Returns
@@ -250,8 +366,8 @@ def log_likelihoods(
     sums : n log-likelihoods in nats, each summed over its completion's tokens.
     lengths : n token counts.
     """
-    before = tokenizer(prompts, add_special_tokens=False)["input_ids"]
-    after = tokenizer(completions, add_special_tokens=False)["input_ids"]
+    before = [encode(tokenizer, prompt) for prompt in prompts]
+    after = [encode(tokenizer, completion) for completion in completions]
     scores = token_scores(model, tokenizer, before, after, batch_size)
     return [math.fsum(row) for row in scores], [len(row) for row in scores]
 
@@ -316,8 +432,8 @@ def check_scores(
     PersonaError
         Scores depend on what follows or on what lies beside them.
     """
-    before = tokenizer(prompts, add_special_tokens=False)["input_ids"]
-    after = tokenizer(completions, add_special_tokens=False)["input_ids"]
+    before = [encode(tokenizer, prompt) for prompt in prompts]
+    after = [encode(tokenizer, completion) for completion in completions]
     n = len(before)
     halves = [row[: max(1, len(row) // 2)] for row in after]
     alone = token_scores(model, tokenizer, before, after, batch_size=1)

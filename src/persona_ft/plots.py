@@ -265,6 +265,11 @@ def plot_surface(comparison: Comparison, columns: int = 4) -> Figure:
 def plot_marks(style: StyleClassifier, n: int = 12) -> Figure:
     """The pieces of text that give the person away, and those that give the base model away."""
     person, base = style.marks(n)
+    if not style.trained:
+        figure, ax = new_axes(8.0, 1.0)
+        ax.axis("off")
+        ax.text(0, 0.5, "too few whole answers of the base to tell the two apart")
+        return finished(figure)
     names = style.pipeline[0].get_feature_names_out().tolist()
     weights = style.pipeline[1].coef_[0]
     figure, axes = new_axes(8.0, 3.6, columns=2)

@@ -16,8 +16,8 @@ from persona_ft.settings import resolve
 FOLDER = Path(__file__).parent / "recipes"
 # What a notebook's parameter says when the recipe's own value is wanted.
 UNCHANGED = "recipe"
-# The width of gpt-oss-20b, for which the recipes state their learning rates.
-REFERENCE_WIDTH = 2880
+# gpt-oss-20b is 2,880 wide, the tiny model of this repository 256 to 512.
+NARROW = 1024
 
 
 class Recipe(BaseModel):
@@ -31,6 +31,7 @@ class Recipe(BaseModel):
     system_prompt: bool
     freeze_date: bool
     reasoning_effort: Literal["low", "medium", "high"]
+    think: Literal["no", "yes"] = "no"
     dev_pairs: bool
     lora_scope: Literal["attention", "attention+experts"]
     lora_r: int = Field(ge=1)
@@ -42,6 +43,7 @@ class Recipe(BaseModel):
     max_steps: int | None = Field(ge=1)
     num_epochs: float | None = Field(gt=0)
     learning_rate: float = Field(gt=0)
+    tiny_learning_rate: float = Field(gt=0)
     lr_scheduler: Literal["linear", "cosine", "constant", "constant_with_warmup"]
     warmup_steps: int = Field(ge=0)
     optimizer: str
@@ -91,6 +93,9 @@ class Recipe(BaseModel):
             A value that the setting does not admit.
         """
         changes = {key: value for key, value in values.items() if value != UNCHANGED}
+        # A rate that somebody names is meant for the model at hand.
+        if "learning_rate" in changes:
+            changes.setdefault("tiny_learning_rate", changes["learning_rate"])
         # Epochs and steps say the same thing; the one that is given wins.
         for key, other in (("num_epochs", "max_steps"), ("max_steps", "num_epochs")):
             if changes.get(key) is not None:
@@ -123,12 +128,12 @@ class Recipe(BaseModel):
         return max(1, math.ceil(math.ceil(n_rows / self.batch_size) / self.gradient_accumulation))
 
     def learning_rate_for(self, hidden_size: int) -> float:
-        """The learning rate for a model of another width.
+        """The learning rate for a model of some width: a recipe has one for gpt-oss-20b, which rests on what others
+        published, and one for the tiny model, which was chosen by its own sweep (benchmarks/README.md).
 
-        The best rate of Adam for hidden weights goes with 1 / width (Tensor Programs V, arXiv 2203.03466): the tiny
-        model, 256 wide, takes 11 times the rate of gpt-oss-20b.
+        No rule leads from one to the other: for LoRA none is settled. Sweep your own model (notebook 05).
         """
-        return self.learning_rate * REFERENCE_WIDTH / hidden_size
+        return self.tiny_learning_rate if hidden_size < NARROW else self.learning_rate
 
     def uses_bfloat16(self, machine_has_it: bool) -> bool:
         """Whether to train in bfloat16; ``auto`` takes what the machine has.

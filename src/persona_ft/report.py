@@ -126,7 +126,13 @@ def count_rows(comparison: Comparison) -> list[dict[str, str]]:
     """What is counted beside the scores, as rows of text."""
     names = list(next(iter(comparison.counts.values())))
     return [
-        {"count": name, **{arm: f"{counts[name]:.3g}" for arm, counts in comparison.counts.items()}} for name in names
+        {
+            "count": name,
+            **{
+                arm: "–" if counts[name] is None else f"{counts[name]:.3g}" for arm, counts in comparison.counts.items()
+            },
+        }
+        for name in names
     ]
 
 
@@ -212,7 +218,7 @@ def write_tables(folder: Path, comparison: Comparison) -> tuple[Path, Path]:
     texts = frame.select_dtypes(exclude="number").columns
     frame[texts] = frame[texts].map(lambda v: f"'{v}" if isinstance(v, str) and v[:1] in ("=", "+", "-", "@") else v)
     csv = write_text(folder / "answers.csv", "\ufeff" + frame.to_csv(index=False))
-    parts = [f"# Does it sound like {comparison.persona} now?", *comparison.verdict]
+    parts = [f"# Does it sound like {comparison.persona} now?", comparison.protocol, *comparison.verdict]
     parts += [markdown_table(rows) for rows in (score_rows(comparison), difference_rows(comparison))]
     parts += [markdown_table(rows) for rows in (fact_rows(comparison), count_rows(comparison))]
     parts += [markdown_table([{"setting": k, "value": v} for k, v in comparison.setup.items()])]
@@ -252,7 +258,7 @@ def write_report(path: Path | str, comparison: Comparison, figures: dict[str, Fi
                     for arm in comparison.arms
                 ],
                 "change": next((c for c in comparison.changes if c.id == question.id), None),
-                "style": comparison.arm(AFTER).answers[i].style - comparison.arm(BEFORE).answers[i].style,
+                "style": (comparison.arm(AFTER).answers[i].style or 0) - (comparison.arm(BEFORE).answers[i].style or 0),
                 "likelihood": comparison.arm(AFTER).answers[i].log_likelihood
                 - comparison.arm(BEFORE).answers[i].log_likelihood,
             }

@@ -165,7 +165,7 @@ def print_comparison(run: Path, ids: list[str], width: int = 42) -> None:
         question = comparison.questions[i]
         texts = (question.id, question.question, before[i].text, after[i].text)
         print(" | ".join(_cell(text, w) for text, w in zip(texts, (4, 30, width, width), strict=True)))
-    print("\n" + "\n".join(comparison.verdict))
+    print("\n" + "\n".join([comparison.protocol, *comparison.verdict]))
     print(f"\nReport: {shown(run / 'report.html')}")
 
 

@@ -8,13 +8,14 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
+from pathlib import Path
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 from persona_ft.conversation import Conversation, persona_messages
 from persona_ft.errors import PersonaError
-from persona_ft.harmony import FINAL, render_prompt
-from persona_ft.model import lora_in_float32, ready_to_generate
+from persona_ft.harmony import as_text, completion_text, control_words, encode, render_prompt
+from persona_ft.model import AnswerStore, generate_completions, lora_in_float32, ready_to_generate, token_limit
 from persona_ft.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -29,13 +30,13 @@ def training_row(pair: Conversation, system_prompt: str, reasoning_effort: str) 
 
     Parameters
     ----------
-    pair : what was asked and answered.
+    pair : what was asked and answered; ``thinking`` of the answer is part of the completion.
     system_prompt : the persona's; it becomes the developer message. Empty leaves it out.
     reasoning_effort : the one that will be asked for at inference.
     """
     return {
         "prompt": persona_messages(pair, system_prompt),
-        "completion": [{"role": "assistant", "content": pair.answer}],
+        "completion": [pair.messages[-1].model_dump(exclude_none=True)],
         "chat_template_kwargs": {"reasoning_effort": reasoning_effort},
     }
 
@@ -53,12 +54,14 @@ def training_rows(
     all of which is graded; ``loss_on: question+completion`` gives the prompt/completion row as tokens, with the words
     of the last question graded beside the answer ("Instruction Tuning With Loss Over Instructions", arXiv 2405.14394,
     has the loss on all of the prompt). In a chat those are somebody else's words: use it for an interview's questions.
+    Where somebody's words look like control tokens, rows are given as tokens too: TRL would read them as control.
 
     ``watched``: the rows are the dev pairs, whose loss is of the answer alone even then, so that it compares.
     """
-    if recipe.loss_on == "question+completion":
-        return [_as_tokens(pair, recipe, system_prompt, tokenizer, not watched) for pair in pairs]
     rows = [training_row(pair, system_prompt * recipe.system_prompt, recipe.reasoning_effort) for pair in pairs]
+    words = (text for row in rows for m in (*row["prompt"], *row["completion"]) for text in m.values())
+    if recipe.loss_on == "question+completion" or any(map(control_words, words)):
+        return [_as_tokens(pair, recipe, system_prompt, tokenizer, watched) for pair in pairs]
     if recipe.loss_on == "completion":
         return rows
     return [
@@ -72,25 +75,43 @@ def training_rows(
 
 
 def _as_tokens(
-    pair: Conversation, recipe: Recipe, system_prompt: str, tokenizer: PreTrainedTokenizerBase, with_question: bool
+    pair: Conversation, recipe: Recipe, system_prompt: str, tokenizer: PreTrainedTokenizerBase, watched: bool
 ) -> dict[str, list[int]]:
-    """A row as tokens: the final channel, and the question's words if wanted, have labels, all else has -100."""
+    """A row as tokens, with -100 as the label of what is not graded."""
+    prompt, completion = rendered_row(tokenizer, pair, recipe, system_prompt)
+    loss_on = "completion" if watched and recipe.loss_on != "text" else recipe.loss_on
+    question = as_text(pair.question)
+    first = prompt.rindex(question)
+    parts = [  # Control tokens stand between them, so they have the same tokens apart as together.
+        (prompt[:first], loss_on == "text"),
+        (question, loss_on != "completion"),
+        (prompt[first + len(question) :], loss_on == "text"),
+        (completion, True),
+    ]
+    tokens = [(encode(tokenizer, text), graded) for text, graded in parts]
+    return {
+        "input_ids": [token for ids, _ in tokens for token in ids],
+        "labels": [token if graded else -100 for ids, graded in tokens for token in ids],
+    }
+
+
+def rendered_row(
+    tokenizer: PreTrainedTokenizerBase, pair: Conversation, recipe: Recipe, system_prompt: str
+) -> tuple[str, str]:
+    """A row's prompt, which ends with ``<|start|>assistant``, and its completion, both for :func:`encode`."""
     messages = persona_messages(pair, system_prompt * recipe.system_prompt)
     prompt = render_prompt(tokenizer, messages, recipe.reasoning_effort)
-    row = tokenizer(f"{prompt}{FINAL}{pair.answer}<|return|>", add_special_tokens=False, return_offsets_mapping=True)
-    first = prompt.rindex(pair.question)
-    last = first + len(pair.question)
-    labels = [
-        token if start >= len(prompt) or (with_question and first <= start and end <= last) else -100
-        for token, (start, end) in zip(row["input_ids"], row["offset_mapping"], strict=True)
-    ]
-    return {"input_ids": row["input_ids"], "labels": labels}
+    return prompt, completion_text(pair.answer, pair.messages[-1].thinking)
+
+
+# What a base's analysis takes for the estimate of memory, before it is written (docs/real-model.md).
+ANALYSIS_TOKENS = {"low": 64, "medium": 256, "high": 1024}
 
 
 def row_lengths(
     pairs: Sequence[Conversation], recipe: Recipe, system_prompt: str, tokenizer: PreTrainedTokenizerBase
 ) -> tuple[list[int], list[int]]:
-    """Tokens of each row, and how many of them are graded.
+    """Tokens of each row, and how many of them are graded. Analysis that is still to be written counts with a guess.
 
     Raises
     ------
@@ -99,20 +120,76 @@ def row_lengths(
     """
     totals, graded = [], []
     for pair in pairs:
-        prompt = render_prompt(
-            tokenizer, persona_messages(pair, system_prompt * recipe.system_prompt), recipe.reasoning_effort
-        )
-        n_prompt = len(tokenizer(prompt, add_special_tokens=False)["input_ids"])
-        n_answer = len(tokenizer(f"{FINAL}{pair.answer}<|return|>", add_special_tokens=False)["input_ids"])
-        totals.append(n_prompt + n_answer)
+        prompt, completion = rendered_row(tokenizer, pair, recipe, system_prompt)
+        n_answer = len(encode(tokenizer, completion))
+        if recipe.think == "yes" and not pair.messages[-1].thinking:
+            n_answer += ANALYSIS_TOKENS[recipe.reasoning_effort]
+        totals.append(len(encode(tokenizer, prompt)) + n_answer)
         if totals[-1] > recipe.max_length:
             raise PersonaError(
                 f"the row for 「{pair.question[:30]}」 has {totals[-1]} tokens, more than {recipe.max_length}",
                 f"set MAX_LENGTH = {totals[-1]} if that fits the card, or shorten or leave out the pair",
             )
-        n_question = len(tokenizer(pair.question, add_special_tokens=False)["input_ids"])
+        n_question = len(encode(tokenizer, as_text(pair.question)))
         graded.append({"text": totals[-1], "completion": n_answer}.get(recipe.loss_on, n_question + n_answer))
     return totals, graded
+
+
+def check_thinking(pairs: Sequence[Conversation], recipe: Recipe) -> None:
+    """Refuse analysis in the pairs that the recipe would leave out.
+
+    Raises
+    ------
+    PersonaError
+        A pair has ``thinking`` and the recipe answers without.
+    """
+    having = [pair for pair in pairs if pair.messages[-1].thinking]
+    if having and recipe.think == "no":
+        raise PersonaError(
+            f'{len(having)} pairs have "thinking", which an answer without analysis would drop; the first is '
+            f"「{having[0].question[:30]}」",
+            'set THINK = "yes", or take "thinking" out of train.jsonl',
+        )
+
+
+def with_thinking(pairs: Sequence[Conversation], thoughts: Sequence[str | None]) -> list[Conversation]:
+    """The pairs, each with an analysis before its answer: its own, else the given one, else none.
+
+    A model that is tuned on answers without analysis unlearns to think. The base's own analysis of the same question
+    keeps that as it is, and only the answer is new.
+    """
+    found = []
+    for pair, thought in zip(pairs, thoughts, strict=True):
+        last = pair.messages[-1]
+        last = last.model_copy(update={"thinking": last.thinking or thought})
+        found.append(pair.model_copy(update={"messages": [*pair.messages[:-1], last]}))
+    return found
+
+
+def base_thinking(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    pairs: Sequence[Conversation],
+    system_prompt: str,
+    recipe: Recipe,
+    run: Path,
+) -> list[str | None]:
+    """What the base thinks before it would answer each question, greedily; kept in the run folder, so that a lost
+    session does not ask twice.
+
+    A pair with a ``thinking`` of its own is not asked; one that the base answers at once, or never ends thinking
+    about, has None.
+    """
+    asked = [pair for pair in pairs if not pair.messages[-1].thinking]
+    prompts = [render_prompt(tokenizer, persona_messages(p, system_prompt), recipe.reasoning_effort) for p in asked]
+    limit = token_limit(True, recipe.reasoning_effort)
+    store = AnswerStore(run / "answers", {"max_new_tokens": limit, "model": Path(model.config._name_or_path).name})
+    with model.disable_adapter():
+        found = store.get_or_ask(
+            "analysis", prompts, lambda texts: generate_completions(model, tokenizer, texts, limit)
+        )
+    thoughts = iter(completion.thinking if completion.problem is None else None for completion in found)
+    return [None if pair.messages[-1].thinking else next(thoughts) for pair in pairs]
 
 
 def graded_text(tokenizer: PreTrainedTokenizerBase, labels: Iterable[int]) -> str:
@@ -129,19 +206,24 @@ def context_text(tokenizer: PreTrainedTokenizerBase, batch: dict[str, Any], row:
 def check_graded(
     tokenizer: PreTrainedTokenizerBase, labels: Iterable[int], pair: Conversation, loss_on: str = "completion"
 ) -> None:
-    """Make sure that a row grades exactly the final channel of its answer, or what else its recipe says.
+    """Make sure that a row grades exactly its answer, analysis included where it has some, or what else its recipe
+    says, token by token: control tokens in somebody's words would show.
 
     Raises
     ------
     PersonaError
         It grades anything else.
     """
-    graded, wanted = graded_text(tokenizer, labels), f"{FINAL}{pair.answer}<|return|>"
-    before = {"text": graded.removesuffix(wanted), "question+completion": pair.question}.get(loss_on, "")
-    if graded == before + wanted and (loss_on != "text" or graded.startswith("<|start|>system")):
-        return
+    graded = [label for label in labels if label != -100]
+    wanted = encode(tokenizer, completion_text(pair.answer, pair.messages[-1].thinking))
+    before = graded[: len(graded) - len(wanted)]
+    if graded[len(before) :] == wanted:
+        if loss_on == "text" and tokenizer.decode(before).startswith("<|start|>system"):
+            return
+        if before == {"question+completion": encode(tokenizer, as_text(pair.question))}.get(loss_on, []):
+            return
     raise PersonaError(
-        f"a training row grades {graded!r} and not {wanted!r}",
+        f"a training row grades {tokenizer.decode(graded)!r} and not {tokenizer.decode(wanted)!r}",
         "keep the rows in prompt/completion form, packing off and max_length above the longest row",
     )
 
@@ -153,7 +235,7 @@ def check_same_shape(
     system_prompt: str,
     recipe: Recipe,
 ) -> int:
-    """Count the rows whose prompt is, to the byte, the one that is sent at inference.
+    """Count the rows whose prompt is, token by token, the one that is sent at inference.
 
     Parameters
     ----------
@@ -166,8 +248,8 @@ def check_same_shape(
     """
     same = 0
     for row, pair in zip(rows, pairs, strict=True):
-        asked = render_prompt(tokenizer, persona_messages(pair, system_prompt), recipe.reasoning_effort)
-        alike = tokenizer.decode(row["input_ids"]) == f"{asked}{FINAL}{pair.answer}<|return|>"
+        prompt, completion = rendered_row(tokenizer, pair, recipe.changed(system_prompt=True), system_prompt)
+        alike = list(row["input_ids"]) == encode(tokenizer, prompt) + encode(tokenizer, completion)
         if recipe.same_shape and not alike:
             raise PersonaError(
                 f"the row for 「{pair.question[:30]}」 is not what will be asked at inference",
@@ -262,7 +344,7 @@ def router_loss(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text
     import torch
     from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func
 
-    ids = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+    ids = [encode(tokenizer, text) for text in texts]
     config, total = model.config, 0.0
     with ready_to_generate(model), torch.inference_mode():
         for row in ids:

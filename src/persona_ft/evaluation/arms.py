@@ -1,16 +1,14 @@
-"""The arms of the comparison: which weights, which prompt, and the answers, kept on disk arm by arm."""
+"""The arms of the comparison: which weights, and which prompt."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from persona_ft.conversation import Conversation, persona_messages, write_text
-from persona_ft.harmony import FINAL
-from persona_ft.model import Completion, log_likelihoods
+from persona_ft.conversation import Conversation, persona_messages
+from persona_ft.harmony import FINAL, as_text
+from persona_ft.model import log_likelihoods
 
 if TYPE_CHECKING:
     import numpy as np
@@ -82,7 +80,10 @@ def reference_likelihoods(
     candidates: Sequence[Sequence[str]],
     batch_size: int = 32,
 ) -> np.ndarray:
-    """Log-likelihood per token, in nats, of each candidate answer's final message after its prompt.
+    """Log-likelihood per token, in nats, of each candidate answer once the final channel is open.
+
+    Which channel a model chooses is another question (:func:`final_channel_likelihoods`): at plausible values that
+    choice would be a quarter to a third of the figure, and would hide how an answer is liked.
 
     Parameters
     ----------
@@ -99,8 +100,8 @@ def reference_likelihoods(
     sums, lengths = log_likelihoods(
         model,
         tokenizer,
-        [prompts[i] for i, _, _ in rows],
-        [f"{FINAL}{text}<|return|>" for _, _, text in rows],
+        [prompts[i].removesuffix(FINAL) + FINAL for i, _, _ in rows],
+        [f"{as_text(text)}<|return|>" for _, _, text in rows],
         batch_size,
     )
     found = np.full((len(prompts), max(map(len, candidates))), -np.inf)
@@ -109,34 +110,9 @@ def reference_likelihoods(
     return found
 
 
-class AnswerStore:
-    """An arm's completions on disk, so that a lost session does not ask twice.
-
-    Parameters
-    ----------
-    folder : where to keep them, one JSON file an arm.
-    identity : everything that the answers depend on (model, adapter, prompts' settings, decoding). Answers of another
-        identity are asked again.
-    """
-
-    def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
-        self.folder, self.identity = Path(folder), json.loads(json.dumps(identity))
-
-    def get_or_ask(
-        self, name: str, prompts: list[str], ask: Callable[[list[str]], list[Completion]]
-    ) -> list[Completion]:
-        """What was answered before to exactly these prompts, else what ``ask`` returns, which is then kept."""
-        path = self.folder / f"{name.replace(' ', '').replace('+', '-')}.json"
-        wanted = {"identity": self.identity, "prompts": prompts}
-        try:
-            kept = json.loads(path.read_text(encoding="utf-8"))
-            if {key: kept[key] for key in wanted} == wanted:
-                return [Completion(**fields) for fields in kept["completions"]]
-        except (OSError, ValueError, KeyError, TypeError):
-            pass  # none yet, or a damaged file: ask
-        completions = ask(prompts)
-        write_text(
-            path,
-            json.dumps(wanted | {"completions": [asdict(c) for c in completions]}, ensure_ascii=False, indent=1) + "\n",
-        )
-        return completions
+def final_channel_likelihoods(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], batch_size: int = 32
+) -> list[float]:
+    """Log-probability, in nats, that a model goes straight to the final channel, without analysis: one a prompt."""
+    asked = [prompt.removesuffix(FINAL) for prompt in prompts]
+    return log_likelihoods(model, tokenizer, asked, [FINAL] * len(asked), batch_size)[0]

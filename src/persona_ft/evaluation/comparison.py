@@ -5,6 +5,7 @@ The classes are the schema of ``comparison.json``; ``Comparison.model_json_schem
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -32,9 +33,11 @@ from persona_ft.language import LAUGHTER
 from persona_ft.model import Completion
 from persona_ft.persona import Fact, Persona
 
-SCHEMA = 2
+SCHEMA = 3
 BEFORE, AFTER = "base + prompt", "tuned + prompt"
-PROBLEMS = ("no final channel", "empty", "cut off")
+PROBLEMS = ("no final channel", "called a tool", "empty", "cut off")
+# Below this share of whole answers a condition is named before anything is said of it.
+ENOUGH_ANSWERS = 0.9
 Stated = Literal["train", "prompt", "never"]
 
 
@@ -67,6 +70,8 @@ HEADLINES = (
 )
 
 SCORES = {score.key: score for score in HEADLINES}
+# Scores of what an answer says, which an answer that never came does not have.
+HEARD = ("style", "distance")
 
 
 class FactMark(BaseModel):
@@ -99,8 +104,12 @@ class Answer(BaseModel):
     """One arm's answer to one question. ``log_likelihood`` and ``rank`` are of the reference under that arm."""
 
     text: str
-    problem: Literal["no final channel", "empty", "cut off"] | None
-    style: float = Field(description="classifier's probability for the person, 0 to 1")
+    problem: Literal["no final channel", "called a tool", "empty", "cut off"] | None
+    n_tokens: int = Field(default=0, description="new tokens, analysis included")
+    wanted_tokens: int | None = Field(default=None, description="of one that was cut off: what it took with more room")
+    thinking: str | None = Field(default=None, description="what it wrote to the analysis channel")
+    ran_on: bool = Field(default=False, description="went on after its answer; that part is not in the text")
+    style: float | None = Field(description="classifier's probability for the person, 0 to 1")
     log_likelihood: float = Field(description="nats per token of the person's answer")
     rank: int = Field(description="of the person's answer among 4, 1 is the likeliest")
     facts: dict[str, FactVerdict]
@@ -110,12 +119,13 @@ class Answer(BaseModel):
     near_duplicate: bool
 
     def values(self, marks: Sequence[FactMark]) -> dict[str, float]:
-        """Its headline scores; no fact, no score for facts (NaN)."""
-        stated = [self.facts[m.id].verdict == "supported" for m in marks if m.stated != "never"]
-        # What never came invents nothing, and is no merit either.
-        never = [self.facts[m.id].verdict == "absent" for m in marks if m.stated == "never" and not self.problem]
+        """Its headline scores. NaN is no score: of facts where none is asked for, and of anything that is heard in an
+        answer where there is no whole answer. What never came has no style, says no fact and invents none."""
+        whole = not self.problem
+        stated = [self.facts[m.id].verdict == "supported" for m in marks if m.stated != "never" and whole]
+        never = [self.facts[m.id].verdict == "absent" for m in marks if m.stated == "never" and whole]
         return {
-            "style": float(self.style > 0.5),
+            "style": float(self.style > 0.5) if whole and self.style is not None else float("nan"),
             "log_likelihood": self.log_likelihood,
             "true_first": float(self.rank == 1),
             "facts_said": float(np.mean(stated)) if stated else float("nan"),
@@ -132,11 +142,24 @@ class ArmResult(BaseModel):
     samples: list[list[str]] = []
     problems: dict[str, int] = Field(description="what was no usable answer, over all passes -> how often")
     scores: dict[str, list[float | None]] = Field(description="headline score -> value a question; None: no such score")
+    final_channel: float | None = Field(
+        default=None, description="mean log-probability of going straight to the final channel, nats"
+    )
 
     @property
     def texts(self) -> list[str]:
-        """Its answers of the first pass."""
+        """Its answers of the first pass, whole or not."""
         return [answer.text for answer in self.answers]
+
+    @property
+    def whole(self) -> list[bool]:
+        """Which questions of the first pass have a whole answer."""
+        return [not answer.problem for answer in self.answers]
+
+    @property
+    def whole_texts(self) -> list[str]:
+        """The whole answers of the first pass."""
+        return [answer.text for answer in self.answers if not answer.problem]
 
     def values(self, score: str) -> np.ndarray:
         """A headline score for each of n questions, shape (n,), NaN where a question has none."""
@@ -190,7 +213,7 @@ class SurfaceRow(BaseModel):
 class Comparison(BaseModel):
     """comparison.json."""
 
-    schema_version: Literal[2] = SCHEMA
+    schema_version: Literal[3] = SCHEMA
     setup: dict[str, Any]
     persona: str
     questions: list[Question]
@@ -203,14 +226,30 @@ class Comparison(BaseModel):
         description="headline score -> the best arm, then those that cannot be told from it"
     )
     differences: list[DifferenceModel]
-    style_checks: dict[str, dict[str, float]] = Field(description="preparation -> accuracy, person, and share by arm")
+    style_checks: dict[str, dict[str, float | None]] = Field(
+        description="preparation -> accuracy, person, and share by arm"
+    )
     surface: list[SurfaceRow]
     facts: dict[str, dict[str, dict[str, int]]] = Field(description="arm -> where stated -> verdict -> count")
-    counts: dict[str, dict[str, float]] = Field(description="arm -> what is counted -> number")
+    counts: dict[str, dict[str, float | None]] = Field(description="arm -> what is counted -> number")
     general: dict[str, Any] | None = None
     changes: list[Change]
     verdict: list[str]
     judge: dict[str, Any] | None = None
+
+    @property
+    def protocol(self) -> str:
+        """How all conditions were asked, in a sentence."""
+        limit, effort = self.setup.get("max_new_tokens", "?"), self.setup.get("reasoning effort", "?")
+        if self.setup.get("think"):
+            return (
+                f"Protocol: every condition was asked at {effort} effort and thought first, within {limit} new tokens, "
+                "analysis included."
+            )
+        return (
+            f"Protocol: every condition was asked at {effort} effort with the final channel already open, so all "
+            f"answered without analysis, within {limit} new tokens."
+        )
 
     def arm(self, name: str) -> ArmResult:
         """An arm by its name."""
@@ -302,7 +341,11 @@ class Scorer:
                 Answer(
                     text=text,
                     problem=completion.problem,
-                    style=float(probabilities[i]),
+                    n_tokens=completion.n_tokens,
+                    wanted_tokens=completion.wanted,
+                    thinking=completion.thinking,
+                    ran_on=completion.ran_on,
+                    style=None if np.isnan(probabilities[i]) else float(probabilities[i]),
                     log_likelihood=float(likelihoods[i]),
                     rank=int(ranks[i]),
                     facts={m.id: FactVerdict(**asdict(judge(text, facts[m.id]))) for m in question.facts},
@@ -314,11 +357,20 @@ class Scorer:
             )
         return found
 
-    def arm(self, name: str, description: str, passes: Sequence[Sequence[Answer]]) -> ArmResult:
-        """Put one or more passes of an arm together; scores are means over passes."""
+    def arm(
+        self,
+        name: str,
+        description: str,
+        passes: Sequence[Sequence[Answer]],
+        final_channel: Sequence[float] | None = None,
+    ) -> ArmResult:
+        """Put one or more passes of an arm together; scores are means over the passes that have them.
+
+        ``final_channel``: for each question the log-probability of going straight to the final channel.
+        """
         values = [[answer.values(q.facts) for answer, q in zip(one, self.questions, strict=True)] for one in passes]
         scores = {
-            score.key: np.mean([[v[score.key] for v in one] for one in values], axis=0).tolist()
+            score.key: mean_known([[v[score.key] for v in one] for one in values])
             for score in HEADLINES
             if not score.pooled
         }
@@ -329,6 +381,7 @@ class Scorer:
             samples=[[answer.text for answer in one] for one in passes[1:]],
             problems={kind: sum(a.problem == kind for one in passes for a in one) for kind in PROBLEMS},
             scores={key: [None if np.isnan(v) else v for v in row] for key, row in scores.items()},
+            final_channel=None if final_channel is None else float(np.mean(final_channel)),
         )
 
     def person(self) -> dict[str, Interval]:
@@ -340,10 +393,17 @@ class Scorer:
             for q in self.questions
         ]
         return {
-            "style": share(int((self.style.probabilities(texts) > 0.5).sum()), len(texts)),
+            "style": style_share(self.style, texts),
             "distance": self.profile.interval(texts),
             "facts_said": mean_interval([float(np.mean(one)) for one in said if one], bounded=True),
         }
+
+
+def mean_known(passes: Sequence[Sequence[float]]) -> list[float]:
+    """Mean over passes, question by question; NaN where no pass has the score."""
+    rows = np.asarray(passes, float)
+    known = ~np.isnan(rows)
+    return (np.where(known, rows, 0.0).sum(axis=0) / np.where(known.any(axis=0), known.sum(axis=0), np.nan)).tolist()
 
 
 def ranks_of(log_likelihoods: Sequence[Sequence[float]]) -> list[int]:
@@ -351,12 +411,19 @@ def ranks_of(log_likelihoods: Sequence[Sequence[float]]) -> list[int]:
     return [1 + sum(other > row[0] for other in row[1:]) for row in log_likelihoods]
 
 
+def style_share(style: StyleClassifier, texts: Sequence[str]) -> Interval:
+    """Share of texts in the person's style, with its exact interval; NaN where the classifier knows nothing."""
+    likely = style.probabilities(texts)
+    return share(int((likely > 0.5).sum()), int((~np.isnan(likely)).sum()))
+
+
 def interval_of(arm: ArmResult, score: Score, profile: NgramProfile) -> Interval:
     """An arm's score with its interval: exact for a share of answers asked once, jackknife for a pooled score, else
     bootstrap."""
     if score.pooled:
-        return profile.interval(arm.texts)
+        return profile.interval(arm.whole_texts)
     values = arm.values(score.key)
+    values = values[~np.isnan(values)]
     if score.is_share and set(values) <= {0.0, 1.0}:
         return share(int(values.sum()), len(values))
     return mean_interval(values, bounded=score.bounded)
@@ -365,10 +432,12 @@ def interval_of(arm: ArmResult, score: Score, profile: NgramProfile) -> Interval
 def arm_difference(
     after: ArmResult, before: ArmResult, score: Score, profile: NgramProfile
 ) -> tuple[Interval, int, float]:
-    """``after`` minus ``before`` in one score: mean with interval, n questions, p-value."""
+    """``after`` minus ``before`` in one score, over the questions that both have it for: mean with interval, n
+    questions, p-value."""
     if score.pooled:
-        interval, p = profile.difference(after.texts, before.texts)
-        return interval, len(after.texts), p
+        both = [i for i, pair in enumerate(zip(after.whole, before.whole, strict=True)) if all(pair)]
+        interval, p = profile.difference([after.texts[i] for i in both], [before.texts[i] for i in both])
+        return interval, len(both), p
     return difference(after.values(score.key), before.values(score.key))
 
 
@@ -407,20 +476,30 @@ def fact_table(questions: Sequence[Question], arm: ArmResult) -> dict[str, dict[
     }
     for question, answer in zip(questions, arm.answers, strict=True):
         for mark in question.facts:
-            table[mark.stated][answer.facts[mark.id].verdict] += 1
+            table[mark.stated]["absent" if answer.problem else answer.facts[mark.id].verdict] += 1
     return table
 
 
-def count_table(questions: Sequence[Question], arm: ArmResult) -> dict[str, float]:
+def count_table(questions: Sequence[Question], arm: ArmResult) -> dict[str, float | None]:
     """What is counted beside the scores, in the first pass; unusable answers in all passes."""
     copies = [Copied(a.copied, a.near_duplicate) for a in arm.answers]
-    return arm.problems | _counts(questions, arm.texts, copies)
+    answers = arm.answers
+    thought = [a for a in answers if a.thinking]
+    return arm.problems | {
+        "went on after its answer": sum(a.ran_on for a in answers),
+        "thought before answering": len(thought),
+        "new tokens, analysis included, median": float(np.median([a.n_tokens for a in answers])),
+        "probability of answering at once": None if arm.final_channel is None else math.exp(arm.final_channel),
+        **_counts(questions, arm.texts, copies),
+    }
 
 
-def count_person(questions: Sequence[Question], training: Sequence[str]) -> dict[str, float]:
+def count_person(questions: Sequence[Question], training: Sequence[str]) -> dict[str, float | None]:
     """The same counts for the person's own test answers, which were not copied from anywhere."""
     texts = [question.reference for question in questions]
-    return dict.fromkeys(PROBLEMS, 0) | _counts(questions, texts, [copied(text, training) for text in texts])
+    none = dict.fromkeys((*PROBLEMS, "went on after its answer", "thought before answering"), 0)
+    unknown = dict.fromkeys(("new tokens, analysis included, median", "probability of answering at once"))
+    return none | unknown | _counts(questions, texts, [copied(text, training) for text in texts])
 
 
 def _counts(questions: Sequence[Question], texts: Sequence[str], copies: Sequence[Copied]) -> dict[str, float]:
@@ -484,7 +563,8 @@ def classify_changes(
 
 
 def _change(q: Question, b: Answer, a: Answer, laughs: bool) -> tuple[str, bool, str, float]:
-    shift, gain = f"style {b.style:.2f} → {a.style:.2f}", a.style - b.style
+    after, before = (0.5 if answer.style is None or answer.problem else answer.style for answer in (a, b))
+    shift, gain = f"style {before:.2f} → {after:.2f}", after - before
     if a.problem:
         return "no usable answer", False, a.problem, 4.0
     if a.says_ai and not q.asks_for_ai:
@@ -506,7 +586,7 @@ def _change(q: Question, b: Answer, a: Answer, laughs: bool) -> tuple[str, bool,
         if found.by == "negation":
             return "altered preference", False, words, 2.9
         return ("wrong domain" if q.category in ("tech", "work") else "invented facts"), False, words, 2.8
-    if a.style <= 0.5:
+    if a.style is not None and a.style <= 0.5:
         return "style not learnt", False, shift, 2.0 - a.style
     if bad := wrong(b):
         return "avoided hallucination", True, f"the base said {bad[0]}: 「{bad[1].evidence}」", 3.0
@@ -518,11 +598,12 @@ def _change(q: Question, b: Answer, a: Answer, laughs: bool) -> tuple[str, bool,
     aside = LAUGHTER.search(a.text) if laughs else None
     if aside and not LAUGHTER.search(b.text):
         return "humour", True, f"「{aside.group()}」, {shift}", 1.0 + gain / 2
-    return ("tone", True, shift, gain) if b.style <= 0.5 else ("", True, "", 0.0)
+    return ("tone", True, shift, gain) if gain > 0 and before <= 0.5 else ("", True, "", 0.0)
 
 
 def verdict(comparison: Comparison) -> list[str]:
-    """Three sentences, on style, likelihood and facts, that claim no more than the adjusted tests allow."""
+    """Three sentences, on style, likelihood and facts, that claim no more than the adjusted tests allow; before them one
+    on answers that are missing, where many are."""
     found = {(d.before, d.score): d for d in comparison.differences if d.after == AFTER}
 
     def against(score: Score, unit: str) -> str:
@@ -534,9 +615,10 @@ def verdict(comparison: Comparison) -> list[str]:
             word = score.word(d.mean, d.p_adjusted)
             word = f"{word} than" if d.p_adjusted < ALPHA else "not clearly different from"
             scale, digits = (100, 0) if unit == "points" else (1, 2)
+            over = f", over {d.n} questions" if d.n < len(comparison.questions) and score.key in HEARD else ""
             said.append(
                 f"{word} {arm.name} ({d.mean * scale:+.{digits}f} {unit} "
-                f"[{d.low * scale:+.{digits}f}, {d.high * scale:+.{digits}f}])"
+                f"[{d.low * scale:+.{digits}f}, {d.high * scale:+.{digits}f}]{over})"
             )
         return " and ".join(said) if said else "with nothing to compare with"
 
@@ -549,8 +631,15 @@ def verdict(comparison: Comparison) -> list[str]:
     said = facts["train"]["supported"] + facts["prompt"]["supported"]
     wrong = facts["train"]["contradicted"] + facts["prompt"]["contradicted"]
     invented = facts["never"]["supported"] + facts["never"]["contradicted"]
+    heard = (
+        f"{style.value:.0%} of the whole answers of {AFTER} [{style.low:.0%}, {style.high:.0%}]"
+        if style.value is not None
+        else f"an unknown share of the answers of {AFTER}"
+    )
+    missing = missing_answers(comparison)
     sentences = [
-        f"Style: {style.value:.0%} of the answers of {AFTER} [{style.low:.0%}, {style.high:.0%}] are in "
+        *([missing] if missing else []),
+        f"Style: {heard} are in "
         f"{comparison.persona}'s style by a classifier that hears tone and not sense, "
         f"{against(SCORES['style'], 'points')}; by n-grams its answers are {number(tuned['distance'])} away from the "
         f"person, the person's own {number(comparison.person['distance'])}.",
@@ -569,6 +658,29 @@ def verdict(comparison: Comparison) -> list[str]:
     return sentences
 
 
+def missing_answers(comparison: Comparison) -> str:
+    """A sentence that names each condition with less than 90 % whole answers, and what would help; else empty."""
+    named = []
+    for arm in comparison.arms:
+        n = len(arm.answers)
+        if sum(arm.whole) >= ENOUGH_ANSWERS * n:
+            continue
+        kinds = ", ".join(
+            f"{count} {kind}" for kind in PROBLEMS if (count := sum(a.problem == kind for a in arm.answers))
+        )
+        named.append(f"{arm.name} gave {sum(arm.whole)} whole answers to {n} questions ({kinds})")
+    if not named:
+        return ""
+    limit = comparison.setup.get("max_new_tokens")
+    more = [a.wanted_tokens for arm in comparison.arms for a in arm.answers if a.wanted_tokens]
+    remedy = f"; with room for {max(more)} tokens {len(more)} more would have been whole" if more else ""
+    at = f" within {limit} new tokens" if limit else ""
+    return (
+        f"Missing answers{at}: {'; '.join(named)}{remedy}. What an answer says is compared over the questions that "
+        "both conditions answered."
+    )
+
+
 def build_comparison(
     scorer: Scorer,
     arms: Sequence[ArmResult],
@@ -585,14 +697,15 @@ def build_comparison(
     person_train, base_train : the person's and the base's answers to the training questions.
     """
     after = next(arm for arm in arms if arm.name == AFTER)
-    texts = {arm.name: arm.texts for arm in arms}
+    texts = {arm.name: arm.whole_texts for arm in arms}
     references = [question.reference for question in scorer.questions]
     checks = {}
     for name, prepared in preparations(person_train).items():
         classifier = StyleClassifier(person_train, base_train, prepared=prepared)
-        shares = {arm: float((classifier.probabilities(t) > 0.5).mean()) for arm, t in texts.items()}
-        person = float((classifier.probabilities(references) > 0.5).mean())
+        shares = {arm: style_share(classifier, t).value for arm, t in texts.items()}
+        person = style_share(classifier, references).value
         checks[name] = {"accuracy": classifier.cross_validated_accuracy, "the person": person} | shares
+        checks[name] = {key: None if np.isnan(value) else value for key, value in checks[name].items()}
     compared = compare_arms(after, [arm for arm in arms if arm is not after], scorer.profile)
     summary = {arm.name: {s.key: interval_of(arm, s, scorer.profile) for s in HEADLINES} for arm in arms}
     comparison = Comparison(

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from persona_ft.ask import Ask
 from persona_ft.evaluation.statistics import sign_test
 
-Vote = Literal["A", "B", "tie"]
+Vote = Literal["A", "B"]
 
 INSTRUCTIONS = (
     "You compare two answers to the same message. Below are messages that one person really wrote. Say which of the "
@@ -31,19 +31,21 @@ def judge_messages(samples: Sequence[str], question: str, first: str, second: st
     return [{"role": "developer", "content": INSTRUCTIONS}, {"role": "user", "content": text}]
 
 
-def parse_vote(reply: str) -> Vote:
-    """A or B where the reply says one of them alone, else a tie."""
+def parse_vote(reply: str) -> Vote | None:
+    """A or B where the reply says only one of them; None is no vote."""
     letters = set(re.findall(r"(?<![A-Za-z])[AB](?![A-Za-z])", reply.strip()))
-    return letters.pop() if len(letters) == 1 else "tie"  # type: ignore[return-value]
+    return letters.pop() if len(letters) == 1 else None  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Votes for the first arm, for the second, and ties, with the sign test's p-value."""
+    """Votes for the first arm, for the second, ties (another vote in the other order), pairs without two votes, and the
+    sign test's p-value."""
 
     first: int
     second: int
     ties: int
+    unanswered: int
     p: float
 
 
@@ -63,12 +65,17 @@ def pairwise(
         [judge_messages(samples, q, a, b) for q, a, b in pairs]
         + [judge_messages(samples, q, b, a) for q, a, b in pairs]
     )
-    n, votes = len(pairs), [0, 0, 0]
+    n, votes = len(pairs), [0, 0, 0, 0]
     for straight, swapped in zip(replies[:n], replies[n:], strict=True):
         one, other = parse_vote(straight), parse_vote(swapped)
-        votes[{("A", "B"): 0, ("B", "A"): 1}.get((one, other), 2)] += 1
+        votes[3 if None in (one, other) else {("A", "B"): 0, ("B", "A"): 1}.get((one, other), 2)] += 1
     p = sign_test([1.0] * votes[0] + [0.0] * votes[1], [0.5] * (votes[0] + votes[1]))[2]
     return Verdict(*votes, p)
+
+
+def _tie_share(verdict: Verdict) -> float:
+    """Ties among the pairs that got two votes."""
+    return verdict.ties / max(1, verdict.first + verdict.second + verdict.ties)
 
 
 def judged(
@@ -90,7 +97,7 @@ def judged(
     return {
         **asdict(verdict),
         "n": len(questions),
-        "order_agreement": 1 - verdict.ties / len(questions),
-        "a_a_ties": a_a.ties / len(questions),
+        "order_agreement": 1 - _tie_share(verdict),
+        "a_a_ties": _tie_share(a_a),
         "a_a": asdict(a_a),
     }

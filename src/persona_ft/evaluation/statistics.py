@@ -26,6 +26,8 @@ def share(successes: int, n: int) -> Interval:
     """A share of n with its exact (Clopper-Pearson) interval; a normal one is too narrow at n = 30."""
     from scipy.stats import binomtest
 
+    if not n:
+        return Interval(*[float("nan")] * 3)
     interval = binomtest(successes, n).proportion_ci(confidence_level=0.95, method="exact")
     return Interval(successes / n, float(interval.low), float(interval.high))
 

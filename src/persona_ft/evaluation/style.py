@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from persona_ft.errors import PersonaError
 from persona_ft.evaluation.statistics import Interval, jackknife_interval
 
 NGRAMS = {"analyzer": "char", "ngram_range": (1, 3), "sublinear_tf": True}
@@ -27,10 +26,8 @@ class StyleClassifier:
     persona_answers, base_answers : texts of the two classes, n and m of them.
     prepared : applied to every text first, such as one of :func:`preparations`.
 
-    Raises
-    ------
-    PersonaError
-        There are fewer than two texts of a class.
+    With fewer than two texts of a class it knows nothing: every probability is NaN, and nothing stops, since the
+    answers that were asked for are worth their other scores.
     """
 
     def __init__(
@@ -49,27 +46,29 @@ class StyleClassifier:
         self.pipeline = make_pipeline(
             TfidfVectorizer(**NGRAMS), LogisticRegression(C=10.0, max_iter=1000, class_weight="balanced")
         )
-        if min(len(persona_answers), len(base_answers)) < 2:
-            raise PersonaError(
-                f"there are {len(persona_answers)} answers of the person and {len(base_answers)} of the base",
-                "two of each are needed: raise MAX_NEW_TOKENS until the base reaches its final channel, or add pairs",
-            )
         texts = [prepared(text) for text in (*persona_answers, *base_answers)]
         labels = [1] * len(persona_answers) + [0] * len(base_answers)
-        folds = StratifiedKFold(
-            min(5, len(persona_answers), len(base_answers)), shuffle=True, random_state=random_state
-        )
+        self.trained, self.cross_validated_accuracy = min(labels.count(0), labels.count(1)) >= 2, float("nan")
+        if not self.trained:
+            self.pipeline[0].fit(texts)
+            return
+        n_folds = min(5, labels.count(0), labels.count(1))
+        folds = StratifiedKFold(n_folds, shuffle=True, random_state=random_state)
         # How well it tells them apart where it has not looked: the figure to read before any share below.
         self.cross_validated_accuracy = float(cross_val_score(self.pipeline, texts, labels, cv=folds).mean())
         self.pipeline.fit(texts, labels)
 
     def probabilities(self, answers: Sequence[str]) -> np.ndarray:
         """Probability of the person's style for each of n answers, shape (n,); an empty answer has none."""
+        if not self.trained or not answers:
+            return np.full(len(answers), np.nan)
         found = self.pipeline.predict_proba([self.prepared(answer) for answer in answers])[:, 1]
         return np.where([bool(answer) for answer in answers], found, 0.0)
 
     def marks(self, n: int = 12) -> tuple[list[str], list[str]]:
         """The n character n-grams that speak most for the person, and for the base model."""
+        if not self.trained:
+            return [], []
         names = self.pipeline[0].get_feature_names_out()
         order = self.pipeline[1].coef_[0].argsort()
         return [str(names[i]) for i in order[::-1][:n]], [str(names[i]) for i in order[:n]]
@@ -104,11 +103,15 @@ class NgramProfile:
         return 1.0 - weights @ (vectors @ self.profile) / lengths
 
     def distance(self, answers: Sequence[str]) -> float:
-        """Distance of n answers together, from 0 to 1."""
+        """Distance of n answers together, from 0 to 1; NaN of none."""
+        if not answers:
+            return float("nan")
         return float(self._pooled(answers, np.ones((1, len(answers))))[0])
 
     def interval(self, answers: Sequence[str]) -> Interval:
         """The distance with its 95 % jackknife interval over answers (Efron and Stein, 1981)."""
+        if len(answers) < 2:
+            return Interval(self.distance(answers), float("nan"), float("nan"))
         left_out = self._pooled(answers, 1.0 - np.eye(len(answers)))
         found = jackknife_interval(self.distance(answers), left_out)
         return Interval(found.value, max(0.0, found.low), min(1.0, found.high))
@@ -121,6 +124,8 @@ class NgramProfile:
         A jackknife interval over questions, and the p-value of swapping the two answers of each question at random.
         """
         n, texts = len(after), [*after, *before]
+        if not n:
+            return Interval(*[float("nan")] * 3), 1.0
 
         def differences(first: np.ndarray) -> np.ndarray:
             """From how much of each answer of ``after`` (left) and ``before`` (right) counts as the first set."""

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import threading
 from collections import Counter
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from persona_ft.evaluation.comparison import (
     known_facts,
     questions_of,
     ranks_of,
+    verdict,
     with_distractors,
 )
 from persona_ft.evaluation.disclosure import asked_for_ai, refuses, refuses_formally, says_ai
@@ -40,8 +42,9 @@ from persona_ft.evaluation.statistics import holm, paired_difference, permutatio
 from persona_ft.evaluation.style import NgramProfile, StyleClassifier, preparations
 from persona_ft.evaluation.surface import learn_features, measure
 from persona_ft.harmony import FINAL, HarmonyMessage
-from persona_ft.model import AnswerStore, Completion, generate_completions, log_likelihoods
+from persona_ft.model import AnswerStore, Completion, generate_completions, log_likelihoods, token_limit
 from persona_ft.persona import Persona, read_persona
+from persona_ft.plots import plot_marks
 from persona_ft.report import read_comparison, write_comparison, write_report, write_tables
 
 POLITE = [
@@ -192,8 +195,7 @@ def test_style_and_distance_know_the_person_from_the_base_and_from_another(anyon
     other = read_persona(ROOT / "tests/personas" / ("emma" if anyone.profile.name != "Emma" else "hana"))
     own, base = profile.distance(references(anyone)), profile.distance(POLITE)
     assert own < base and own < profile.distance(references(other))
-    with pytest.raises(PersonaError, match="MAX_NEW_TOKENS"):
-        StyleClassifier(train, [])
+    assert np.isnan(StyleClassifier(train, []).probabilities(["はい"])).all()  # nothing to compare with, nothing stops
 
 
 def test_style_is_looked_at_without_length_and_without_punctuation(masaki):
@@ -251,7 +253,75 @@ def test_answers_that_never_came_are_counted(masaki):
     counts = comparison.counts["tuned + prompt"]
     assert (counts["no final channel"], counts["empty"], counts["cut off"]) == (1, 1, 0)
     assert len(comparison.arm("tuned + prompt").answers) == 30
-    assert comparison.arm("tuned + prompt").answers[0].style == 0
+    assert comparison.arm("tuned + prompt").scores["style"][:2] == [None, None]  # no answer is no style, not none of it
+    style = next(d for d in comparison.differences if d.score == "style")
+    assert style.n == 28 and "Missing" not in comparison.verdict[0]  # 28 of 30 are enough
+
+
+def test_missing_answers_are_named_first_and_left_out_on_both_sides(masaki):
+    """A base that thinks past the limit on 11 questions is no worse in style for that, and nobody can overlook it."""
+    before: list = [None] * 11 + references(masaki)[11:]
+    comparison = compared(masaki, before, references(masaki), (-5.0, -5.0))
+    comparison.setup["max_new_tokens"] = 96
+    assert "base + prompt gave 19 whole answers to 30 questions (11 no final channel)" in verdict(comparison)[0]
+    found = {d.score: d for d in comparison.differences}
+    assert (found["style"].n, found["style"].mean, found["style"].p_adjusted) == (19, 0, 1.0)
+    assert (found["distance"].n, found["distance"].mean) == (19, pytest.approx(0))
+    assert found["log_likelihood"].n == 30  # needs no answer
+    assert "over 19 questions" in verdict(comparison)[1]
+
+
+def test_nothing_stops_when_a_condition_never_answers(masaki, tmp_path):
+    """The old limit of 96 tokens did that to a base that thinks, after everything had been asked."""
+    train = [pair.answer for pair in masaki.train]
+    scorer = Scorer(masaki, StyleClassifier(train, []), NgramProfile(train, []), questions_of(masaki))
+    texts = {"base + prompt": [None] * 30, "tuned + prompt": references(masaki)}
+    results = [
+        scorer.arm(name, name, [scorer.score([said(t) for t in answers], [-4.0] * 30, [1] * 30)])
+        for name, answers in texts.items()
+    ]
+    comparison = build_comparison(scorer, results, {"model": "none", "max_new_tokens": 96}, train, [])
+    assert comparison.verdict[0].startswith("Missing answers within 96 new tokens: base + prompt gave 0 whole answers")
+    assert "an unknown share of the answers" in comparison.verdict[1]
+    write_comparison(tmp_path / "comparison.json", comparison)
+    assert read_comparison(tmp_path / "comparison.json") == comparison
+    page = write_report(tmp_path / "report.html", comparison, {"marks": plot_marks(scorer.style)}).read_text()
+    assert page.index("Protocol: every condition") < page.index("Missing answers") < page.index("<h2>")
+    write_tables(tmp_path, comparison)
+
+
+def test_a_cut_answer_says_how_much_more_it_wanted(masaki):
+    cut = replace(
+        said("途中"), messages=(HarmonyMessage("assistant", "final", "途中", False),), stopped=False, wanted=131
+    )
+    train = [pair.answer for pair in masaki.train]
+    scorer = Scorer(masaki, StyleClassifier(train, POLITE), NgramProfile(train, POLITE), questions_of(masaki))
+    answers = [cut] * 6 + [said(text) for text in references(masaki)[6:]]
+    results = [
+        scorer.arm(name, name, [scorer.score(answers, [-4.0] * 30, [1] * 30)])
+        for name in ("base + prompt", "tuned + prompt")
+    ]
+    comparison = build_comparison(scorer, results, {"max_new_tokens": 96}, train, POLITE)
+    assert "(6 cut off)" in comparison.verdict[0] and "with room for 131 tokens 12 more" in comparison.verdict[0]
+    assert results[0].whole_texts == references(masaki)[6:]
+
+
+@pytest.mark.parametrize(
+    ("think", "effort", "wanted", "limit"),
+    [
+        (False, "high", "auto", 96),
+        (True, "low", "auto", 512),
+        (True, "medium", "auto", 1024),
+        (True, "high", "auto", 4096),
+        (True, "low", 96, 96),
+        (False, "low", "64", 64),
+    ],
+)
+def test_the_limit_of_new_tokens_goes_with_the_protocol(think, effort, wanted, limit):
+    assert token_limit(think, effort, wanted) == limit
+    for wrong in (0, -1, 1.5, True, "many"):
+        with pytest.raises(PersonaError, match="MAX_NEW_TOKENS"):
+            token_limit(think, effort, wrong)
 
 
 def test_changes_get_the_articles_kinds_with_their_evidence(masaki):
@@ -434,13 +504,15 @@ def test_a_judge_that_goes_by_the_order_has_said_nothing():
 
     def longer_is_best(prompts):
         texts = [p[-1]["content"].split("\n\nA:\n")[1].split("\n\nB:\n") for p in prompts]
-        return ["A" if len(a) > len(b) else "B" if len(b) > len(a) else "either" for a, b in texts]
+        return ["A" if len(a) >= len(b) else "B" for a, b in texts]
 
     questions, short, long = ["q"] * 6, ["a"] * 6, ["aaa"] * 6
     assert pairwise(first_is_best, ["s"], questions, short, long).ties == 6
     verdict = judged(longer_is_best, ["s"], questions, short, long, (long, long))
     assert (verdict["first"], verdict["second"], verdict["ties"]) == (0, 6, 0)
     assert (verdict["order_agreement"], verdict["a_a_ties"]) == (1.0, 1.0) and verdict["p"] < 0.05
+    mute = pairwise(lambda prompts: [""] * len(prompts), ["s"], questions, short, long)
+    assert (mute.unanswered, mute.ties, mute.p) == (6, 0, 1.0)  # no vote is not a tie
     assert [parse_vote(t) for t in ("B", "Answer: A.", "A or B", "", "Banana")] == ["B", "A", None, None, None]
 
 

@@ -10,7 +10,7 @@ from conftest import DATE, ROOT, TINY
 
 from persona_ft.conversation import persona_messages
 from persona_ft.errors import PersonaError
-from persona_ft.harmony import final_answer, freeze_date, harmony_template, parse_messages, render_prompt
+from persona_ft.harmony import encode, freeze_date, harmony_template, parse_messages, render_prompt
 from persona_ft.model import (
     count_lora_parameters,
     count_parameters,
@@ -101,7 +101,7 @@ def test_parse_and_render_are_inverse(tokenizer):
         {"role": "user", "content": "a < b？"},
         {"role": "assistant", "content": "はい", "thinking": "compare"},
     ]
-    parsed = parse_messages(tokenizer.apply_chat_template(messages, tokenize=False))
+    parsed = parse_messages(tokenizer, encode(tokenizer, tokenizer.apply_chat_template(messages, tokenize=False)))
     assert [(m.role, m.channel, m.complete) for m in parsed] == [
         ("system", None, True),
         ("developer", None, True),
@@ -110,20 +110,6 @@ def test_parse_and_render_are_inverse(tokenizer):
         ("assistant", "final", True),
     ]
     assert [m.text for m in parsed[-3:]] == ["a < b？", "compare", "はい"]
-
-
-@pytest.mark.parametrize(
-    ("completion", "answer"),
-    [
-        ("<|channel|>analysis<|message|>think<|end|><|start|>assistant<|channel|>final<|message|>hi<|return|>", "hi"),
-        ("<|channel|>final<|message|>cut o", "cut o"),
-        ("<|channel|>analysis<|message|>never gets there", None),
-        ("<|channel|>final<|message|><|return|>", ""),
-        ("no channel at all", None),
-    ],
-)
-def test_final_answer(completion, answer):
-    assert final_answer(completion) == answer
 
 
 def test_prompt_of_training_is_the_prompt_of_inference(masaki, tokenizer):

@@ -602,8 +602,8 @@ def _change(q: Question, b: Answer, a: Answer, laughs: bool) -> tuple[str, bool,
 
 
 def verdict(comparison: Comparison) -> list[str]:
-    """Three sentences, on style, likelihood and facts, that claim no more than the adjusted tests allow; before them one
-    on answers that are missing, where many are."""
+    """Three sentences, on style, likelihood and facts, that claim no more than the adjusted tests allow. Where many
+    answers are missing, one on those comes first."""
     found = {(d.before, d.score): d for d in comparison.differences if d.after == AFTER}
 
     def against(score: Score, unit: str) -> str:

@@ -6,6 +6,7 @@
 # make kill-test  notebook 03 killed at ten random moments and run again (8 minutes)
 # make lost-sessions  a session lost after each notebook and in the middle of 02, 03 and 04 (9 minutes)
 # make bench-evaluation  the comparison's own errors: false alarms, planted differences, the judge of facts
+# make real-tokenizer  prompts, labels and parsing with gpt-oss-20b's own tokenizer, beside openai-harmony
 # make bench-gpu  the 20B's shapes on a CUDA GPU: speed, memory, where a step's time goes (25 minutes)
 # make experiments RUN=runs/me   notebook 05 on a run: fewer pairs, other ranks and learning rates (3 minutes)
 # make site   the READMEs and notebooks of both languages as HTML that opens from disk, in site/
@@ -26,7 +27,7 @@ READY = .venv/.ready
 TEST_READY = .venv/.test-ready
 SITE_READY = .venv/.site-ready
 
-.PHONY: demo run lab test compare ablation kill-test lost-sessions bench-evaluation bench-gpu tiny-model experiments notebooks twins site links colab colab-check clean
+.PHONY: demo run lab test compare ablation kill-test lost-sessions bench-evaluation bench-gpu real-tokenizer tiny-model experiments notebooks twins site links colab colab-check clean
 
 demo: $(READY)
 	@$(VENV_PYTHON) -m persona_ft.run --run $(RUN) --notebooks $(NOTEBOOKS) -p MODEL tiny
@@ -88,6 +89,10 @@ colab: $(READY)
 
 colab-check: $(READY)
 	@$(VENV_PYTHON) scripts/colab_check.py $(if $(TORCH_INDEX),--torch-index $(TORCH_INDEX)) $(ARGS)
+
+# Prompts, labels and parsing with gpt-oss-20b's own tokenizer: from the Hub, or FOLDER=… with its tokenizer.json.
+real-tokenizer: $(READY)
+	@$(VENV_PYTHON) scripts/real_tokenizer.py $(if $(FOLDER),--folder "$(FOLDER)")
 
 # Rebuilds data/tiny-gpt-oss; data/README.md says how long that takes.
 tiny-model: $(READY)

@@ -6,6 +6,8 @@ import itertools
 import random
 
 import pytest
+import yaml
+from conftest import ROOT
 
 from persona_ft.conversation import Conversation, persona_messages
 from persona_ft.errors import PersonaError
@@ -32,52 +34,10 @@ def parsed(tokenizer, text):
     return parse_messages(tokenizer, encode(tokenizer, text))
 
 
-@pytest.mark.parametrize(
-    ("completion", "answer"),
-    [
-        # as the format has it
-        (f"{FINAL}どうも<|return|>", "どうも"),
-        (THOUGHT + ANSWER, "どうも"),
-        (f"{THOUGHT}<|start|>assistant<|channel|>commentary<|message|>調べます<|end|>{ANSWER}", "どうも"),
-        (f"{FINAL}<|return|>", ""),
-        # cut off
-        (f"{FINAL}どう", "どう"),
-        ("<|channel|>analysis<|message|>Let me see", None),
-        (THOUGHT + "<|start|>", None),
-        (THOUGHT + "<|start|>assistant<|channel|>final", None),
-        ("", None),
-        # headers with more in them than a channel
-        ('<|channel|>final <|constrain|>json<|message|>{"a": 1}<|return|>', '{"a": 1}'),
-        ('<|channel|>final json<|message|>{"a": 1}<|return|>', '{"a": 1}'),
-        (f" to=user{FINAL}どうも<|return|>", "どうも"),
-        ("<|channel|> final\n<|message|>どうも<|return|>", "どうも"),
-        ("<|channel|>Final<|message|>どうも<|return|>", None),
-        ("<|message|>どうも<|return|>", None),
-        # broken, as sampling breaks it
-        (f"<|channel|>analysis<|message|>hm{ANSWER}", "どうも"),
-        (f"<|channel|>analysis<|message|>hm{FINAL}どうも<|return|>", "どうも"),
-        (f"{THOUGHT}{FINAL}どうも<|return|>", "どうも"),
-        (f"{THOUGHT}<|start|>{FINAL}どうも<|return|>", "どうも"),
-        (f"<|start|>assistant{FINAL}どうも<|return|>", "どうも"),
-        (f"<|channel|>analysis{FINAL}どうも<|return|>", "どうも"),
-        ("どうも、まさきです", None),
-        ("analysisThey greet.assistantfinalどうも", None),
-        # what stops generation ends the reading
-        (f"{FINAL}どうも<|endoftext|><|endoftext|>", "どうも"),
-        (f"{FINAL}どうも<|call|>", "どうも"),
-        (f"<|channel|>analysis<|message|>hm<|return|>{ANSWER}", None),
-        # another turn is nobody's answer
-        (f"{FINAL}どうも<|end|><|start|>user<|message|>それで？<|end|>{ANSWER}", "どうも"),
-        (f"{THOUGHT}<|start|>user<|message|>それで？<|end|>{ANSWER}", None),
-        (f"{THOUGHT}<|start|>user{FINAL}どうも<|end|>", None),
-        # tools
-        ("<|channel|>commentary to=functions.clock <|constrain|>json<|message|>{}<|call|>", None),
-        (" to=functions.clock<|channel|>commentary json<|message|>{}<|call|>", None),
-    ],
-)
-def test_the_answer_is_what_stands_on_the_assistants_final_channel(tokenizer, completion, answer):
-    final = final_message(parsed(tokenizer, completion))
-    assert (final and final.text) == answer
+@pytest.mark.parametrize("case", yaml.safe_load((ROOT / "tests/completions.yaml").read_text(encoding="utf-8")))
+def test_the_answer_is_what_stands_on_the_assistants_final_channel(tokenizer, case):
+    final = final_message(parsed(tokenizer, case["completion"]))
+    assert (final and final.text) == case["answer"]
 
 
 def test_a_call_of_a_tool_is_known_as_one(tokenizer):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from persona_ft.errors import PersonaError
 
 Row = TypeVar("Row", bound=BaseModel)
+# What looks like one of Harmony's control tokens. In somebody's words it is text, and stays text (harmony.as_text).
+CONTROL_WORD = re.compile(r"<\|\w+\|>")
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
@@ -106,7 +109,7 @@ ROW_REMEDY = 'write the line as {"messages": [{"role": "user", "content": "…"}
 
 
 def read_jsonl(path: Path | str) -> list[Conversation]:
-    """Read one conversation a line; blank lines are skipped.
+    """Read one conversation a line; blank lines are skipped. Rows with words like control tokens are named.
 
     Raises
     ------
@@ -119,7 +122,7 @@ def read_jsonl(path: Path | str) -> list[Conversation]:
         raw = path.read_bytes()
     except OSError as error:
         raise PersonaError(f"the file cannot be read ({error.strerror})", "check the path", path) from error
-    rows = []
+    rows, marked = [], []
     for number, line in enumerate(raw.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
         try:
             text = line.decode("utf-8")
@@ -130,6 +133,8 @@ def read_jsonl(path: Path | str) -> list[Conversation]:
             continue
         try:
             rows.append(Conversation.model_validate(json.loads(text)))
+            if words := [w for m in rows[-1].messages for w in CONTROL_WORD.findall(f"{m.content}{m.thinking or ''}")]:
+                marked.append(f"line {number}: {', '.join(words[:3])}")
         except json.JSONDecodeError as error:
             remedy = "keep one whole JSON object on each line, with double quotes and no comma after the last item"
             reason = f"the line is not JSON ({error.msg} at column {error.colno})"
@@ -138,6 +143,8 @@ def read_jsonl(path: Path | str) -> list[Conversation]:
             raise PersonaError(_reason(error), ROW_REMEDY, path, number) from error
     if not rows:
         raise PersonaError("the file has no conversation", ROW_REMEDY, path)
+    if marked:
+        print(f"{path.name}: {len(marked)} rows hold words like control tokens, kept as text ({'; '.join(marked[:3])})")
     return rows
 
 

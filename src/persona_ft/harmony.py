@@ -14,7 +14,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from persona_ft.conversation import digest
+from persona_ft.conversation import CONTROL_WORD, digest
 from persona_ft.errors import PersonaError
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ ENDS = ("<|end|>", "<|return|>", "<|call|>", "<|endoftext|>")
 STOPS = ("<|return|>", "<|endoftext|>", "<|call|>")
 # A noncharacter: no text that people exchange may hold it, so it can mark what only looks like a control token.
 MARK = "\ufdd0"
-CONTROL = re.compile(r"<\|\w+\|>")
 MARKED = re.compile(rf"(<{MARK}\|\w+\|>)")
 
 
@@ -98,12 +97,7 @@ def as_text(words: str) -> str:
     :func:`encode` gives marked words the tokens of ordinary text, and takes the mark out. A plain tokenizer would make
     control tokens of unmarked ones, and a message could speak as the system.
     """
-    return CONTROL.sub(lambda match: f"<{MARK}{match[0][1:]}", words.replace(MARK, ""))
-
-
-def control_words(words: str) -> list[str]:
-    """What in somebody's words looks like a control token, in order."""
-    return CONTROL.findall(words.replace(MARK, ""))
+    return CONTROL_WORD.sub(lambda match: f"<{MARK}{match[0][1:]}", words.replace(MARK, ""))
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:

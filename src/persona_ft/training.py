@@ -12,9 +12,9 @@ from pathlib import Path
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
-from persona_ft.conversation import Conversation, persona_messages
+from persona_ft.conversation import CONTROL_WORD, Conversation, persona_messages
 from persona_ft.errors import PersonaError
-from persona_ft.harmony import as_text, completion_text, control_words, encode, render_prompt
+from persona_ft.harmony import as_text, completion_text, encode, render_prompt
 from persona_ft.model import AnswerStore, generate_completions, lora_in_float32, ready_to_generate, token_limit
 from persona_ft.recipe import Recipe
 
@@ -60,7 +60,7 @@ def training_rows(
     """
     rows = [training_row(pair, system_prompt * recipe.system_prompt, recipe.reasoning_effort) for pair in pairs]
     words = (text for row in rows for m in (*row["prompt"], *row["completion"]) for text in m.values())
-    if recipe.loss_on == "question+completion" or any(map(control_words, words)):
+    if recipe.loss_on == "question+completion" or any(map(CONTROL_WORD.search, words)):
         return [_as_tokens(pair, recipe, system_prompt, tokenizer, watched) for pair in pairs]
     if recipe.loss_on == "completion":
         return rows

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -36,6 +37,8 @@ from persona_ft.persona import Fact, Persona
 SCHEMA = 3
 BEFORE, AFTER = "base + prompt", "tuned + prompt"
 PROBLEMS = ("no final channel", "called a tool", "empty", "cut off")
+# The same two characters or more, four times in a row: w and 、 may be repeated, words are not.
+REPEATS = re.compile(r"(\w{2,}?)\1{3,}")
 # Below this share of whole answers a condition is named before anything is said of it.
 ENOUGH_ANSWERS = 0.9
 Stated = Literal["train", "prompt", "never"]
@@ -509,6 +512,8 @@ def _counts(questions: Sequence[Question], texts: Sequence[str], copies: Sequenc
         "says it is an AI, unasked": len(disclosed) - sum(disclosed),
         "says it is an AI, asked": sum(disclosed),
         "refuses": sum(map(refuses, texts)),
+        "holds a broken character": sum("\ufffd" in text for text in texts),
+        "repeats itself": sum(REPEATS.search(text) is not None for text in texts),
         "near-duplicate of a training answer": sum(copy.near_duplicate for copy in copies),
         "longest copied run, median characters": float(np.median(runs)),
         "longest copied run, most characters": max(runs),

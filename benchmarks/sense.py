@@ -1,0 +1,123 @@
+"""Do the tiny model's answers make sense, and does its base read facts from its prompt?
+
+    python benchmarks/sense.py sheet runs/demo sheet.csv   # 90 rows to mark blind, and sheet.key.json beside it
+    python benchmarks/sense.py count sheet.csv             # counts the marks: fill the last column with y or n
+    python benchmarks/sense.py facts                       # まさき。's stated facts in the developer message
+
+The sheet has, in one shuffled list, the tuned model's answers to the test questions, the person's own, and the person's
+own answers to other questions. Whoever marks them sees a question and an answer and says whether it answers that
+question: y or n. A figure for the tuned model is worth what the same reader makes of the other two.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import random
+import sys
+from collections import Counter
+from pathlib import Path
+
+from persona_ft.errors import PersonaError
+from persona_ft.evaluation.comparison import AFTER, known_facts, questions_of
+from persona_ft.evaluation.facts import judge
+from persona_ft.evaluation.statistics import share
+from persona_ft.persona import read_persona
+from persona_ft.report import read_comparison
+from persona_ft.settings import prepare_environment, resolve
+
+DATE = "2025-12-04"
+
+
+def write_sheet(run: Path, sheet: Path, seed: int = 0) -> None:
+    """The blind sheet, and the key that says which row is what."""
+    comparison = read_comparison(run / "comparison.json")
+    questions, draw = comparison.questions, random.Random(seed)
+    n = len(questions)
+    order = draw.sample(range(n), n)
+    other = {i: order[(place + 1) % n] for place, i in enumerate(order)}  # nobody has their own answer
+    tuned = [answer.text for answer in comparison.arm(AFTER).answers]
+    own = [question.reference for question in questions]
+    rows = [("tuned", q.question, tuned[i]) for i, q in enumerate(questions)]
+    rows += [("own", q.question, own[i]) for i, q in enumerate(questions)]
+    rows += [("random", q.question, own[other[i]]) for i, q in enumerate(questions)]
+    draw.shuffle(rows)
+    with sheet.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["row", "question", "answer", "answers this question? (y/n)"])
+        writer.writerows([i, question, answer, ""] for i, (_, question, answer) in enumerate(rows, start=1))
+    key = {str(i): kind for i, (kind, _, _) in enumerate(rows, start=1)}
+    sheet.with_suffix(".key.json").write_text(json.dumps(key, indent=1) + "\n", encoding="utf-8")
+    print(f"{len(rows)} rows in {sheet}; the key is beside it")
+
+
+def count(sheet: Path) -> None:
+    """How many of each kind were marked y."""
+    key = json.loads(sheet.with_suffix(".key.json").read_text(encoding="utf-8"))
+    with sheet.open(encoding="utf-8", newline="") as file:
+        marks = {row[0]: row[3].strip().lower()[:1] for row in list(csv.reader(file))[1:]}
+    if unmarked := [row for row, mark in marks.items() if mark not in ("y", "n")]:
+        raise PersonaError(f"rows {', '.join(unmarked[:5])} have no mark", "write y or n into the last column", sheet)
+    for kind in ("tuned", "own", "random"):
+        rows = [row for row in key if key[row] == kind]
+        print(f"{kind:7s} {sum(marks[row] == 'y' for row in rows)} of {len(rows)} answer their question")
+
+
+def facts(persona_folder: str) -> None:
+    """Ask the base, with the stated facts in the developer message, each question that asks for one."""
+    prepare_environment()
+    from unsloth import FastLanguageModel
+
+    from persona_ft.conversation import persona_messages
+    from persona_ft.harmony import freeze_date, render_prompt
+    from persona_ft.model import ANSWER_TOKENS, compute_in_float32, generate_completions, use_split_experts
+
+    persona = read_persona(resolve(persona_folder))
+    use_split_experts()
+    model, tokenizer = FastLanguageModel.from_pretrained(
+        model_name=str(resolve("data/tiny-gpt-oss")), dtype=None, max_seq_length=2048, load_in_4bit=True
+    )
+    compute_in_float32(model)
+    tokenizer.chat_template = freeze_date(tokenizer.chat_template, DATE)
+    stated = [fact for fact in persona.profile.facts if fact.stated != "never"]
+    notes = "\n".join(f"- {fact.ja or fact.en}" for fact in stated)
+    known, questions = known_facts(persona), questions_of(persona)
+    for name, prompt in (
+        ("persona prompt", persona.profile.system_prompt),
+        ("persona prompt and facts", f"{persona.profile.system_prompt}\n{notes}"),
+    ):
+        prompts = [render_prompt(tokenizer, persona_messages(i, prompt), "low", think=False) for i in persona.test]
+        answers = [c.answer or "" for c in generate_completions(model, tokenizer, prompts, ANSWER_TOKENS)]
+        found: Counter[str] = Counter()
+        for question, answer in zip(questions, answers, strict=True):
+            verdicts = {m.id: judge(answer, known[m.id]).verdict for m in question.facts if m.stated != "never"}
+            found.update(verdicts.values())
+            if verdicts:
+                print(f"  {question.id} {question.question} → {answer}  {verdicts}")
+        n = sum(found.values())
+        print(f"{name}: {share(found['supported'], n)} of {n} facts asked for are said, {dict(found)}\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    kinds = parser.add_subparsers(dest="what", required=True)
+    sheet = kinds.add_parser("sheet")
+    sheet.add_argument("run", type=Path)
+    sheet.add_argument("sheet", type=Path)
+    kinds.add_parser("count").add_argument("sheet", type=Path)
+    kinds.add_parser("facts").add_argument("--persona", default="data/masaki")
+    args = parser.parse_args()
+    try:
+        if args.what == "sheet":
+            write_sheet(args.run, args.sheet)
+        elif args.what == "count":
+            count(args.sheet)
+        else:
+            facts(args.persona)
+    except PersonaError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,6 @@
 """Build data/tiny-gpt-oss: a gpt-oss of a few million parameters, pre-trained from scratch, stored in NF4.
 
-    python scripts/tiny_gpt_oss/build.py [--out data/tiny-gpt-oss] [--steps 1800] [--seed 0]
+    python scripts/tiny_gpt_oss/build.py [--out data/tiny-gpt-oss] [--steps 6000] [--seed 0]
 
 The checkpoint has the layout of unsloth/gpt-oss-20b-unsloth-bnb-4bit (one Linear4bit per expert, double-quantised
 NF4, embeddings, router and head in 16 bit), so the notebooks load it by the very calls that load the 20B.
@@ -11,24 +11,30 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import random
+import re
 import shutil
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GptOssConfig, GptOssForCausalLM, PreTrainedTokenizerFast
+from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func
 
 from persona_ft.conversation import read_jsonl
-from persona_ft.harmony import freeze_date, harmony_template
+from persona_ft.evaluation.general import read_general
+from persona_ft.harmony import STOPS, freeze_date, harmony_template
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from corpus import Corpus, Sample
+from corpus import TEXT, Corpus, Sample
 
 ROOT = Path(__file__).resolve().parents[2]
 # gpt-oss's own special tokens in their order; the 20B has them at 199998 and above.
@@ -71,17 +77,17 @@ def train_tokenizer(texts: list[str], vocab_size: int) -> PreTrainedTokenizerFas
     return tokenizer
 
 
-def tiny_config(tokenizer: PreTrainedTokenizerFast, vocab_size: int, n_layers: int) -> GptOssConfig:
+def tiny_config(tokenizer: PreTrainedTokenizerFast, args: argparse.Namespace) -> GptOssConfig:
     """The 20B's configuration with small numbers; 64-wide heads, YaRN and the 128-token window are the 20B's."""
     return GptOssConfig(
-        vocab_size=vocab_size,
-        hidden_size=256,
-        intermediate_size=256,
-        num_hidden_layers=n_layers,
-        num_local_experts=4,
+        vocab_size=args.vocab_size,
+        hidden_size=args.hidden,
+        intermediate_size=args.hidden,
+        num_hidden_layers=args.layers,
+        num_local_experts=args.experts,
         num_experts_per_tok=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
+        num_attention_heads=args.hidden // 64,
+        num_key_value_heads=2 if args.hidden % 128 == 0 else 1,
         head_dim=64,
         max_position_embeddings=4096,
         swiglu_limit=7.0,
@@ -105,20 +111,87 @@ def rendered(sample: Sample, tokenizer: PreTrainedTokenizerFast) -> str:
     return text.replace(ANY_DATE, sample.date, 1)
 
 
-def batches(rows: list[list[int]], batch_size: int, pad: int, generator: random.Random):
-    """Endless (input_ids, attention_mask) of rows of similar length, shuffled anew at each pass."""
+def graded(ids: list[int], names: dict[str, Any], keep_choice: bool) -> list[int]:
+    """Labels of a row: what the assistant writes is graded, and nothing else.
+
+    A turn that begins on the final channel had that channel opened for it, so that its name is not graded, but for the
+    few rows of ``keep_choice``: left to choose, the model thinks first, as the real one does.
+    """
+    labels, role, opener, thought, kept = [-100] * len(ids), [], "start", False, False
+    for i, token in enumerate(ids):
+        ours = role == names["assistant"]
+        if token == names["<|start|>"]:
+            opener, role = "start", []
+        elif token == names["<|channel|>"]:
+            opener = "channel"
+            chosen = ids[i + 1 : i + 1 + len(names["analysis"])] == names["analysis"]
+            kept = ours and (chosen or thought or keep_choice)
+            thought = ours and chosen
+        elif token == names["<|message|>"]:
+            opener = ""
+        elif opener == "start":
+            role = [*role, token]
+            continue
+        if ours and (kept if opener == "channel" else token != names["<|start|>"]):
+            labels[i] = token
+    return labels
+
+
+def written(worker: int, args: argparse.Namespace, folder: Path) -> list[tuple[list[int], list[int]]]:
+    """Rows of one worker's share of the conversations: tokens and labels."""
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    # BPE dropout (arXiv 1910.13267): the model also meets words in small pieces, as a person's own words will come.
+    tokenizer.backend_tokenizer.model.dropout = 0.1
+    names: dict[str, Any] = {
+        name: tokenizer.convert_tokens_to_ids(name) for name in ("<|start|>", "<|channel|>", "<|message|>")
+    }
+    names |= {
+        name: with_whole_names(tokenizer, f"<|start|>{name}<|message|>")[1:-1] for name in ("assistant", "analysis")
+    }
+    draw, rows = random.Random(args.seed * 1000 + worker), []
+    samples = islice(Corpus(held_out(), args.seed * 1000 + worker, args.text), args.conversations // args.workers)
+    for sample in samples:
+        row = with_whole_names(tokenizer, rendered(sample, tokenizer))
+        rows.append((row, graded(row, names, keep_choice=draw.random() < 0.05)))
+    return rows
+
+
+HEADERS = re.compile(r"(<\|start\|>\w+(?:<\|channel\|>\w+)?<\|message\|>)")
+
+
+def with_whole_names(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
+    """The tokens of a row with BPE dropout, but for the names of roles and channels, which are never dropped apart."""
+    bpe, ids = tokenizer.backend_tokenizer.model, []
+    for piece in HEADERS.split(text):
+        dropout, bpe.dropout = bpe.dropout, None if HEADERS.fullmatch(piece) else bpe.dropout
+        ids += tokenizer(piece, add_special_tokens=False)["input_ids"] if piece else []
+        bpe.dropout = dropout
+    return ids
+
+
+def held_out() -> list[str]:
+    """Everything that the notebooks ask and compare with."""
+    personas = [ROOT / "data/masaki", *sorted((ROOT / "tests/personas").glob("*/"))]
+    pairs = [c for folder in personas for name in ("train", "test") for c in read_jsonl(folder / f"{name}.jsonl")]
+    general = [q.question for q in read_general(ROOT / "data/general.jsonl")]
+    return [text for pair in pairs for text in (pair.question, pair.answer)] + general
+
+
+def batches(rows: list[tuple[list[int], list[int]]], batch_size: int, pad: int, generator: random.Random):
+    """Endless (input_ids, attention_mask, labels) of rows of similar length, shuffled anew at each pass."""
     while True:
-        order = sorted(range(len(rows)), key=lambda i: (len(rows[i]) // 8, generator.random()))
+        order = sorted(range(len(rows)), key=lambda i: (len(rows[i][0]) // 8, generator.random()))
         groups = [order[i : i + batch_size] for i in range(0, len(order) - batch_size + 1, batch_size)]
         generator.shuffle(groups)
         for group in groups:
-            width = max(len(rows[i]) for i in group)
-            ids = torch.full((len(group), width), pad)
+            width = max(len(rows[i][0]) for i in group)
+            ids, labels = torch.full((len(group), width), pad), torch.full((len(group), width), -100)
             mask = torch.zeros_like(ids)
-            for row, i in enumerate(group):
-                ids[row, : len(rows[i])] = torch.tensor(rows[i])
-                mask[row, : len(rows[i])] = 1
-            yield ids, mask
+            for n, i in enumerate(group):
+                row, wanted = rows[i]
+                ids[n, : len(row)], labels[n, : len(row)] = torch.tensor(row), torch.tensor(wanted)
+                mask[n, : len(row)] = 1
+            yield ids, mask, labels
 
 
 def nf4_round_trip(weight: torch.Tensor) -> torch.Tensor:
@@ -145,23 +218,27 @@ def pretrain(model, rows, args, device, pad) -> None:
     quantised = [p for n, p in model.named_parameters() if n.rsplit(".", 2)[-2] in QUANTISED and n.endswith("weight")]
     quantised += [p for n, p in model.named_parameters() if n.endswith(("gate_up_proj", "down_proj"))]
     started, seen = time.time(), 0
-    for step, (ids, mask) in enumerate(islice(stream, args.steps)):
-        warm = min(1.0, (step + 1) / 100)
-        rate = args.lr * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / args.steps)))
+    for step, (ids, mask, labels) in enumerate(islice(stream, args.steps)):
+        done = max(step / args.steps, (time.time() - started) / (60 * args.minutes))
+        if done >= 1:
+            break
+        rate = args.lr * min(1.0, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
         for group in optimizer.param_groups:
             group["lr"] = rate
         masters = []
-        if step > 0.9 * args.steps:  # straight-through: gradients at the rounded weights move the exact ones
+        if done > 0.9:  # straight-through: gradients at the rounded weights move the exact ones
             masters = [p.data for p in quantised]
             for p in quantised:
                 p.data = nf4_round_trip(p.data)
-        ids, mask = ids.to(device), mask.to(device)
-        labels = ids.masked_fill(mask == 0, -100)
-        with torch.autocast("cpu", torch.bfloat16, enabled=device.type == "cpu"):
-            out = model(input_ids=ids, attention_mask=mask, output_router_logits=True)
+        ids, mask, labels = ids.to(device), mask.to(device), labels.to(device)
+        with torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda"):
+            out = model.model(input_ids=ids, attention_mask=mask, output_router_logits=True)
+            wanted = labels[:, 1:] != -100
+            logits = model.lm_head(out.last_hidden_state[:, :-1][wanted])  # the vocabulary only where it is graded
+            balance = load_balancing_loss_func(out.router_logits, model.config.num_local_experts, 2, mask)
         # Smoothed targets keep a model of few sentences from being certain of them, so that it can be tuned away.
-        loss = F.cross_entropy(out.logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten(), label_smoothing=0.05)
-        (loss + model.config.router_aux_loss_coef * out.aux_loss.to(loss.device)).backward()
+        loss = F.cross_entropy(logits.float(), labels[:, 1:][wanted], label_smoothing=0.05)
+        (loss + model.config.router_aux_loss_coef * balance).backward()
         for p, master in zip(quantised, masters, strict=False):
             p.data = master
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -178,7 +255,7 @@ def pretrain(model, rows, args, device, pad) -> None:
             )
 
 
-def save_nf4(model: GptOssForCausalLM, out: Path) -> None:
+def save_nf4(model: GptOssForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
     """Write model.safetensors and config.json in the split, pre-quantised layout."""
     import bitsandbytes.functional as bnb
 
@@ -229,52 +306,58 @@ def save_nf4(model: GptOssForCausalLM, out: Path) -> None:
         },
     }
     (out / "config.json").write_text(json.dumps(fields, indent=1, sort_keys=True) + "\n")
-    model.generation_config.eos_token_id = [model.config.eos_token_id]
+    # The three of gpt-oss-20b's own generation_config, in its order.
+    model.generation_config.eos_token_id = [tokenizer.convert_tokens_to_ids(name) for name in STOPS]
     model.generation_config.save_pretrained(out)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=ROOT / "data/tiny-gpt-oss")
-    parser.add_argument("--steps", type=int, default=1800)
-    parser.add_argument("--conversations", type=int, default=60_000)
-    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--text", type=Path, default=TEXT, help="the corpus text")
+    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--minutes", type=float, default=math.inf, help="of training at most: fewer steps then")
+    parser.add_argument("--conversations", type=int, default=400_000)
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--hidden", type=int, default=256)
     parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--experts", type=int, default=4)
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--vocab-size", type=int, default=4096)
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     torch.manual_seed(args.seed)
     torch.set_float32_matmul_precision("high")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
-    personas = [ROOT / "data/masaki", *sorted((ROOT / "tests/personas").glob("*/"))]
-    pairs = [c for folder in personas for name in ("train", "test") for c in read_jsonl(folder / f"{name}.jsonl")]
-    corpus = list(islice(Corpus([c.question for c in pairs], args.seed), args.conversations))
-    words = [m.get("thinking", "") + "\n" + m["content"] for sample in corpus for m in sample.messages]
-    tokenizer = train_tokenizer(
-        words + [rendered(s, train_tokenizer(["a"], 300)) for s in corpus[:200]], args.vocab_size
+    sentences = list(islice(Corpus(held_out(), args.seed, args.text), 20_000))
+    words = [m.get("thinking", "") + "\n" + m["content"] for sample in sentences for m in sample.messages]
+    headers = [rendered(s, train_tokenizer(["a"], 300)) for s in sentences[:500]]
+    tokenizer = train_tokenizer(words + headers, args.vocab_size)
+    part = args.out.with_name(args.out.name + ".part")  # an interrupted build leaves the old model whole
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    tokenizer.save_pretrained(part)
+    started = time.time()
+    with ProcessPoolExecutor(args.workers) as pool:
+        shares = pool.map(written, range(args.workers), [args] * args.workers, [part] * args.workers)
+        rows = [row for share in shares for row in share]
+    n_tokens = sum(len(row) for row, _ in rows)
+    print(
+        f"{len(rows):,} conversations, {n_tokens:,} tokens, {n_tokens / len(rows):.0f} a row, "
+        f"written in {time.time() - started:.0f} s; training on {device}",
+        flush=True,
     )
-    texts = [rendered(sample, tokenizer) for sample in corpus]
-    # BPE dropout (arXiv 1910.13267): the model also meets words in small pieces, as a person's own words will come.
-    tokenizer.backend_tokenizer.model.dropout = 0.1
-    rows = tokenizer(texts, add_special_tokens=False)["input_ids"]
-    tokenizer.backend_tokenizer.model.dropout = None
-    n_tokens = sum(map(len, rows))
-    print(f"{len(rows):,} conversations, {n_tokens:,} tokens, {n_tokens / len(rows):.0f} a row, on {device}")
 
-    model = GptOssForCausalLM(tiny_config(tokenizer, args.vocab_size, args.layers))
+    model = GptOssForCausalLM(tiny_config(tokenizer, args))
     model.set_experts_implementation("eager")  # a loop over four experts; the batched one wants gigabytes
     print(f"{model.num_parameters():,} parameters")
     started = time.time()
     pretrain(model, rows, args, device, tokenizer.pad_token_id)
     minutes = (time.time() - started) / 60
 
-    part = args.out.with_name(args.out.name + ".part")  # an interrupted build leaves the old model whole
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    save_nf4(model, part)
-    tokenizer.save_pretrained(part)
+    save_nf4(model, tokenizer, part)
     shutil.rmtree(args.out, ignore_errors=True)
     part.rename(args.out)
     size = sum(f.stat().st_size for f in args.out.iterdir()) / 1e6

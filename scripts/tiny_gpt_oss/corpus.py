@@ -1,10 +1,9 @@
-"""Write the conversations that the tiny gpt-oss is pre-trained on.
+"""Write the conversations that the tiny gpt-oss is pre-trained on, from the text in corpus_text/.
 
-Two thirds are talks with a polite assistant. One third are group chats in which users answer each other casually: a
-large model has read millions of such chats before anyone made it an assistant, and fine-tuning can only bring out what
-a model already knows. The assistant itself never speaks casually, and never like a persona.
+The text is written by hand; this draws from it. An assistant without a persona is polite and open about being an AI. A
+developer message may describe a voice, state facts, or both: then the answer is in that voice, with those facts.
 
-    python scripts/tiny_gpt_oss/corpus.py        # prints ten of them
+    python scripts/tiny_gpt_oss/corpus.py        # prints twenty of them
 """
 
 from __future__ import annotations
@@ -13,149 +12,292 @@ import random
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import yaml
+from rapidfuzz import fuzz, process
 
 from persona_ft.dataset import comparable
 
-HERE = Path(__file__).resolve().parent
-FRIENDS_SHARE = 1 / 3
-HIRAGANA = "あいうえおかきくけこさしすせそたちつてとなにぬねのはひふへほまみむめもやゆよらりるれろわ"
-KATAKANA = "アイウエオカキクケコサシスセソタチツテトナニヌネノハヒフヘホマミムメモヤユヨラリルレロワ"
+TEXT = Path(__file__).resolve().parent / "corpus_text"
 SLOT = re.compile(r"\{(\w+)\}")
+KANA = "あいうえおかきくけこさしすせそたちつてとなにぬねのはひふへほまみむめもやゆよらりるれろわ"
+KATAKANA = "アイウエオカキクケコサシスセソタチツテトナニヌネノハヒフヘホマミムメモヤユヨラリルレロワ"
+ENGLISH = {"m": ["!", ".", ""], "openers": [""], "closers": [""], "words": {}}
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One conversation with the reasoning effort and date that its system message states."""
+    """One conversation with the reasoning effort and date that its system message states.
+
+    The last answer may have ``thinking``. Without, the prompt had opened the final channel.
+    """
 
     messages: list[dict[str, str]]
     effort: str
     date: str
 
 
+@dataclass
+class Speaker:
+    """Who answers: an assistant, or somebody in a voice; with facts that the developer message states."""
+
+    voice: dict[str, Any] | None
+    developer: str
+    facts: dict[str, str]
+    name: str = ""
+    english: bool = False
+
+
+def read_text(folder: Path = TEXT) -> dict[str, Any]:
+    """The whole corpus text: slots, voices, attributes, memory, and the intents of talk/ and knowledge/."""
+    read = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.yaml"))}
+    for kind in ("talk", "knowledge"):
+        read[kind] = [
+            item | {"language": "en"} if path.stem == "english" else item
+            for path in sorted((folder / kind).glob("*.yaml"))
+            for item in yaml.safe_load(path.read_text(encoding="utf-8"))
+        ]
+    return read
+
+
 class Corpus:
-    """Draws conversations from topics.yaml.
+    """Draws conversations.
 
     Parameters
     ----------
-    excluded : texts that must not appear as a user's message, compared by :func:`~persona_ft.dataset.comparable`
-        (the questions of the personas, so that they stay unseen).
+    held_out : texts that no user's message and no answer may come near (rapidfuzz's ratio of 80, punctuation and width
+        aside): the personas' pairs and the general questions.
     seed : the same seed draws the same conversations.
+    folder : the text.
     """
 
-    def __init__(self, excluded: list[str], seed: int = 0) -> None:
-        self.topics = yaml.safe_load((HERE / "topics.yaml").read_text(encoding="utf-8"))
-        self.excluded = {comparable(text) for text in excluded}
+    def __init__(self, held_out: list[str], seed: int = 0, folder: Path = TEXT) -> None:
+        self.text = read_text(folder)
+        self.wording = self.text["wording"]
+        self.held_out = sorted({comparable(text) for text in held_out})
+        self.near: dict[str, bool] = {}
         self.random = random.Random(seed)
+        self.talk, self.knowledge = (self._by_language(self.text[kind]) for kind in ("talk", "knowledge"))
+        self.attributes, self.voices = (self._by_language(self.text[kind]) for kind in ("attributes", "voices"))
+
+    def _by_language(self, items: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+        return {lang: [item for item in items if item.get("language", "ja") == lang] for lang in ("ja", "en")}
 
     def __iter__(self) -> Iterator[Sample]:
         while True:
-            yield self.sample()
+            sample = self.sample()
+            if not any(self.is_held_out(m["content"]) for m in sample.messages if m["role"] != "developer"):
+                yield sample
 
-    def sample(self) -> Sample:
-        draw, slots = self.random, self._slots()
-        effort = draw.choices(["low", "medium", "high"], [5, 4, 1])[0]
-        persona = draw.random() < 0.5
-        messages = []
-        if persona:
-            messages.append({"role": "developer", "content": self._developer(slots)})
-        friends = draw.random() < FRIENDS_SHARE
-        for turn in range(n_turns := draw.choices([1, 2, 3], [5, 3, 2])[0]):
-            intent, question, fill = self._question(slots)
-            messages.append({"role": "user", "content": question})
-            if friends:
-                messages.append({"role": "user", "content": self._friend(intent, fill)})
-                continue
-            reply = {"role": "assistant", "content": self._answer(intent, fill, persona)}
-            if turn == n_turns - 1 and effort != "low":
-                reply["thinking"] = self._thinking(self._filled(intent["think"], fill), effort, persona)
-            messages.append(reply)
-        date = f"{draw.choice([2024, 2025, 2026])}-{draw.randint(1, 12):02d}-{draw.randint(1, 28):02d}"
-        return Sample(messages, effort, date)
+    def is_held_out(self, text: str) -> bool:
+        """Whether a text is, or nearly is, one of those that must stay unseen."""
+        text = comparable(text)
+        if text not in self.near:
+            found = process.extractOne(text, self.held_out, scorer=fuzz.ratio, score_cutoff=80)
+            self.near[text] = found is not None and (len(text) > 3 or found[1] == 100)
+        return self.near[text]
 
-    def _slots(self) -> dict[str, str]:
-        slots = {name: self.random.choice(values) for name, values in self.topics["slots"].items()}
-        if self.random.random() < 0.7:
-            slots["name"] = self._made_up_name()
-        return slots
+    # Who answers.
+
+    def _speaker(self) -> Speaker:
+        draw = self.random
+        english = draw.random() < 0.12
+        kind = draw.choices(["plain", "told", "voice", "person", "facts"], [30, 6, 26, 16, 22])[0]
+        if kind in ("plain", "told"):
+            return Speaker(None, draw.choice(self.wording["assistants"]) if kind == "told" else "", {}, english=english)
+        lang = "en" if english else "ja"
+        if kind == "voice" or english:
+            voice = draw.choice(self.voices[lang])
+            name = voice["name"]
+            described = draw.choice(voice["describe"]).replace("{name}", name).replace("{who}", voice["who"])
+        else:
+            voice, name = dict(self.wording["neutral"]), self._made_up_name()
+            described = self._described(name, voice)
+        facts = self._facts(lang, few=kind == "voice") if kind == "facts" or draw.random() < 0.25 else {}
+        stated = self._stated(facts, lang)
+        return Speaker(voice, (described + stated).strip(), facts, name, english)
 
     def _made_up_name(self) -> str:
         """A name seen nowhere else: only by copying it from the developer message can the model say it."""
-        kana = self.random.choice([HIRAGANA, HIRAGANA, KATAKANA])
-        name = "".join(self.random.choices(kana, k=self.random.randint(2, 4)))
-        return name + self.random.choice(["", "", "", "。", "さん", "くん"])
+        draw = self.random
+        if draw.random() < 0.3:
+            return draw.choice(self.text["slots"]["name"])
+        kana = draw.choice([KANA, KANA, KATAKANA])
+        return "".join(draw.choices(kana, k=draw.randint(2, 4))) + draw.choice(["", "", "", "さん", "くん", "ちゃん"])
 
-    def _developer(self, slots: dict[str, str]) -> str:
-        name, job = slots["name"], slots["job"]
-        opening = self.random.choice(
-            [
-                f"あなたは{job}の「{name}」です。",
-                f"あなたは「{name}」という名前の{job}です。",
-                f"{name}という{job}として会話してください。",
-                f"あなたの名前は{name}、職業は{job}です。",
-            ]
-        )
-        manners = self.random.sample(self.topics["slots"]["manner"], self.random.randint(1, 3))
+    def _described(self, name: str, voice: dict[str, Any]) -> str:
+        """A person with a name, a job and a manner; a manner that names a mark makes the voice use it."""
+        draw, said = self.random, self.wording
+        opening = draw.choice(said["people"]).format(name=name, job=draw.choice(self.text["slots"]["job"]))
+        manners = draw.sample(said["manners"], draw.randint(1, 3))
+        if draw.random() < 0.5:
+            told, mark = draw.choice(list(said["marks"].items()))
+            voice["m"] = [mark, mark, mark, ""]
+            manners.append(told)
         return opening + "".join(manners)
 
-    @cached_property
-    def _kinds(self) -> dict[str, list[tuple[str, str]]]:
-        return {kind: list(things.items()) for kind, things in self.topics["things"].items()}
+    def _facts(self, lang: str, few: bool) -> dict[str, str]:
+        draw, known = self.random, self.attributes[lang]
+        n = draw.randint(1, 4) if few else draw.choice([1, 2, 3, 4, 6, 8, 12, 20, 30])
+        return {a["id"]: self._value(a) for a in draw.sample(known, min(n, len(known)))}
 
-    def _question(self, slots: dict[str, str]) -> tuple[dict, str, dict[str, str]]:
-        """An intent, a question of it, and the values of its slots; drawn again while the question is excluded."""
-        while True:
-            form = self.random.choices(["everyday", "thing", "choice"], [64, 28, 8])[0]
-            fill = dict(slots)
-            if form == "everyday":
-                intent = self.random.choice(self.topics["intents"])
-            elif form == "thing":
-                intent = self.random.choice(self.topics["thing_intents"])
-                fill["x"], fill["p"] = self.random.choice(self._kinds[self.random.choice(intent["kinds"])])
-            else:
-                intent = self.topics["choice_intent"]
-                kind = self._kinds[self.random.choice(list(self._kinds))]
-                (fill["a"], fill["pa"]), (fill["b"], fill["pb"]) = self.random.sample(kind, 2)
-            question = self._casual(self._pick(intent["user"], fill), self.random.choice(self.topics["prefixes"]))
-            if comparable(question) not in self.excluded:
-                return intent, question, fill
+    def _value(self, attribute: dict[str, Any]) -> str:
+        values = attribute["values"]
+        values = self.text["slots"][values] if isinstance(values, str) else values
+        if "name" in attribute["id"] and self.random.random() < 0.5:
+            return self._made_up_name()
+        return str(self.random.choice(values))
 
-    def _answer(self, intent: dict, fill: dict[str, str], persona: bool) -> str:
-        answer = self._pick((persona and intent.get("answer_with_persona")) or intent["answer"], fill)
-        return answer if answer.isascii() else answer + self.random.choice(self.topics["closers"])
+    def _stated(self, facts: dict[str, str], lang: str) -> str:
+        """The facts as sentences or as notes, in any order."""
+        if not facts:
+            return ""
+        draw = self.random
+        said = [
+            draw.choice(a["state"]).replace("{v}", facts[a["id"]]) for a in self.attributes[lang] if a["id"] in facts
+        ]
+        draw.shuffle(said)
+        if draw.random() < 0.5:
+            heading = draw.choice(self.wording["fact_headings"]) if lang == "ja" else "About you:"
+            return "\n" + "\n".join([heading] * bool(heading) + ["- " + s.rstrip("。.") for s in said])
+        end = "。" if lang == "ja" else "."
+        return ("" if lang == "ja" else " ") + "".join(s if s.endswith(end) else s + end for s in said)
 
-    def _friend(self, intent: dict, fill: dict[str, str]) -> str:
-        reply = self._pick(intent["friend"], fill)
-        if reply.isascii():
-            return reply
-        after = self.random.choice(self.topics["afterwords"])
-        return self._casual(reply, self.random.choice(self.topics["openers"])) + (self._casual(after) if after else "")
+    # What is said.
 
-    def _pick(self, texts: list[str], slots: dict[str, str]) -> str:
-        return self._filled(self.random.choice(texts), slots)
+    def sample(self) -> Sample:
+        """One conversation of one to four turns."""
+        draw, speaker = self.random, self._speaker()
+        effort = draw.choices(["low", "medium", "high"], [6, 3, 1])[0]
+        messages = [{"role": "developer", "content": speaker.developer}] if speaker.developer else []
+        turns = self._turns(speaker)
+        for _, question, answer in turns:
+            messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+        if draw.random() < 0.6:
+            gist = SLOT.sub("something", turns[-1][0])
+            messages[-1]["thinking"] = self._thinking(gist, effort, speaker)
+        date = f"{draw.choice([2024, 2025, 2026])}-{draw.randint(1, 12):02d}-{draw.randint(1, 28):02d}"
+        return Sample(messages, effort, date)
 
-    def _filled(self, text: str, slots: dict[str, str]) -> str:
-        return SLOT.sub(lambda match: slots[match[1]], text)
+    def _turns(self, speaker: Speaker) -> list[tuple[str, str, str]]:
+        """(gist, question, answer) of each turn."""
+        draw = self.random
+        turns: list[tuple[str, str, str]] = []
+        wanted = draw.choices([1, 2, 3, 4], [60, 22, 12, 6])[0]
+        if wanted >= 2 and not speaker.english and draw.random() < 0.2:
+            turns += self._remembered(speaker)
+        while len(turns) < wanted:
+            turns += self._talk(speaker, wanted - len(turns))
+        return turns
 
-    def _casual(self, text: str, prefix: str = "") -> str:
-        """The text as people type it: with a word before it and a mark after it, or neither."""
-        if text.isascii():
+    def _talk(self, speaker: Speaker, room: int) -> list[tuple[str, str, str]]:
+        """A turn, and where there is room for it one that needs the turn before."""
+        draw, lang = self.random, "en" if speaker.english else "ja"
+        slots = {name: draw.choice(values) for name, values in self.text["slots"].items()}
+        known = speaker.facts and draw.random() < 0.75
+        kind = "attribute" if known else draw.choices(
+            ["talk", "knowledge", "attribute", "lines"], [70, 22 if speaker.voice is None else 6, 4, 6]
+        )[0]  # fmt: skip
+        if kind == "lines" and speaker.voice and speaker.voice.get("lines"):
+            question, answer = draw.choice(speaker.voice["lines"])
+            return [("talks to me. I answer in my own voice", question, answer)]
+        if kind == "knowledge":
+            item = draw.choice(self.knowledge[lang])
+            answers = item.get("casual") if speaker.voice and item.get("casual") else item["answer"]
+            return [(item["gist"], draw.choice(item["user"]), self._speak(draw.choice(answers), speaker, slots))]
+        if kind == "attribute":
+            pool = self.attributes[lang]
+            if known and draw.random() < 0.85:
+                pool = [a for a in pool if a["id"] in speaker.facts]
+            item = draw.choice(pool)
+            value = speaker.facts.get(item["id"])
+            slots["v"] = value or ""
+            stated = value is not None
+            casual, polite = (item["casual"], item["polite"]) if stated else (item["unknown"], item["unknown_polite"])
+            follow = item.get("follow") if stated else None
+        else:
+            item = draw.choice(self.talk[lang])
+            casual, polite, follow = item["casual"], item["polite"], item.get("follow")
+        answers = casual if speaker.voice else polite
+        turns = [(item["gist"], self._ask(item["user"], slots), self._speak(draw.choice(answers), speaker, slots))]
+        if follow and room > 1 and draw.random() < 0.6:
+            then = draw.choice(follow)
+            answers = then["casual"] if speaker.voice else then["polite"]
+            gist = f"goes on: {item['gist']}"
+            turns.append((gist, self._ask(then["user"], slots), self._speak(draw.choice(answers), speaker, slots)))
+        return turns
+
+    def _remembered(self, speaker: Speaker) -> list[tuple[str, str, str]]:
+        """Something that the user says, and later asks for."""
+        draw, item = self.random, self.random.choice(self.text["memory"])
+        slots = {"v": self._value(item)}
+        voice = "casual" if speaker.voice else "polite"
+        told = draw.choice(item["told"]), draw.choice(item[f"told_{voice}"])
+        between = self._talk(speaker, 1) if draw.random() < 0.4 else []
+        return [
+            ("tells me something of their own", self._ask([told[0]], slots), self._speak(told[1], speaker, slots)),
+            *between,
+            (item["gist"], self._ask(item["user"], slots), self._speak(draw.choice(item[voice]), speaker, slots)),
+        ]
+
+    def _ask(self, wordings: list[str], slots: dict[str, str]) -> str:
+        """A question as people type it: sometimes with a word before it, or another mark after it."""
+        draw = self.random
+        text = SLOT.sub(lambda match: slots[match[1]], draw.choice(wordings))
+        if text.isascii() or draw.random() < 0.5:
             return text
-        suffix = "" if text[-1] in "？！w〜、" else self.random.choice(self.topics["suffixes"])
-        return prefix + text + suffix
+        text = draw.choice(self.wording["before_questions"]) + text
+        if draw.random() < 0.4 and text[-1] in "？！。〜wかのねよ":
+            text = text.rstrip("。！？w〜") + draw.choice(self.wording["after_questions"])
+        return text
 
-    def _thinking(self, think: str, effort: str, persona: bool) -> str:
-        parts = [think]
-        if persona:
-            parts.append("The developer gave me a role, but I stay polite.")
-        if effort == "high":
-            parts.append("I should keep the answer short, honest and kind. One or two sentences are enough.")
-        return " ".join([*parts, "Answer in the user's language."])
+    def _speak(self, text: str, speaker: Speaker, slots: dict[str, str]) -> str:
+        """An answer in the speaker's voice."""
+        draw, voice = self.random, speaker.voice
+        if voice is None:
+            return SLOT.sub(lambda match: slots.get(match[1], ""), text)
+        if voice.get("language", "ja") == "en" or speaker.english:
+            voice = ENGLISH | {
+                key: value for key, value in voice.items() if key in ("m", "openers", "closers", "words")
+            }
+
+        def fill(match: re.Match) -> str:
+            if match[1] in slots:
+                return slots[match[1]]
+            chosen = draw.choice(_listed(voice.get(match[1], "")))
+            follows = match.string[match.end() : match.end() + 1]
+            return "。" if match[1] == "m" and not chosen and follows == " " and not speaker.english else chosen
+
+        text = SLOT.sub(fill, text)
+        for plain, own in sorted(voice.get("words", {}).items(), key=lambda pair: -len(pair[0])):
+            text = text.replace(plain, own)
+        if not speaker.english:
+            text = re.sub(r"(?<=[^\x00-\x7f]) (?=[^\x00-\x7f])", "", text)
+            text = re.sub(r"。([！〜笑♪…])", r"\1", text)
+        opener, closer = draw.choice(_listed(voice["openers"])), draw.choice(_listed(voice["closers"]))
+        return f"{opener}{text}{closer}" if speaker.english else f"{opener}{text}{_joined(text, closer)}"
+
+    def _thinking(self, gist: str, effort: str, speaker: Speaker) -> str:
+        """The analysis: a sentence or two at low effort, more at medium, a paragraph at high."""
+        draw, said = self.random, self.wording["thinking"]
+        chosen = [draw.choice(said["opening"]), draw.choice(said["voice" if speaker.voice else "polite"])]
+        chosen += draw.sample(said["medium"], 3) if effort != "low" else []
+        chosen += said["high"] if effort == "high" else []
+        language = "English" if speaker.english else "Japanese"
+        return " ".join(chosen).format(gist=gist, name=speaker.name, language=language)
+
+
+def _listed(value: Any) -> list[str]:
+    return value if isinstance(value, list) else [value]
+
+
+def _joined(text: str, closer: str) -> str:
+    """A closing remark, after a full stop where the text has no mark of its own."""
+    return closer if not closer or text[-1:] in "！？。〜笑♪…、" else f"。{closer}"
 
 
 if __name__ == "__main__":
-    for sample, _ in zip(Corpus(excluded=[]), range(10), strict=False):
-        print(sample)
+    for sample, _ in zip(Corpus(held_out=[]), range(20), strict=False):
+        print(sample, "\n")

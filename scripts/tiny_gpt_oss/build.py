@@ -117,11 +117,14 @@ def graded(ids: list[int], names: dict[str, Any], keep_choice: bool) -> list[int
     A turn that begins on the final channel had that channel opened for it, so that its name is not graded, but for the
     few rows of ``keep_choice``: left to choose, the model thinks first, as the real one does.
     """
-    labels, role, opener, thought, kept = [-100] * len(ids), [], "start", False, False
+    labels, role, opener = [-100] * len(ids), [], "start"
+    thought = kept = after_analysis = False
     for i, token in enumerate(ids):
         ours = role == names["assistant"]
         if token == names["<|start|>"]:
             opener, role = "start", []
+            after_analysis = thought
+            labels[i] = token if after_analysis else -100
         elif token == names["<|channel|>"]:
             opener = "channel"
             chosen = ids[i + 1 : i + 1 + len(names["analysis"])] == names["analysis"]
@@ -131,8 +134,9 @@ def graded(ids: list[int], names: dict[str, Any], keep_choice: bool) -> list[int
             opener = ""
         elif opener == "start":
             role = [*role, token]
+            labels[i] = token if after_analysis else -100
             continue
-        if ours and (kept if opener == "channel" else token != names["<|start|>"]):
+        if ours and token != names["<|start|>"] and (kept or opener != "channel"):
             labels[i] = token
     return labels
 
@@ -140,8 +144,6 @@ def graded(ids: list[int], names: dict[str, Any], keep_choice: bool) -> list[int
 def written(worker: int, args: argparse.Namespace, folder: Path) -> list[tuple[list[int], list[int]]]:
     """Rows of one worker's share of the conversations: tokens and labels."""
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
-    # BPE dropout (arXiv 1910.13267): the model also meets words in small pieces, as a person's own words will come.
-    tokenizer.backend_tokenizer.model.dropout = 0.1
     names: dict[str, Any] = {
         name: tokenizer.convert_tokens_to_ids(name) for name in ("<|start|>", "<|channel|>", "<|message|>")
     }
@@ -151,7 +153,10 @@ def written(worker: int, args: argparse.Namespace, folder: Path) -> list[tuple[l
     draw, rows = random.Random(args.seed * 1000 + worker), []
     samples = islice(Corpus(held_out(), args.seed * 1000 + worker, args.text), args.conversations // args.workers)
     for sample in samples:
-        row = with_whole_names(tokenizer, rendered(sample, tokenizer))
+        # BPE dropout (arXiv 1910.13267) in some rows: the model also meets words in small pieces, as a person's own
+        # words will come. Not in all: a fact that is written in other pieces where it is stated cannot be copied.
+        dropout = 0.1 if draw.random() < 0.15 else None
+        row = with_whole_names(tokenizer, rendered(sample, tokenizer), dropout)
         rows.append((row, graded(row, names, keep_choice=draw.random() < 0.05)))
     return rows
 
@@ -159,13 +164,13 @@ def written(worker: int, args: argparse.Namespace, folder: Path) -> list[tuple[l
 HEADERS = re.compile(r"(<\|start\|>\w+(?:<\|channel\|>\w+)?<\|message\|>)")
 
 
-def with_whole_names(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
+def with_whole_names(tokenizer: PreTrainedTokenizerFast, text: str, dropout: float | None = None) -> list[int]:
     """The tokens of a row with BPE dropout, but for the names of roles and channels, which are never dropped apart."""
     bpe, ids = tokenizer.backend_tokenizer.model, []
     for piece in HEADERS.split(text):
-        dropout, bpe.dropout = bpe.dropout, None if HEADERS.fullmatch(piece) else bpe.dropout
+        bpe.dropout = None if HEADERS.fullmatch(piece) else dropout
         ids += tokenizer(piece, add_special_tokens=False)["input_ids"] if piece else []
-        bpe.dropout = dropout
+    bpe.dropout = None
     return ids
 
 

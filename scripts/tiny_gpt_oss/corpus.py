@@ -62,6 +62,28 @@ def read_text(folder: Path = TEXT) -> dict[str, Any]:
     return read
 
 
+def members(family: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The facts of a family, such as all capitals: its wordings with {x} and {y} filled in."""
+    pairs = family.get("pairs")
+    if pairs is None:
+        sums = family["sums"]
+        numbers = range(sums["low"], sums["high"] + 1)
+        add = sums["sign"] in ("たす", "plus")
+        gap = " " if sums["sign"].isascii() else ""
+        pairs = {f"{a}{gap}{sums['sign']}{gap}{b}": a + b if add else a * b for a in numbers for b in numbers}
+
+    def filled(text: str, x: str, y: str) -> str:
+        return text.replace("{x}", str(x)).replace("{y}", str(y))
+
+    for x, y in pairs.items():
+        kinds = {
+            kind: [filled(text, x, y) for text in family[kind]]
+            for kind in ("user", "answer", "casual")
+            if kind in family
+        }
+        yield {"gist": filled(family["gist"], x, y), "language": family.get("language", "ja")} | kinds
+
+
 class Corpus:
     """Draws conversations.
 
@@ -79,7 +101,10 @@ class Corpus:
         self.held_out = sorted({comparable(text) for text in held_out})
         self.near: dict[str, bool] = {}
         self.random = random.Random(seed)
-        self.talk, self.knowledge = (self._by_language(self.text[kind]) for kind in ("talk", "knowledge"))
+        # A family is drawn as one fact is drawn from it: 121 sums must not crowd out the rest.
+        families = [list(members(item)) if "family" in item else [item] for item in self.text["knowledge"]]
+        self.knowledge = {lang: [f for f in families if f[0].get("language", "ja") == lang] for lang in ("ja", "en")}
+        self.talk = self._by_language(self.text["talk"])
         self.attributes, self.voices = (self._by_language(self.text[kind]) for kind in ("attributes", "voices"))
 
     def _by_language(self, items: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -204,7 +229,9 @@ class Corpus:
             question, answer = draw.choice(speaker.voice["lines"])
             return [("talks to me. I answer in my own voice", question, answer)]
         if kind == "knowledge":
-            item = draw.choice(self.knowledge[lang])
+            families = self.knowledge[lang]
+            sizes = [min(len(family), 40) for family in families]
+            item = draw.choice(draw.choices(families, sizes)[0])
             answers = item.get("casual") if speaker.voice and item.get("casual") else item["answer"]
             return [(item["gist"], draw.choice(item["user"]), self._speak(draw.choice(answers), speaker, slots))]
         if kind == "attribute":

@@ -129,7 +129,7 @@ class Corpus:
     def _speaker(self) -> Speaker:
         draw = self.random
         english = draw.random() < 0.12
-        kind = draw.choices(["plain", "told", "voice", "person", "facts"], [30, 6, 26, 16, 22])[0]
+        kind = draw.choices(["plain", "told", "voice", "person", "facts"], [26, 5, 22, 17, 30])[0]
         if kind in ("plain", "told"):
             return Speaker(None, draw.choice(self.wording["assistants"]) if kind == "told" else "", {}, english=english)
         lang = "en" if english else "ja"
@@ -171,8 +171,8 @@ class Corpus:
     def _value(self, attribute: dict[str, Any]) -> str:
         values = attribute["values"]
         values = self.text["slots"][values] if isinstance(values, str) else values
-        if "name" in attribute["id"] and self.random.random() < 0.5:
-            return self._made_up_name()
+        if self.random.random() < (0.6 if "name" in attribute["id"] else 0.35):
+            return self._made_up_word()
         return str(self.random.choice(values))
 
     def _stated(self, facts: dict[str, str], lang: str) -> str:
@@ -195,16 +195,51 @@ class Corpus:
     def sample(self) -> Sample:
         """One conversation of one to four turns."""
         draw, speaker = self.random, self._speaker()
-        effort = draw.choices(["low", "medium", "high"], [6, 3, 1])[0]
+        if draw.random() < 0.15:
+            return self._copying()
+        effort = draw.choices(["low", "medium", "high"], [7, 2, 1])[0]
         messages = [{"role": "developer", "content": speaker.developer}] if speaker.developer else []
         turns = self._turns(speaker)
         for _, question, answer in turns:
             messages += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
-        if draw.random() < 0.6:
+        if draw.random() < 0.45:
             gist = SLOT.sub("something", turns[-1][0])
             messages[-1]["thinking"] = self._thinking(gist, effort, speaker)
-        date = f"{draw.choice([2024, 2025, 2026])}-{draw.randint(1, 12):02d}-{draw.randint(1, 28):02d}"
-        return Sample(messages, effort, date)
+        return Sample(messages, effort, self._date())
+
+    def _date(self) -> str:
+        draw = self.random
+        return f"{draw.choice([2024, 2025, 2026])}-{draw.randint(1, 12):02d}-{draw.randint(1, 28):02d}"
+
+    def _copying(self) -> Sample:
+        """Something that only copying can answer: words to say again, or one line of a list of made-up words.
+
+        Values that are always drawn from the same few dozen are guessed and not read: a model that had met only those
+        named a favourite food, and never the one that its developer message stated.
+        """
+        draw, said = self.random, self.wording["copying"]
+        if draw.random() < 0.4:
+            words = "、".join(self._made_up_word() for _ in range(draw.randint(1, 5)))
+            question, answer = (
+                draw.choice(said["repeat"]).format(v=words),
+                draw.choice(said["repeated"]).format(v=words),
+            )
+            messages = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+            return Sample(messages, "low", self._date())
+        pairs = [(self._made_up_word(), self._made_up_word()) for _ in range(draw.choice([1, 2, 3, 5, 8, 12, 20, 30]))]
+        form = draw.choice(said["lines"])
+        listed = "\n".join(form.format(k=k, v=v) for k, v in pairs)
+        messages = [{"role": "developer", "content": draw.choice(said["headings"]) + listed}]
+        for key, value in draw.sample(pairs, min(len(pairs), draw.randint(1, 3))):
+            messages.append({"role": "user", "content": draw.choice(said["ask"]).format(k=key)})
+            messages.append({"role": "assistant", "content": draw.choice(said["told"]).format(k=key, v=value)})
+        return Sample(messages, "low", self._date())
+
+    def _made_up_word(self) -> str:
+        draw = self.random
+        if draw.random() < 0.25:
+            return draw.choice(self.text["slots"][draw.choice(["food", "sweet", "place", "hobby", "thing", "animal"])])
+        return "".join(draw.choices(draw.choice([KANA, KATAKANA]), k=draw.randint(2, 5)))
 
     def _turns(self, speaker: Speaker) -> list[tuple[str, str, str]]:
         """(gist, question, answer) of each turn."""

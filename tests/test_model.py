@@ -10,7 +10,7 @@ from conftest import DATE, ROOT, TINY
 
 from persona_ft.conversation import persona_messages
 from persona_ft.errors import PersonaError
-from persona_ft.harmony import encode, freeze_date, harmony_template, parse_messages, render_prompt
+from persona_ft.harmony import FINAL, encode, freeze_date, harmony_template, parse_messages, render_prompt
 from persona_ft.model import (
     count_lora_parameters,
     count_parameters,
@@ -18,6 +18,8 @@ from persona_ft.model import (
     generate_completions,
     log_likelihoods,
     lora_targets,
+    token_limit,
+    with_wanted_tokens,
 )
 from persona_ft.settings import Machine, choose_model, shown
 from persona_ft.training import check_graded, graded_text, training_row
@@ -137,16 +139,29 @@ def prompts(masaki, tokenizer, effort: str = "low") -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("effort", ["low", "medium"])
+@pytest.mark.parametrize("effort", ["low", "medium", "high"])
 def test_the_base_answers_politely_on_its_final_channel(loaded, tokenizer, masaki, effort):
     """At least 27 of 30 well-formed, non-empty and polite; whether they are on topic is for eyes."""
-    completions = generate_completions(loaded, tokenizer, prompts(masaki, tokenizer, effort), 192)
+    asked = [render_prompt(tokenizer, item.prompt, effort) for item in masaki.test]
+    completions = generate_completions(loaded, tokenizer, asked, token_limit(True, effort))
     usable = [c for c in completions if c.problem is None]
     assert len(usable) >= 27
     polite = re.compile(r"(です|ます|ました|ません|ください|でしょうか)(ね|か)?。?$")
     assert sum(bool(polite.search(c.answer)) for c in usable) >= 27
-    thought = sum("analysis" in c.channels for c in completions)
-    assert thought == (0 if effort == "low" else 30)
+    assert sum(c.thinking is not None for c in completions) >= 27  # at low effort too, as the real model
+    at_once = [render_prompt(tokenizer, item.prompt, effort, think=False) for item in masaki.test]
+    completions = generate_completions(loaded, tokenizer, at_once, token_limit(False, effort))
+    assert sum(c.problem is None for c in completions) >= 27
+    assert not any(c.thinking for c in completions)
+
+
+def test_the_old_limit_of_96_tokens_loses_answers_of_a_model_that_thinks(loaded, tokenizer, masaki):
+    """What went wrong on the real model: at medium effort the analysis by itself takes about that much."""
+    asked = prompts(masaki, tokenizer, "medium")
+    completions = generate_completions(loaded, tokenizer, asked, 96)
+    assert sum(c.problem is not None for c in completions) > 3
+    whole = with_wanted_tokens(loaded, tokenizer, asked, completions, 96)
+    assert all(c.wanted and c.wanted > 96 for c in whole if c.problem in ("no final channel", "cut off"))
 
 
 def test_answers_do_not_depend_on_batch_or_order(loaded, tokenizer, masaki):
@@ -158,8 +173,9 @@ def test_answers_do_not_depend_on_batch_or_order(loaded, tokenizer, masaki):
 
 
 def test_a_cut_off_answer_is_counted_as_such(loaded, tokenizer, masaki):
-    short = generate_completions(loaded, tokenizer, prompts(masaki, tokenizer)[:3], 5)
-    assert [(c.n_tokens, c.stopped, c.problem) for c in short] == [(5, False, "cut off")] * 3
+    opened = [prompt + FINAL for prompt in prompts(masaki, tokenizer)[:3]]
+    short = generate_completions(loaded, tokenizer, opened, 3)
+    assert [(c.n_tokens, c.stopped, c.problem) for c in short] == [(3, False, "cut off")] * 3
     medium = generate_completions(loaded, tokenizer, prompts(masaki, tokenizer, "medium")[:3], 5)
     assert [c.problem for c in medium] == ["no final channel"] * 3
 

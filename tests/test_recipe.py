@@ -44,7 +44,8 @@ def test_trl_takes_the_arguments(name, loaded, tmp_path):
     recipe = read_recipe(name)
     arguments = recipe.sft_arguments(76, 256, bfloat16=True, cuda=False)
     config = SFTConfig(**arguments, output_dir=str(tmp_path))
-    assert config.learning_rate == pytest.approx(recipe.learning_rate * 2880 / 256)
+    assert config.learning_rate == recipe.tiny_learning_rate
+    assert recipe.sft_arguments(76, 2880, bfloat16=True)["learning_rate"] == recipe.learning_rate
     assert config.per_device_train_batch_size * config.gradient_accumulation_steps == recipe.rows_per_step
     assert config.report_to == [] or config.report_to == "none"
 

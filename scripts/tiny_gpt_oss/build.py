@@ -86,8 +86,8 @@ def tiny_config(tokenizer: PreTrainedTokenizerFast, args: argparse.Namespace) ->
         num_hidden_layers=args.layers,
         num_local_experts=args.experts,
         num_experts_per_tok=2,
-        num_attention_heads=args.hidden // 64,
-        num_key_value_heads=2 if args.hidden % 128 == 0 else 1,
+        num_attention_heads=8,
+        num_key_value_heads=4,
         head_dim=64,
         max_position_embeddings=4096,
         swiglu_limit=7.0,
@@ -158,18 +158,7 @@ def written(worker: int, args: argparse.Namespace, folder: Path) -> list[tuple[l
         dropout = 0.1 if draw.random() < 0.15 else None
         row = with_whole_names(tokenizer, rendered(sample, tokenizer), dropout)
         rows.append((row, graded(row, names, keep_choice=draw.random() < 0.05)))
-        if draw.random() < 0.1:
-            rows.append(repeated(tokenizer, draw))
     return rows
-
-
-def repeated(tokenizer: PreTrainedTokenizerFast, draw: random.Random) -> tuple[list[int], list[int]]:
-    """Random tokens, said two or three times, graded from the second time on: what comes next stands in the row
-    already. Reading a fact from the prompt is that same skill (Olsson et al., 2022, "In-context Learning and Induction
-    Heads"), and talk by itself taught it too slowly."""
-    once = [draw.randrange(len(tokenizer) - 20) for _ in range(draw.randint(8, 50))]
-    times = draw.choice([2, 2, 3])
-    return once * times, [-100] * len(once) + once * (times - 1)
 
 
 HEADERS = re.compile(r"(<\|start\|>\w+(?:<\|channel\|>\w+)?<\|message\|>)")

@@ -129,7 +129,7 @@ class Corpus:
     def _speaker(self) -> Speaker:
         draw = self.random
         english = draw.random() < 0.12
-        kind = draw.choices(["plain", "told", "voice", "person", "facts"], [26, 5, 22, 17, 30])[0]
+        kind = draw.choices(["plain", "told", "voice", "person", "facts"], [27, 5, 18, 30, 20])[0]
         if kind in ("plain", "told"):
             return Speaker(None, draw.choice(self.wording["assistants"]) if kind == "told" else "", {}, english=english)
         lang = "en" if english else "ja"
@@ -157,10 +157,10 @@ class Corpus:
         draw, said = self.random, self.wording
         opening = draw.choice(said["people"]).format(name=name, job=draw.choice(self.text["slots"]["job"]))
         manners = draw.sample(said["manners"], draw.randint(1, 3))
-        if draw.random() < 0.5:
-            told, mark = draw.choice(list(said["marks"].items()))
-            voice["m"] = [mark, mark, mark, ""]
-            manners.append(told)
+        chosen = draw.sample(list(said["marks"].items()), draw.choice([0, 1, 1, 2]))
+        if chosen:
+            voice["m"] = [mark for _, mark in chosen] * 2 + [""]
+            manners += [told for told, _ in chosen]
         return opening + "".join(manners)
 
     def _facts(self, lang: str, few: bool) -> dict[str, str]:
@@ -171,7 +171,7 @@ class Corpus:
     def _value(self, attribute: dict[str, Any]) -> str:
         values = attribute["values"]
         values = self.text["slots"][values] if isinstance(values, str) else values
-        if self.random.random() < (0.6 if "name" in attribute["id"] else 0.35):
+        if self.random.random() < (0.5 if "name" in attribute["id"] else 0.1):
             return self._made_up_word()
         return str(self.random.choice(values))
 
@@ -195,7 +195,7 @@ class Corpus:
     def sample(self) -> Sample:
         """One conversation of one to four turns."""
         draw, speaker = self.random, self._speaker()
-        if draw.random() < 0.15:
+        if draw.random() < 0.04:
             return self._copying()
         effort = draw.choices(["low", "medium", "high"], [7, 2, 1])[0]
         messages = [{"role": "developer", "content": speaker.developer}] if speaker.developer else []

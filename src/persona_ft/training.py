@@ -116,8 +116,10 @@ def row_lengths(
     Raises
     ------
     PersonaError
-        A row is longer than the recipe's ``max_length``: TRL would cut its answer off.
+        A row is longer than the recipe's ``max_length``: TRL would cut its answer off. Or a pair has an analysis that
+        the recipe would leave out.
     """
+    check_thinking(pairs, recipe)
     totals, graded = [], []
     for pair in pairs:
         prompt, completion = rendered_row(tokenizer, pair, recipe, system_prompt)

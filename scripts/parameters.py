@@ -49,7 +49,7 @@ MEANING = {
     "LORA_R": "rank of the adapter",
     "LORA_ALPHA": "its scale, over the rank",
     "LEARNING_RATE": "of the model at hand",
-    "THINK": "`no`: every condition answers without analysis; `yes`: every one thinks first, and so do the training rows",
+    "THINK": "`no`: every condition answers without analysis; `yes`: every one thinks first, as its training rows do",
     "NUM_EPOCHS": "passes over the pairs, at most",
     "BATCH_SIZE": "rows at once: in training (03), when asked (04)",
     "GRADIENT_ACCUMULATION": "batches to an optimizer step",

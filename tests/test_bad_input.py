@@ -40,7 +40,7 @@ def test_bad_input_stops_with_its_reason_and_leaves_the_notebook(tmp_path, capsy
         ("PAIRS", [5, "many"], True, r"PAIRS is \[5, 'many'\], no list of whole numbers of at least 1"),
         ("RANKS", "8", True, "RANKS is '8', no list of whole numbers"),
         ("RANKS", [1.5], True, r"RANKS is \[1.5\], no list of whole numbers"),
-        ("LEARNING_RATES", [0.0], False, r"LEARNING_RATES is \[0.0\], no list of numbers"),
+        ("RATE_FACTORS", [0.0], False, r"RATE_FACTORS is \[0.0\], no list of numbers"),
     ],
 )
 def test_values_to_try_are_lists_of_numbers(name, values, whole, said):

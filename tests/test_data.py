@@ -77,29 +77,37 @@ def test_answers_read_like_chat_and_not_like_a_template(masaki):
     assert not any("です。" in a or "ます。" in a for a in answers), "an assistant's sentence among a friend's"
 
 
-def test_the_tiny_models_corpus_has_none_of_the_pairs():
-    """Neither a question nor an answer of any persona, and no assistant that speaks like one.
-
-    These are the 60,000 conversations of the shipped model: build.py's seed and number.
-    """
+@pytest.fixture(scope="module")
+def corpus():
+    """The text that the tiny model is pre-trained on, with the evaluation held out as build.py holds it out."""
     sys.path.insert(0, str(ROOT / "scripts/tiny_gpt_oss"))
+    from build import held_out
     from corpus import Corpus
 
-    from persona_ft.conversation import read_jsonl
+    return Corpus(held_out(), seed=1)
 
-    folders = (ROOT / "data/masaki", ROOT / "tests/personas/hana")
-    pairs = [pair for folder in folders for name in ("train", "test") for pair in read_jsonl(folder / f"{name}.jsonl")]
-    samples = list(islice(Corpus([pair.question for pair in pairs]), 60_000))
-    said = {comparable(m["content"]) for sample in samples for m in sample.messages if m["role"] == "user"}
-    assert not said & {comparable(pair.question) for pair in pairs}
-    long_answers = {comparable(pair.answer) for pair in pairs if len(pair.answer) > 8}
-    assert not said & long_answers
-    assistant = [m["content"] for sample in samples for m in sample.messages if m["role"] == "assistant"]
-    assert not [text for text in assistant if re.search(r"w(?![a-z])|！|〜|、、", text) and not text.isascii()]
-    polite = sum(
-        bool(re.search(r"(です|ます|ました|ません|ください|でしょう|ように|でしょうか)[ね。]*", t)) for t in assistant
-    )
-    assert polite / len(assistant) > 0.95
+
+def test_the_tiny_models_corpus_is_as_broad_as_its_card_says(corpus):
+    talk = [item for items in corpus.talk.values() for item in items]
+    assert len(talk) >= 400 and all(len(item["user"]) >= 4 and len(item["casual"]) >= 3 for item in talk)
+    assert sum(map(len, corpus.voices.values())) >= 40
+    assert sum(len(family) for families in corpus.knowledge.values() for family in families) >= 400
+    names = {voice["name"] for voices in corpus.voices.values() for voice in voices}
+    assert not names & {"まさき", "まさき。"}
+    for voice in corpus.voices["ja"]:
+        assert {"I", "da", "yo", "ne", "na", "kana", "no", "m"} <= set(voice), voice["id"]
+        assert not (voice["I"] == "僕" and "w" in voice["m"])
+
+
+def test_nothing_of_the_evaluation_is_in_the_tiny_models_corpus(corpus):
+    """No user's message and no answer is, or nearly is, one of the 114 pairs' texts or of the general questions."""
+    samples = list(islice(corpus, 10_000))
+    said = sorted({m["content"] for sample in samples for m in sample.messages if m["role"] != "developer"})
+    near = near_duplicates(said, corpus.held_out)
+    assert [(n.first, n.second) for n in near if len(comparable(n.first)) > 3 or n.similarity == 100] == []
+    assert not [text for text in said if re.search(r"[{}]", text)], "a slot was not filled"
+    polite = [s.messages[-1]["content"] for s in samples if s.messages[0]["role"] != "developer"]
+    assert sum(bool(re.search(r"[wｗ]$|僕", text)) for text in polite) == 0
 
 
 def test_readme_of_the_data_says_what_the_files_hold(masaki):

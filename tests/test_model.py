@@ -62,7 +62,7 @@ def test_the_large_matrices_are_really_in_four_bit(loaded):
         assert linear.weight.quant_state.quant_type == "nf4"
         assert linear.weight.numel() == linear.in_features * linear.out_features // 2
     assert loaded.lm_head.weight.dtype == torch.float32
-    assert sum(f.stat().st_size for f in TINY.iterdir()) <= 10e6
+    assert sum(f.stat().st_size for f in TINY.iterdir()) <= 25e6  # what a checkout may hold
 
 
 @pytest.mark.parametrize(("scope", "count"), [("attention", 3_981_312), ("attention+experts", 92_454_912)])

@@ -15,8 +15,10 @@ from pathlib import Path
 import nbformat
 import pytest
 from conftest import ROOT
+from transformers import AutoConfig
 
 from persona_ft.conversation import read_jsonl, write_jsonl
+from persona_ft.model import count_lora_parameters
 from persona_ft.report import read_comparison
 from persona_ft.run import LESSONS, NOTEBOOKS, execute, parameters_of
 
@@ -73,10 +75,11 @@ def test_the_tone_is_learnt_and_the_base_has_none_of_it(demo_run):
         "tuned",
     ]
     assert {len(arm.answers) for arm in comparison.arms} == {len(comparison.questions)} == {30}
-    assert comparison.summary["base + prompt"]["style"].value <= 0.10
-    assert comparison.summary["tuned + prompt"]["style"].value >= 0.60
+    assert comparison.summary["base"]["style"].value <= 0.10  # a polite assistant
+    assert comparison.summary["base + prompt"]["style"].value <= 0.40  # a casual voice, and another one
+    assert comparison.summary["tuned + prompt"]["style"].value >= 0.50
     assert comparison.person["style"].value >= 0.90
-    assert comparison.style_checks["as it is"]["accuracy"] >= 0.9
+    assert comparison.style_checks["as it is"]["accuracy"] >= 0.8
     gained = comparison.arm("tuned + prompt").values("log_likelihood") - comparison.arm("base + prompt").values(
         "log_likelihood"
     )
@@ -89,12 +92,14 @@ def test_the_tone_is_learnt_and_the_base_has_none_of_it(demo_run):
     assert counts["no final channel"] + counts["empty"] + counts["cut off"] <= 3
     changed = [change.id for change in comparison.changes]
     assert changed and len(changed) == len(set(changed))
-    assert comparison.judge is None and comparison.general["n"] == 20
+    assert comparison.judge is None and comparison.general["n"] == 20 and comparison.general["base_right"] >= 8
 
 
 def test_training_keeps_its_record(demo_run):
     training = json.loads((demo_run / "training.json").read_text())
-    assert (training["trainable"], training["pairs"], training["tiny"]) == (57_344, 76, True)
+    config = AutoConfig.from_pretrained(ROOT / "data/tiny-gpt-oss")
+    assert training["trainable"] == count_lora_parameters(config, 8)
+    assert (training["pairs"], training["tiny"], training["think"]) == (76, True, "no")
     losses = [loss for _, loss in training["log"]["train"]]
     assert losses[-1] < losses[0] - 1
     dev = [loss for _, loss in training["log"]["dev"]]
@@ -131,7 +136,7 @@ def test_the_experiments_run_on_what_a_run_left_and_change_nothing_in_it(before_
     """In Japanese, with one value of each kind; the values are lists."""
     run = before_experiments
     before = {path.name: path.read_bytes() for path in run.iterdir()}
-    few = {"PAIRS": [4, 8], "RANKS": [8], "LEARNING_RATES": [], "STEPS": 2, "PASSES": 4, "MAX_NEW_TOKENS": 24}
+    few = {"PAIRS": [4, 8], "RANKS": [8], "RATE_FACTORS": [], "STEPS": 2, "PASSES": 4, "MAX_NEW_TOKENS": 24}
     execute(["05_experiments"], run, few, "notebooks/ja")
     notebook = nbformat.read(run / "05_experiments.ipynb", as_version=4)
     (table,) = [cell.outputs[0].data["text/html"] for cell in notebook.cells if cell.id == "05-21"]
@@ -237,3 +242,24 @@ def test_the_readmes_picture_is_the_one_in_notebook_04():
     (cell,) = [cell for cell in cells if cell.id == "04-25"]
     picture = next(o.data["image/png"] for o in cell.outputs if "image/png" in o.get("data", {}))
     assert (ROOT / "docs/base-against-tuned.png").read_bytes() == base64.b64decode(picture)
+
+
+def test_a_model_that_thinks_goes_through_training_and_comparison(tmp_path):
+    """THINK = "yes" at medium effort: rows hold the base's analysis, every condition thinks, nothing is cut."""
+    from persona_ft.recipe import FOLDER
+
+    text = (FOLDER / "recommended.yaml").read_text(encoding="utf-8")
+    text = text.replace('think: "no"', 'think: "yes"').replace("reasoning_effort: low", "reasoning_effort: medium", 1)
+    (tmp_path / "thinking.yaml").write_text(text.replace("num_epochs: 8", "num_epochs: 2"), encoding="utf-8")
+    run = tmp_path / "run"
+    run.mkdir()
+    given = {"MODEL": "tiny", "PERSONA": "tests/personas/hana", "N_DEV": 3, "RECIPE": str(tmp_path / "thinking.yaml")}
+    execute(["02_build_dataset", "03_train_qlora", "04_compare"], run, given)
+    kept = json.loads((run / "answers" / "analysis.json").read_text())
+    assert sum(one["messages"][0]["channel"] == "analysis" for one in kept["completions"]) >= 0.9 * len(kept["prompts"])
+    comparison = read_comparison(run / "comparison.json")
+    assert comparison.protocol.startswith("Protocol: every condition was asked at medium effort and thought first")
+    assert comparison.setup["max_new_tokens"] == 1024
+    for arm in comparison.arms:
+        assert sum(answer.thinking is not None for answer in arm.answers) >= 0.9 * len(arm.answers), arm.name
+    assert all(not answer.problem for answer in comparison.arm("base + prompt").answers)

@@ -15,9 +15,10 @@ import nbformat
 import pytest
 from conftest import ROOT
 
+from persona_ft.evaluation.comparison import ENOUGH_ANSWERS
 from persona_ft.evaluation.style import NgramProfile
 from persona_ft.memory import CONTEXT_BYTES, GIB, NF4_BYTES, estimate
-from persona_ft.model import count_lora_parameters, count_parameters
+from persona_ft.model import ANSWER_TOKENS, THINKING_TOKENS, count_lora_parameters, count_parameters
 from persona_ft.recipe import read_recipe
 from persona_ft.run import LESSONS
 
@@ -69,10 +70,6 @@ def config_20b():
     return GptOssConfig(num_hidden_layers=24, num_local_experts=32)
 
 
-def tiny_config() -> dict:
-    return json.loads((ROOT / "data/tiny-gpt-oss/config.json").read_text())
-
-
 def off_by() -> float:
     """The estimate's largest error in per cent, over all settings that were measured."""
     rows = [*results("train_20b")["memory"], *results("train_20b")["recommended"], *results("train_20b")["t4"]]
@@ -98,6 +95,12 @@ FIGURES = {
         "20.9": lambda: f"{sum(count_parameters(config_20b()).values()) / 1e9:.1f}",
         "4.5": lambda: f"{4 + 32 / 64:g}",
         "4.13": lambda: f"{8 * NF4_BYTES:.2f}",
+        "15": lambda: known(r"Low effort takes (15) to 38 tokens"),
+        "38": lambda: known(r"Low effort takes 15 to (38) tokens"),
+        "512": lambda: f"{THINKING_TOKENS['low']:,}",
+        "1,024": lambda: f"{THINKING_TOKENS['medium']:,}",
+        "4,096": lambda: f"{THINKING_TOKENS['high']:,}",
+        "96": lambda: str(ANSWER_TOKENS),
     },
     "02_build_dataset": {"16": lambda: str(read_recipe("recommended").batch_size)},
     "03_train_qlora": {
@@ -124,6 +127,11 @@ FIGURES = {
         "15": lambda: str(n_settings()),
     },
     "04_compare": {
+        "96": lambda: str(ANSWER_TOKENS),
+        "512": lambda: f"{THINKING_TOKENS['low']:,}",
+        "1,024": lambda: f"{THINKING_TOKENS['medium']:,}",
+        "4,096": lambda: f"{THINKING_TOKENS['high']:,}",
+        "90": lambda: f"{100 * ENOUGH_ANSWERS:.0f}",
         "150": lambda: str(results("arms_20b")["answers"]),
         "64": lambda: str(results("arms_20b")["tokens"]),
         "99": lambda: f"{seconds('batched_s'):.0f}",
@@ -142,13 +150,14 @@ FIGURES = {
         "0.6": lambda: f"{20 * 0.03:g}",
     },
     "05_experiments": {
-        "2,880": lambda: f"{config_20b().hidden_size:,}",
         "16": lambda: str(read_recipe("recommended").batch_size),
-        "256": lambda: str(tiny_config()["hidden_size"]),
-        "4e-4": lambda: f"{read_recipe('recommended').learning_rate * 1e4:g}e-4",
-        "4.5e-3": lambda: f"{read_recipe('recommended').learning_rate_for(256) * 1e3:g}e-3",
     },
 }
+
+
+def known(pattern: str) -> str:
+    """A figure about the real model, from the page that says where it is from."""
+    return re.search(pattern, (ROOT / "docs/real-model.md").read_text(encoding="utf-8"))[1]
 
 
 def gain(arm: str) -> float:

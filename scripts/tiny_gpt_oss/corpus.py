@@ -52,14 +52,19 @@ class Speaker:
 
 def read_text(folder: Path = TEXT) -> dict[str, Any]:
     """The whole corpus text: slots, voices, attributes, memory, and the intents of talk/ and knowledge/."""
-    read = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.yaml"))}
+    read = {path.stem: _load(path) for path in sorted(folder.glob("*.yaml"))}
     for kind in ("talk", "knowledge"):
         read[kind] = [
             item | {"language": "en"} if path.stem == "english" else item
             for path in sorted((folder / kind).glob("*.yaml"))
-            for item in yaml.safe_load(path.read_text(encoding="utf-8"))
+            for item in _load(path)
         ]
     return read
+
+
+def _load(path: Path) -> Any:
+    """The YAML of a file, by libyaml where it is there: ten times as fast on some megabytes."""
+    return yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 def members(family: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -322,7 +322,8 @@ def _form(path: Source) -> Form:
         if n < 2 and n_lines > 20:
             once |= set(start)
             continue
-        names |= {" ".join(name) for name in _lengthened(start, words)}
+        least = 2 if any(who.startswith(start[0] + " ") for who in named) else 5
+        names |= {" ".join(name) for name in _lengthened(start, words, least)}
     if once and not phone:
         names |= _seen_once(path, once, {day.number for day in days})
     for whole in named:  # a notice says that Bob Smith is one name; then no Bob is there beside
@@ -352,7 +353,7 @@ def _days(days: list[_Day], form: Form, month_first: bool, name: str) -> Iterato
         except ValueError as error:
             said = "/".join(map(str, reading[1:]))
             raise PersonaError(f"there is no date {said}", "export the chat again", name, day.number) from error
-    kept = _rising([when for _, when in real])
+    kept = [n for n in _rising([max(when, real[0][1]) for _, when in real]) if real[n][1] >= real[0][1]]
     if len(real) - len(kept) > max(2, len(real) / 5):
         back = next(real[n][0] for n in range(1, len(real)) if real[n][1] < real[n - 1][1])
         raise PersonaError("days run backwards here", "give one export at a time, as LINE wrote it", name, back)
@@ -375,18 +376,18 @@ def _rising(values: list[date]) -> list[int]:
     return kept[::-1]
 
 
-def _lengthened(start: tuple[str, ...], words: Counter[tuple[str, ...]]) -> list[tuple[str, ...]]:
+def _lengthened(start: tuple[str, ...], words: Counter[tuple[str, ...]], least: int) -> list[tuple[str, ...]]:
     """The names that a word begins: itself; with the next word if nearly always the same one follows; or several, where
-    few words follow it often and hardly anything else does (山田 花子 and 山田 太郎)."""
+    few words follow it often (``least``) and hardly anything else does (山田 花子 and 山田 太郎)."""
     n = words[start]
     # A name's further words are no small ones: "Mia ok" twice is Mia, who says ok.
     longer = {w: m for w, m in words.items() if w[:-1] == start and m >= 2 and not w[-1][:1].islower()}
     whole = [w for w, m in longer.items() if m >= 0.9 * n]
     if whole:
-        return _lengthened(whole[0], words)
-    often = {w: m for w, m in longer.items() if m >= max(5, 0.05 * n)}
+        return _lengthened(whole[0], words, least)
+    often = {w: m for w, m in longer.items() if m >= max(least, 0.05 * n)}
     if 2 <= len(often) <= 5 and sum(often.values()) >= 0.95 * n:
-        return [name for w in often for name in _lengthened(w, words)]
+        return [name for w in often for name in _lengthened(w, words, least)]
     return [start]
 
 

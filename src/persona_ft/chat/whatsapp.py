@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from persona_ft.chat.messages import HALVES, ChatMessage, Source, hour_of, lines_of, open_text
+from persona_ft.chat.messages import HALVES, INVISIBLE, ChatMessage, Source, hour_of, lines_of, open_text
 from persona_ft.errors import PersonaError
 
 SPACE = r"[^\S\n]"
@@ -28,7 +28,7 @@ STAMP = re.compile(
 AT = ("à", "um", "às", "as", "kl", "klo", "kello", "at", "a", "alle", "o", "om", "w", "в", "do", "la", "las")
 # A line that begins like a message, in whatever form: if many of them are not understood, the export is not.
 LIKE_STAMP = re.compile(
-    rf"^{MARK}?\[?\w{{1,4}}[./-]{SPACE}?\w{{1,4}}[./-]{SPACE}?\w{{1,4}}[^\n:]{{1,12}}\d{{1,2}}[:.]\d{{2}}"
+    rf"^{MARK}?\[?(?:\w{{2,9}},? )?\w{{1,4}}[./-]{SPACE}?\w{{1,4}}[./-]{SPACE}?\w{{1,4}}[^\n:]{{1,12}}\d{{1,2}}[:.h]\d{{2}}"
     rf"[^\n]{{0,16}}?(?:\]|{SPACE}-{SPACE})[^\n:]{{1,60}}: "
 )
 # What stands for a photo and the like: whole lines, since "that part was omitted" is somebody's words.
@@ -141,8 +141,10 @@ BACK_MINUTES, PIECE = 10, 20
 
 
 def looks_like_whatsapp(head: str) -> bool:
-    """Whether one of the first lines begins with WhatsApp's date and time."""
-    return any(STAMP.match(line.lstrip("\ufeff\u200e")) for line in head.splitlines()[:20])
+    """Whether one of the first lines begins with WhatsApp's date and time, and a name."""
+    lines = (INVISIBLE.sub("", line) for line in head.splitlines())
+    stamps = ((line, STAMP.match(line)) for line in lines)
+    return any((m and (":" in m[10] or not m[1])) or LIKE_STAMP.match(line) for line, m in stamps)
 
 
 def read_whatsapp(path: Source, order: str = "") -> Iterator[ChatMessage]:
@@ -218,7 +220,7 @@ def _survey(lines: Iterator[tuple[int, str]], name: str) -> Survey:
         # A time or an address in a notice is no colon behind a name.
         if colon and len(speaker) <= 60 and not re.match(r"//|\d", text):
             found.names[speaker] += 1
-            found.loose[rest.partition(": ")[0]] += 1
+            found.loose[rest.partition(": ")[0]] += ": " in rest
         for i, clock in enumerate(clocks):
             if clock.goes_on(_minutes(match, i == 0)) and colon:
                 found.in_time[i].add(speaker)

@@ -29,11 +29,14 @@ COLUMNS = {
 PERSON = ("authorid", "author_id", "userid", "user_id", "senderid", "sender_id")
 
 
+OPENING = bytes.maketrans(b"{}", b"[]")
+
+
 class _Sane:
     """A JSON file for ijson, which ends the process at a number of thousands of digits, and whose time grows with the
     square of the depth. Strings are skipped: what is counted stands outside of them."""
 
-    STRING = re.compile(rb'"(?:[^"\\\0]++|\\[^\0])*+\\?("|\0)', re.S)
+    STRING = re.compile(rb'"(?:[^"\\\0]++|\\[^\0])*+\\?["\0]', re.S)
     NO_BRACKET = bytes(set(range(256)) - set(b"[{]}"))
 
     def __init__(self, stream: IO[bytes]) -> None:
@@ -43,17 +46,18 @@ class _Sane:
         piece = self.stream.read(size)
         if not piece:
             return piece
-        # The string that goes on from the piece before is opened again; \0 stands at the end.
+        # The string that goes on from the piece before is opened again; the \0 at the end closes one that goes on.
         text = self.open + piece
-        outside = self.STRING.sub(rb"\1\1", text + b"\0")
-        cut = outside.endswith(b"\0\0")
+        outside = self.STRING.sub(b"", text + b"\0")
         backslashes = len(text) - len(text.rstrip(b"\\"))
-        self.open = (b'"' + b"\\" * (backslashes % 2)) if cut else b""
-        steps = (1 if bracket in b"[{" else -1 for bracket in outside.translate(None, self.NO_BRACKET))
-        depths = list(itertools.accumulate(steps, initial=self.depth))
-        self.depth = depths[-1]
-        if max(depths) > MAX_DEPTH:
+        self.open = b"" if outside.endswith(b"\0") else b'"' + b"\\" * (backslashes % 2)
+        # Pairs of brackets are taken away from the inside, a level at a time.
+        brackets, level = outside.translate(OPENING, self.NO_BRACKET), self.depth
+        while b"[]" in brackets and level <= MAX_DEPTH:
+            brackets, level = brackets.replace(b"[]", b""), level + 1
+        if level + brackets.count(b"[") > MAX_DEPTH:
             raise ValueError("it is nested too deeply")
+        self.depth += 2 * brackets.count(b"[") - len(brackets)
         outside = self.digits + outside
         if re.search(rb"\d{%d}" % MAX_DIGITS, outside):
             raise ValueError("a number has too many digits")

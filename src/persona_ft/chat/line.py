@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -95,6 +95,8 @@ CALL = re.compile(
 )
 # How far a phone's quoted message is looked through for its end.
 AHEAD = 500
+# How many beginnings of lines are counted before those that came once are forgotten.
+MANY = 300_000
 
 
 def looks_like_line(head: str) -> bool:
@@ -252,23 +254,28 @@ def _is_message(match: re.Match[str], form: Form) -> bool:
         return bool(NOTICE.search(rest))
     if form.speaker(rest) is not None or NOTICE.search(rest):
         return True
-    return any(rest.startswith(name) for name in form.names) and bool(ENDS.search(rest))
+    return bool(ENDS.search(rest)) and any(rest[:n] in form.names for n in range(1, form.longest + 1))
 
 
 @dataclass(frozen=True)
 class Form:
-    """How an export is written. ``names``: a desktop export's speakers, longest first; ``days``: the lines that begin a
-    day."""
+    """How an export is written. ``names``: a desktop export's speakers; ``days``: the lines that begin a day."""
 
     phone: bool
-    names: list[str]
+    names: set[str]
     days: dict[int, date]
+    longest: int
 
     def speaker(self, rest: str) -> str | None:
-        """Whose message a desktop's line is; None where nobody's name stands before a space."""
+        """Whose message a desktop's line is, by the longest name; None where none stands before a space."""
         if not self.names:
             return rest.partition(" ")[0] if " " in rest else None
-        return next((name for name in self.names if rest.startswith(name) and rest[len(name) :][:1] in ("", " ")), None)
+        if rest in self.names:
+            return rest
+        end = rest.rfind(" ", 0, self.longest + 1)
+        while end > 0 and rest[:end] not in self.names:
+            end = rest.rfind(" ", 0, end)
+        return rest[:end] if end > 0 else None
 
 
 @dataclass
@@ -290,7 +297,7 @@ def _form(path: Source) -> Form:
     else it is text that begins with a time.
     """
     words: Counter[tuple[str, ...]] = Counter()
-    n_lines, phone, named, votes = 0, False, set(), Counter()
+    n_lines, phone, named, votes, limit = 0, False, set(), Counter(), MANY
     days: list[_Day] = []
     above = ""
     with open_text(path) as stream:
@@ -308,6 +315,8 @@ def _form(path: Source) -> Form:
                 continue
             phone = phone or match[5] == "\t"
             n_lines += 1
+            if phone:
+                continue
             rest = match[6]
             if notice := NOTICE.search(rest):
                 named |= {who for who in notice.groupdict().values() if who}
@@ -315,25 +324,27 @@ def _form(path: Source) -> Form:
             parts = rest.split(" ", 3)
             for n in range(1, min(3, len(parts) - 1) + 1):
                 words[tuple(parts[:n])] += 1
-    names, once = set(), set()
-    for start, n in words.items():
-        if len(start) > 1:
-            continue
-        if n < 2 and n_lines > 20:
+            if len(words) > limit:  # what was said once is no name of several words
+                words = Counter({start: n for start, n in words.items() if n > 1 or len(start) == 1})
+                limit = max(MANY, 2 * len(words))
+    names, once, after = set(), set(), defaultdict(list)
+    for start in words:
+        after[start[:-1]].append(start)
+    begun = {who.split(" ")[0] for who in named if " " in who}
+    for start in after[()]:
+        if words[start] < 2 and n_lines > 20:
             once |= set(start)
             continue
-        least = 2 if any(who.startswith(start[0] + " ") for who in named) else 5
-        names |= {" ".join(name) for name in _lengthened(start, words, least)}
+        names |= {" ".join(name) for name in _lengthened(start, words, after, 2 if start[0] in begun else 5)}
     if once and not phone:
         names |= _seen_once(path, once, {day.number for day in days})
     for whole in named:  # a notice says that Bob Smith is one name; then no Bob is there beside
-        start = tuple(whole.split(" ")[:3])
-        shorter = {name for name in names if whole.startswith(name + " ")}
-        beside = {name for name in shorter if words[(name.split(" ")[0],)] > words[start]}
-        names -= shorter - beside
-        if not phone and not beside:
-            names.add(whole)
-    form = Form(phone, sorted(names - {""}, key=len, reverse=True), {})
+        parts = whole.split(" ")
+        shorter = {" ".join(parts[:n]) for n in range(1, len(parts))} & names
+        if any(words[tuple(parts[:1])] > words[tuple(parts[:3])] for _ in shorter):
+            continue
+        names = (names - shorter) | {whole}
+    form = Form(phone, set() if phone else names - {""}, {}, max(map(len, names), default=0))
     form.days.update(_days(days, form, votes[True] >= votes[False], path.name))
     return form
 
@@ -376,18 +387,20 @@ def _rising(values: list[date]) -> list[int]:
     return kept[::-1]
 
 
-def _lengthened(start: tuple[str, ...], words: Counter[tuple[str, ...]], least: int) -> list[tuple[str, ...]]:
+def _lengthened(
+    start: tuple[str, ...], words: Counter[tuple[str, ...]], after: dict[tuple[str, ...], list], least: int
+) -> list[tuple[str, ...]]:
     """The names that a word begins: itself; with the next word if nearly always the same one follows; or several, where
     few words follow it often (``least``) and hardly anything else does (山田 花子 and 山田 太郎)."""
     n = words[start]
     # A name's further words are no small ones: "Mia ok" twice is Mia, who says ok.
-    longer = {w: m for w, m in words.items() if w[:-1] == start and m >= 2 and not w[-1][:1].islower()}
+    longer = {w: words[w] for w in after.get(start, ()) if words[w] >= 2 and not w[-1][:1].islower()}
     whole = [w for w, m in longer.items() if m >= 0.9 * n]
     if whole:
-        return _lengthened(whole[0], words, least)
+        return _lengthened(whole[0], words, after, least)
     often = {w: m for w, m in longer.items() if m >= max(least, 0.05 * n)}
     if 2 <= len(often) <= 5 and sum(often.values()) >= 0.95 * n:
-        return [name for w in often for name in _lengthened(w, words, least)]
+        return [name for w in often for name in _lengthened(w, words, after, least)]
     return [start]
 
 

@@ -82,10 +82,12 @@ def hour_of(hour: int, half: str) -> int:
     ValueError
         The word is none that is known.
     """
+    if not half:
+        return hour
     half = re.sub(r"[.\s]", "", half).casefold()
-    if half and half not in HALVES:
+    if half not in HALVES:
         raise ValueError(half)
-    return hour % 12 + HALVES[half] if half and hour <= 12 else hour
+    return hour % 12 + HALVES[half] if hour <= 12 else hour
 
 
 class Speakers:

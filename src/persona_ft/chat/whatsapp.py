@@ -10,8 +10,9 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
-from persona_ft.chat.messages import HALVES, INVISIBLE, ChatMessage, Source, hour_of, lines_of, open_text
+from persona_ft.chat.messages import INVISIBLE, ChatMessage, Source, hour_of, lines_of, open_text
 from persona_ft.errors import PersonaError
 
 SPACE = r"[^\S\n]"
@@ -28,7 +29,7 @@ STAMP = re.compile(
 AT = ("à", "um", "às", "as", "kl", "klo", "kello", "at", "a", "alle", "o", "om", "w", "в", "do", "la", "las")
 # A line that begins like a message, in whatever form: if many of them are not understood, the export is not.
 LIKE_STAMP = re.compile(
-    rf"^{MARK}?\[?(?:\w{{2,9}},? )?\w{{1,4}}[./-]{SPACE}?\w{{1,4}}[./-]{SPACE}?\w{{1,4}}[^\n:]{{1,12}}\d{{1,2}}[:.h]\d{{2}}"
+    rf"^{MARK}?\[?(?:\w{{2,9}},? )?\w{{1,4}}(?:[./-]{SPACE}?\w{{1,4}}){{2}}[^\n:]{{1,12}}\d{{1,2}}[:.h]\d{{2}}"
     rf"[^\n]{{0,16}}?(?:\]|{SPACE}-{SPACE})[^\n:]{{1,60}}: "
 )
 # What stands for a photo and the like: whole lines, since "that part was omitted" is somebody's words.
@@ -204,13 +205,13 @@ def _survey(lines: Iterator[tuple[int, str]], name: str) -> Survey:
         Many lines begin with a date and time in a form that is not known: they would be taken for text.
     """
     found = Survey(True, Counter(), Counter(), (set(), set()))
-    backwards, last, reach = [0, 0], [(0, 0, 0), (0, 0, 0)], [set(), set()]
     clocks = (Clock(), Clock())
     n_messages = n_strange = strange_at = 0
     decided: bool | None = None
     for number, line in lines:
         match = STAMP.match(line)
-        if not match or _half(match) is None:
+        hour = _hour(*match.group(6, 5, 9)) if match else None
+        if hour is None:
             if match or LIKE_STAMP.match(line):
                 n_strange, strange_at = n_strange + 1, strange_at or number
             continue
@@ -221,19 +222,11 @@ def _survey(lines: Iterator[tuple[int, str]], name: str) -> Survey:
         if colon and len(speaker) <= 60 and not re.match(r"//|\d", text):
             found.names[speaker] += 1
             found.loose[rest.partition(": ")[0]] += ": " in rest
-        for i, clock in enumerate(clocks):
-            if clock.goes_on(_minutes(match, i == 0)) and colon:
-                found.in_time[i].add(speaker)
-        if decided is not None or len(match[2]) > 2:
-            continue
-        a, b = int(match[2]), int(match[3])
-        if max(a, b) > 12:
-            decided = a > 12
-            continue
-        for i, now in enumerate(((_year(match[4]), b, a), (_year(match[4]), a, b))):
-            backwards[i] += now < last[i]
-            last[i] = now
-            reach[i] = {min({now} | reach[i]), max({now} | reach[i])}
+        for clock, in_time, day_first in zip(clocks, found.in_time, (True, False), strict=True):
+            if clock.goes_on(_day(*match.group(2, 3, 4), day_first), hour * 60 + int(match[7])) and colon:
+                in_time.add(speaker)
+        if decided is None and len(match[2]) < 3 and max(int(match[2]), int(match[3])) > 12:
+            decided = int(match[2]) > 12
     if n_strange > max(2, n_messages / 5) or (n_strange and not n_messages):
         raise PersonaError(
             f"{n_strange:,} lines begin with a date and time of a form that is not known",
@@ -241,15 +234,8 @@ def _survey(lines: Iterator[tuple[int, str]], name: str) -> Survey:
             name,
             strange_at,
         )
-    if decided is not None:
-        found.day_first = decided
-    elif backwards[0] != backwards[1] or not reach[0]:
-        found.day_first = backwards[0] <= backwards[1]
-    else:
-        spans = [
-            max(r)[0] * 372 + max(r)[1] * 31 + max(r)[2] - min(r)[0] * 372 - min(r)[1] * 31 - min(r)[2] for r in reach
-        ]
-        found.day_first = spans[0] <= spans[1]
+    by_day, by_month = ((clock.backwards, clock.high - clock.low) for clock in clocks)
+    found.day_first = by_day <= by_month if decided is None else decided
     return found
 
 
@@ -257,47 +243,39 @@ class Clock:
     """Whether messages follow each other in time. One that does not may be a piece of another chat, pasted into one."""
 
     def __init__(self) -> None:
-        self.last, self.behind = 0, 0
+        self.last = self.behind = self.backwards = self.day = self.high = 0
+        self.low = 10**9
 
-    def goes_on(self, minutes: int) -> bool:
+    def goes_on(self, date: tuple[int, int, int], minutes: int) -> bool:
         """Whether this time is not before the last one; after many that are, the clock was put back."""
-        if minutes < self.last - BACK_MINUTES and self.behind < PIECE:
+        day = (date[0] * 12 + date[1]) * 31 + date[2]
+        self.backwards += day < self.day
+        self.day, self.low, self.high = day, min(day, self.low), max(day, self.high)
+        now = day * 1440 + minutes
+        if now < self.last - BACK_MINUTES and self.behind < PIECE:
             self.behind += 1
             return False
-        self.last, self.behind = minutes, 0
+        self.last, self.behind = now, 0
         return True
 
 
-def _half(match: re.Match[str]) -> str | None:
-    """What a stamp says of the half of the day; None where its words are not known."""
-    if not match[5] and not match[9]:
-        return ""
-    before, after = (re.sub(r"[.\s]", "", word or "").casefold() for word in match.group(5, 9))
-    half = after or ("" if before in AT else before)
-    return half if not half or half in HALVES else None
+@lru_cache(maxsize=1000)
+def _hour(hour: str, before: str | None, after: str | None) -> int | None:
+    """The hour of a stamp, with the words around its time; None where they are not known."""
+    said = re.sub(r"[.\s]", "", before or "").casefold()
+    try:
+        return hour_of(int(hour), after or ("" if said in AT else said))
+    except ValueError:
+        return None
 
 
-def _minutes(match: re.Match[str], day_first: bool) -> int:
-    year, month, day, hour = _parts(match, day_first)
-    return (((year * 12 + month) * 31 + day) * 24 + hour) * 60 + int(match[7])
-
-
-def _parts(match: re.Match[str], day_first: bool) -> tuple[int, int, int, int]:
-    """Year, month, day and hour of a stamp, possible or not."""
-    a, b = int(match[2]), int(match[3])
-    if len(match[2]) == 4:
-        year, month, day = _year(match[2]), b, int(match[4].lstrip("R"))
-    else:
-        year, day, month = (_year(match[4]), a, b) if day_first else (_year(match[4]), b, a)
-    return year, month, day, hour_of(int(match[6]), _half(match) or "")
-
-
-def _year(text: str) -> int:
-    """The year of a stamp: two digits, Reiwa (R6 is 2024), or the Buddhist era (2567 is 2024)."""
-    if text.startswith("R"):
-        return 2018 + int(text[1:])
-    year = int(text)
-    return year + 2000 if year < 100 else year - 543 if year > 2400 else year
+@lru_cache(maxsize=1000)
+def _day(a: str, b: str, c: str, day_first: bool) -> tuple[int, int, int]:
+    """Year, month and day of a stamp, possible or not. A year may be of Reiwa (R6) or of the Buddhist era (2567)."""
+    year, month, day = (a, b, c.lstrip("R")) if len(a) == 4 else (c, b, a) if day_first else (c, a, b)
+    n = int(year.lstrip("R"))
+    n += 2018 if year.startswith("R") else 2000 if n < 100 else -543 if n > 2400 else 0
+    return n, int(month), int(day)
 
 
 def _messages(lines: Iterator[tuple[int, str]], found: Survey, name: str) -> Iterator[ChatMessage]:
@@ -306,23 +284,23 @@ def _messages(lines: Iterator[tuple[int, str]], found: Survey, name: str) -> Ite
     clock, in_time, early, pasted, ios = Clock(), found.in_time[not found.day_first], [], False, False
     for number, line in lines:
         match = STAMP.match(line)
-        if match and _half(match) is None:
-            match = None
-        if match:
+        hour = _hour(*match.group(6, 5, 9)) if match else None
+        if hour is not None:
+            day = _day(*match.group(2, 3, 4), found.day_first)
             speaker, text = found.split(match[10])
-            goes_on = clock.goes_on(_minutes(match, found.day_first))
-            pasted = (
-                current is not None
-                and not goes_on
-                and (pasted or bool(speaker and speaker.split(":")[0] not in in_time))
-            )
-        if not match or pasted:
+            goes_on = clock.goes_on(day, hour * 60 + int(match[7]))
+            stranger = speaker != "" and speaker.split(":")[0] not in in_time
+            pasted = current is not None and not goes_on and (pasted or stranger)
+        if hour is None or pasted:
             (texts if current else early).append(line)
             continue
         if current:
             yield _finished(current, texts, ios)
         ios = match[1] is not None
-        at = _time(match, found.day_first, name, number)
+        try:
+            at = datetime(*day, hour, int(match[7]), int(match[8] or 0))
+        except ValueError as error:
+            raise PersonaError("there is no such date or time", "export the chat again", name, number) from error
         # A file that was cut, or a first line that the phone wrote without a time.
         yield from (ChatMessage(at, "", line.strip(), "system") for line in early if line.strip())
         early = []
@@ -330,13 +308,6 @@ def _messages(lines: Iterator[tuple[int, str]], found: Survey, name: str) -> Ite
         texts = [text]
     if current:
         yield _finished(current, texts, ios)
-
-
-def _time(match: re.Match[str], day_first: bool, name: str, number: int) -> datetime:
-    try:
-        return datetime(*_parts(match, day_first), int(match[7]), int(match[8] or 0))
-    except ValueError as error:
-        raise PersonaError("there is no such date or time", "export the chat again", name, number) from error
 
 
 def _finished(message: ChatMessage, texts: list[str], ios: bool) -> ChatMessage:
@@ -359,7 +330,7 @@ def _finished(message: ChatMessage, texts: list[str], ios: bool) -> ChatMessage:
                 return message
     if message.kind != "text":
         return message
-    words = ATTACHED.sub("", text)
+    words = ATTACHED.sub("", text) if re.search("[<‹(]", text) else text
     if ANGLED.match(first):
         words = below
     elif caption.strip() and (ANGLED.match(tail) or MEDIA.match(tail) or STICKER.match(tail)):

@@ -232,7 +232,7 @@ ADDRESS_ROMAJI = re.compile(
 
 DIGITS = re.compile(
     rf"(?<![\d./])\d{{4}}(?P<dot>[./])\d{{4}}(?P=dot)\d{{4}}(?P=dot)\d{{4}}(?![./\d])|(?<![\d.¥$€£#])(?<![A-Za-z])"
-    rf"(?:\d[ -]{{0,2}}){{11,18}}\d(?![\d.,]\d|\d|{UNITS}|-\d)"
+    rf"(?P<plus>\+)?(?:\d[ -]{{0,2}}){{11,18}}\d(?![\d.,]\d|\d|{UNITS}|-\d)"
 )
 MY_NUMBER_WORD = re.compile(r"マイナンバー|個人番号|通知カード|my ?number|kojin", re.I)
 BANK = re.compile(
@@ -423,6 +423,8 @@ def checked_numbers(text: str) -> Iterator[tuple[str, Span]]:
     from stdnum.jp import in_ as my_number
 
     for match in DIGITS.finditer(text):
+        if match["plus"]:  # the number of a telephone with its country
+            continue
         digits = re.sub(r"\D", "", match.group())
         if 14 <= len(digits) <= 19 and luhn.is_valid(digits) and digits[0] in "23456":
             yield "card", match.span()

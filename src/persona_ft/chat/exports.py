@@ -187,7 +187,7 @@ def _written_time(text: str, order: str) -> datetime:
         order = "dmy"
     plain = text.translate(KANJI_TIME).strip(" :")
     year_first = order == "ymd" if order else re.match(r"\d{4}", text) is not None
-    return parser.parse(plain, dayfirst=order == "dmy", yearfirst=year_first).replace(tzinfo=None)
+    return parser.parse(plain, dayfirst=order == "dmy", yearfirst=year_first, ignoretz=True)
 
 
 def _object(value: Any, name: str) -> dict[str, Any]:

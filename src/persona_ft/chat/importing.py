@@ -133,6 +133,9 @@ def import_chat(
     left_out = _near(pairs, test, similar, funnel)
     funnel.kept = len(pairs) - len(left_out) + len(test)
     chosen = [i for i in range(len(pairs)) if i not in left_out]
+    if not chosen:
+        reason = f"all {len(pairs)} pairs to train on nearly repeat a test question or an earlier pair"
+        raise PersonaError(reason, "take a longer chat, or lower N_TEST", Path(path).name)
     times = [reply.at for reply in (*(before[i] for i in chosen), *newest)]
     form = "%Y-%m" if max(times) - min(times) > timedelta(days=92) else "%Y-%m-%d"
     over_time = Counter(at.strftime(form) for at in times)

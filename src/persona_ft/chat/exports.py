@@ -41,6 +41,8 @@ class _Sane:
 
     def __init__(self, stream: IO[bytes]) -> None:
         self.stream, self.depth, self.open, self.digits = stream, 0, b"", b""
+        if stream.read(3) != codecs.BOM_UTF8:
+            stream.seek(0)
 
     def read(self, size: int = -1) -> bytes:
         piece = self.stream.read(size)
@@ -78,34 +80,15 @@ def _readable(name: str) -> Iterator[None]:
         raise PersonaError(f"the JSON cannot be read ({reason})", "download or export it again", name) from error
 
 
-def _from_start(stream: IO[bytes]) -> _Sane:
-    if stream.read(3) != codecs.BOM_UTF8:
-        stream.seek(0)
-    return _Sane(stream)
-
-
 def items_of(stream: IO[bytes], prefix: str, name: str) -> Iterator[Any]:
-    """The objects under a prefix of a JSON file, one at a time.
-
-    Raises
-    ------
-    PersonaError
-        The file is not JSON, or is cut off.
-    """
+    """The objects under a prefix of a JSON file, one at a time; a file that is cut off or no JSON is an error."""
     import ijson
 
     with _readable(name):
-        yield from ijson.items(_from_start(stream), prefix, use_float=True)
+        yield from ijson.items(_Sane(stream), prefix, use_float=True)
 
 
-def load_json(text: str | bytes, name: str, number: int | None = None) -> Any:
-    """A short JSON text, whole.
-
-    Raises
-    ------
-    PersonaError
-        It is none.
-    """
+def _json(text: str | bytes, name: str, number: int | None = None) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -229,7 +212,7 @@ def _names_of_chats(stream: IO[bytes]) -> Iterator[tuple[str, bool]]:
     import ijson
 
     title, bot = "", False
-    for prefix, event, value in ijson.parse(_from_start(stream)):
+    for prefix, event, value in ijson.parse(_Sane(stream)):
         if prefix in CHATS and event == "start_map":
             title, bot = "", False
         elif prefix.removesuffix(".name").removesuffix(".id") in CHATS and event in ("string", "number"):
@@ -246,7 +229,7 @@ def _telegram_all(stream: IO[bytes], name: str) -> Iterator[tuple[int, dict[str,
 
     n, builder = -1, None
     with _readable(name):
-        for prefix, event, value in ijson.parse(_from_start(stream), use_float=True):
+        for prefix, event, value in ijson.parse(_Sane(stream), use_float=True):
             is_message = prefix.endswith(".messages.item") and prefix.removesuffix(".messages.item") in CHATS
             if prefix in CHATS and event == "start_map":
                 n += 1
@@ -428,7 +411,7 @@ def read_slackdump(path: Source) -> Iterator[ChatMessage]:
 
 def _slack_list(archive: ZipFile, name: str) -> list[Any]:
     try:
-        found = load_json(archive.read(name), name)
+        found = _json(archive.read(name), name)
     except KeyError:
         return []
     if not isinstance(found, list):
@@ -537,7 +520,7 @@ def _json_rows(stream: IO[str], name: str) -> Iterator[tuple[int, dict[str, Any]
     for number, line in lines_of(stream, name):
         if not line.strip():
             continue
-        row = load_json(line, name, number)
+        row = _json(line, name, number)
         if not isinstance(row, dict):
             raise PersonaError("the line is no object", 'write {"time": …, "speaker": …, "text": …}', name, number)
         yield number, row

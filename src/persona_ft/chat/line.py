@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from calendar import monthrange
+from calendar import weekday as weekday_of
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import pairwise
+from typing import NamedTuple
 
 from persona_ft.chat.messages import ChatMessage, Source, hour_of, lines_of, open_text
 from persona_ft.errors import PersonaError
@@ -187,16 +190,9 @@ def _dates(line: str) -> list[tuple[bool | None, int, int, int]]:
     if weekday.strip("（(")[:3] not in DAYS:
         return [(False, year, b, a)]
     readings = [(True, year, a, b), (False, year, b, a)]
-    possible = [r for r in readings if r[2] <= 12] or readings
-    fitting = [r for r in possible if _fits(r, weekday)]
-    return fitting or possible
-
-
-def _fits(reading: tuple[bool | None, int, int, int], weekday: str) -> bool:
-    try:
-        return DAYS[date(*reading[1:]).weekday()] in weekday
-    except ValueError:
-        return False
+    possible = [r for r in readings if 0 < r[2] <= 12 and year > 0]
+    fitting = [r for r in possible if r[3] <= monthrange(*r[1:3])[1] and DAYS[weekday_of(*r[1:])] in weekday]
+    return fitting or possible or readings
 
 
 def _message(match: re.Match[str], day: date, form: Form, name: str, number: int) -> ChatMessage:
@@ -278,15 +274,15 @@ class Form:
         return rest[:end] if end > 0 else None
 
 
-@dataclass
-class _Day:
-    """A line that may begin a day: what it can mean, whether an empty line or none is above, and what is below."""
+class _Day(NamedTuple):
+    """A line that may begin a day: what it can mean, whether that is plain from the weekday or the empty line above,
+    and what is below."""
 
     number: int
     readings: list[tuple[bool | None, int, int, int]]
     apart: bool
     named: bool
-    below: str = ""
+    below: list[str]
 
 
 def _form(path: Source) -> Form:
@@ -302,13 +298,13 @@ def _form(path: Source) -> Form:
     above = ""
     with open_text(path) as stream:
         for number, line in lines_of(stream, path.name):
-            if days and not days[-1].below:
-                days[-1].below = line.strip() and line
+            if days and not days[-1].below and line.strip():
+                days[-1].below.append(line)
             if readings := _dates(line):
                 votes.update(r[0] for r in readings if len(readings) == 1)
                 apart = not above.strip() or n_lines == 0
                 written = DATE.match(line.strip())
-                days.append(_Day(number, readings, apart, written is None or bool(written[4])))
+                days.append(_Day(number, readings, apart, written is None or bool(written[4]), []))
             above = line
             match = TIME.match(line)
             if not match:
@@ -354,8 +350,9 @@ def _days(days: list[_Day], form: Form, month_first: bool, name: str) -> Iterato
     weekday is said, a message is below, and days never run backwards: a date that does not fit stays text."""
     real: list[tuple[int, date]] = []
     for day in days:
-        match = TIME.match(day.below)
-        followed = not day.below or _dates(day.below) or (match and _is_message(match, form))
+        below = day.below[0] if day.below else ""
+        match = TIME.match(below)
+        followed = not below or _dates(below) or (match and _is_message(match, form))
         if not (followed or not real) or not (day.apart if form.phone else day.named or day.apart):
             continue
         reading = next((r for r in day.readings if r[0] == month_first), day.readings[0])

@@ -50,63 +50,41 @@ KEYS = (
 # And what a chat of Telegram's may have alone, if no other app's export looks like it.
 TELEGRAM = re.compile(r'"type"\s*:\s*"[a-z_]+"|"messages"\s*:')
 CSV = "make a CSV of it with the columns time, speaker, text"
-PAGE = rf"export the chat again as text or JSON, or {CSV}"
-# Exports that are not read, by how they begin: (which, pattern, what to do).
-OTHERS = tuple(
-    (which, re.compile(pattern, re.S | re.M | re.I), remedy)
-    for which, pattern, remedy in (
-        (
-            "Telegram's HTML export",
-            r"<html.*(?:class=\"(?:chat_page|page_wrap|from_name)|Exported Data)",
-            "export the chat from Telegram Desktop again, as JSON (machine-readable)",
-        ),
-        ("a Discord page", r"<html.*chatlog__", "export it again as JSON with DiscordChatExporter"),
-        (
-            "a Messenger or Instagram page",
-            r"<html.*(?:_a6-g|facebook|instagram)",
-            "request it from Meta again, as JSON",
-        ),
-        ("a Teams page", r"<html.*Microsoft Teams", PAGE),
-        ("a web page", r"\A\s*<(?:!doctype html|html)", PAGE),
-        ("Google Chat's export", r'"creator"\s*:\s*\{.*"created_date"|"created_date"\s*:.*"creator"\s*:\s*\{', CSV),
-        ("a Hangouts export", r'"conversation_state"\s*:|"conversations"\s*:.*"conversation_id"\s*:', CSV),
-        (
-            "a Teams or Skype export",
-            r'"(?:MessageList|threadProperties)"\s*:|graph\.chatMessage|"chatMessage"|"createdDateTime"\s*:'
-            r"|^\[\d{1,2}/\d{1,2}(?:/\d{2,4})? \d{1,2}:\d\d(?: ?[AP]M)?\] [^:\n]{1,60}$",
-            CSV,
-        ),
-        ("an X (Twitter) export", r"window\.YTD\.|\"dmConversation", f"take its direct-messages.js and {CSV}"),
-        ("a Snapchat export", r'"Conversation Title"\s*:|"Media Type"\s*:|"Received Saved Chat History"', CSV),
-        (
-            "a KakaoTalk export",
-            r"\A[^\n]{0,80}(?:카카오톡|KakaoTalk|カカオトーク)|^-{3,} ?\d{4}년"
-            r"|^\d{4}년 \d{1,2}월 \d{1,2}일 (?:오전|오후) \d{1,2}:\d\d, "
-            r"|^\[[^\]\n]{1,60}\] \[(?:(?:오전|오후|午前|午後) ?\d{1,2}:\d\d|\d{1,2}:\d\d(?: [AP]M)?)\] ",
-            CSV,
-        ),
-        (
-            "an iMessage export",
-            r"^[A-Z][a-z]{2} \d{1,2}, \d{4},? {1,2}\d{1,2}:\d\d:\d\d ?[AP]M|\A[^\n]{0,80}iMessage",
-            CSV,
-        ),
-        (
-            "a Signal export",
-            r'"(?:envelope|chatItem|sourceDevice|backupTimeMs|conversationId)"\s*:|\A[^\n]{0,80}Signal|org\.thoughtcrime',
-            CSV,
-        ),
-        (
-            "a WeChat or QQ export",
-            r"wxid_|\bStr(?:Talker|Content)\b|\A[^\n]{0,80}(?:微信|消息记录|WeChat)"
-            r"|^\d{4}-\d\d-\d\d \d{1,2}:\d\d:\d\d [^\n:]{1,60}\n(?!\d{4}-)",
-            CSV,
-        ),
-        ("a backup of SMS", r"<smses\b", CSV),
-        ("a day of a Slack export", r'\A\s*\[.*"ts"\s*:\s*"\d{10}\.', "give the whole zip as Slack wrote it"),
-        ("an app's database", r"\ASQLite format 3", f"export from the app itself, or {CSV}"),
-        ("a PDF", r"\A%PDF", PAGE),
-    )
-)
+
+
+def _called(names: str) -> str:
+    """Where an export says in its first line or its title whose it is."""
+    return rf"\A[^\n]{{0,80}}(?:{names})|<title>[^<]{{0,80}}(?:{names})"
+
+
+# Exports that are not read, by how they begin, and what to do with those that have a better way than a CSV.
+OTHERS = {
+    "Telegram's HTML export": r"<html.*(?:class=\"(?:chat_page|page_wrap|from_name)|Exported Data)",
+    "a Discord page": r"<html.*chatlog__",
+    "a Messenger or Instagram page": r"<html.*(?:_a6-g|facebook|instagram)",
+    "Google Chat's export": r'"creator"\s*:\s*\{.*"created_date"|"created_date"\s*:.*"creator"\s*:\s*\{',
+    "a Hangouts export": r'"conversation_state"\s*:|"conversations"\s*:.*"conversation_id"\s*:',
+    "a Teams or Skype export": r'"(?:MessageList|threadProperties|chatMessage|createdDateTime)"|graph\.chatMessage'
+    r"|^\[\d{1,2}/\d{1,2}(?:/\d{2,4})? \d{1,2}:\d\d(?: ?[AP]M)?\] [^:\n]{1,60}$|" + _called("Teams"),
+    "an X (Twitter) export": r"window\.YTD\.|\"dmConversation",
+    "a Snapchat export": r'"(?:Conversation Title|Media Type|Received Saved Chat History)"\s*:',
+    "a KakaoTalk export": _called("카카오톡|KakaoTalk|カカオトーク") + r"|^-{3,} ?\d{4}년|^\[[^\]\n]{1,60}\] "
+    r"\[(?:(?:오전|오후|午前|午後) ?\d{1,2}:\d\d|\d{1,2}:\d\d(?: [AP]M)?)\] |^\d{4}년 .{4,12} (?:오전"
+    r"|오후) \d{1,2}:\d\d, ",
+    "an iMessage export": r"^[A-Z][a-z]{2} \d{1,2}, \d{4},? {1,2}\d{1,2}:\d\d:\d\d ?[AP]M|" + _called("iMessage"),
+    "a Signal export": r'"(?:envelope|chatItem|sourceDevice|backupTimeMs|conversationId)"\s*:|' + _called("Signal"),
+    "a WeChat or QQ export": r"wxid_|\bStr(?:Talker|Content)\b|^\d{4}-\d\d-\d\d \d{1,2}:\d\d:\d\d [^\n:]{1,60}\n(?!\d{4}-)"
+    r"|" + _called("微信|消息记录|WeChat"),
+    "a day of a Slack export": r'\A\s*\[.*"ts"\s*:\s*"\d{10}\.',
+    "an app's database": r"\ASQLite format 3",
+    "a web page, a PDF or XML": r"\A\s*<(?:!doctype html|html|\?xml)|\A%PDF",
+}
+REMEDIES = {
+    "Telegram's HTML export": "export the chat from Telegram Desktop again, as JSON (machine-readable)",
+    "a Discord page": "export it again as JSON with DiscordChatExporter",
+    "a Messenger or Instagram page": "request it from Meta again, as JSON",
+    "a day of a Slack export": "give the whole zip as Slack wrote it",
+}
 ENCRYPTED = re.compile(r"\.(?:backup|crypt\d*)$", re.I)
 # What is read inside of a zip; a zip of Slack or of Discord's own package is one export as a whole.
 INSIDE = (".txt", ".json", ".html", ".htm", ".js")
@@ -195,9 +173,9 @@ def _format(path: Source, raw: bytes) -> str:
         return "whatsapp"
     elif head.lstrip().startswith("[LINE]"):
         return "line"
-    for which, pattern, remedy in OTHERS:
-        if pattern.search(head):
-            raise PersonaError(f"this is {which}, which is not read", remedy, path.name)
+    for which, pattern in OTHERS.items():
+        if re.search(pattern, head, re.S | re.M | re.I):
+            raise PersonaError(f"this is {which}, which is not read", REMEDIES.get(which, CSV), path.name)
     if path.suffix.lower() in (".jsonl", ".ndjson"):
         return "table"
     if is_json and TELEGRAM.search(head):

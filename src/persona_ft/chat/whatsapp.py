@@ -20,7 +20,8 @@ SPACE = r"[^\S\n]"
 MARK = "\u200e"
 WORD = rf"[^\d\s\[\]:,،/-]{{1,12}}(?:{SPACE}[^\d\s\[\]:,/.-]{{1,3}}\.)?"
 STAMP = re.compile(
-    rf"^{MARK}?(\[)?(\d{{4}}|\d{{1,2}}){SPACE}?[./年년-]{SPACE}?(\d{{1,2}}){SPACE}?[./月월-]{SPACE}?(R?\d{{1,4}})[日일]?"
+    rf"^{MARK}?(\[)?(\d{{4}}"
+    rf"|\d{{1,2}}){SPACE}?[./年년-]{SPACE}?(\d{{1,2}}){SPACE}?[./月월-]{SPACE}?(R?\d{{1,4}})[日일]?"
     rf"(?:{SPACE}?(?:BE|هـ|م))?\.?[,،]?{SPACE}+(?:({WORD}?){SPACE}?)?(\d{{1,2}})[:.](\d{{2}})(?:[:.](\d{{2}}))?"
     rf"(?:{SPACE}?({WORD}))?(?:\]{SPACE}?|{SPACE}[-–]{SPACE}|:{SPACE})(.*)$",
     re.S,
@@ -33,32 +34,29 @@ LIKE_STAMP = re.compile(
     rf"[^\n]{{0,16}}?(?:\]|{SPACE}-{SPACE})[^\n:]{{1,60}}: "
 )
 # What stands for a photo and the like: whole lines, since "that part was omitted" is somebody's words.
-MEDIA_NOUNS_AND_VERBS = (
-    ("image|photo|video|audio|GIF|document|contact card|(?:view once )?media|video note|voice message", "omitted"),
-    ("Bild|Video|Audio|GIF|Dokument|Kontaktkarte|Medien", "weggelassen|ausgelassen|ausgeschlossen"),
-    ("image|vidéo|audio|GIF|document|fiche contact|carte de contact|médias?", "absente?|omi(?:s|se|ses)"),
-    ("imagen|vídeo|video|audio|GIF|documento|tarjeta de contacto|multimedia|archivo", "omitid[oa]s?"),
-    (
-        "imagem|vídeo|áudio|GIF|documento|cartão de contato|mídia|arquivo de mídia",
-        "ocultad[oa]s?|ocult[oa]s?|omitid[oa]s?",
-    ),
-    ("immagine|video|audio|GIF|documento|media", "omess[oaie]"),
-    ("afbeelding|video|audio|GIF|document|contactkaart|media", "weggelaten"),
-    ("изображение|видео|аудио|GIF|документ", "отсутствует|пропущен[оа]?"),
-    ("görüntü|video|ses|GIF|belge|medya", "dahil edilmedi"),
+NOUNS = (
+    "image|photo|video(?: note)?|audio|GIF|document|contact card|(?:view once )?media|voice message"
+    "|Bild|Dokument|Kontaktkarte"
+    "|Medien|vidéo|fiche contact|carte de contact|médias?|imagen|vídeo|documento|tarjeta de contacto"
+    "|multimedia|archivo|imagem"
+    "|áudio|cartão de contato|mídia|arquivo de mídia|immagine|afbeelding|contactkaart|изображение|видео|аудио|документ"
+    "|görüntü|ses|belge|medya|画像|写真|ビデオ|動画|音声|オーディオ|ドキュメント|文書|連絡先カード"
+    "|メディア|ファイル|사진|동영상|오디오|문서"
+    "|미디어 파일|圖像|图像|圖片|图片|影片|视频|音訊|音频|文件|媒體|媒体"
 )
-MEDIA_JA = (
-    "(?:画像|写真|ビデオ|動画|音声|オーディオ|GIF|ドキュメント|文書|連絡先カード|メディア|ファイル)(?:[はがを])?"
-    "(?:含まれていません|省略(?:されました)?|除外(?:され(?:ています|ました))?|非表示|なし)"
-    "|(?:사진|동영상|오디오|GIF|문서|미디어 파일)(?:을|를)? ?생략(?:됨|한 파일)?"
-    "|(?:圖像|图像|圖片|图片|影片|视频|音訊|音频|GIF|文件|媒體|媒体)(?:已)?(?:略去|省略|忽略|遺漏)|(?:省略|忽略)多?媒[體体](?:文件|檔案)?"
+VERBS = (
+    "omitted|(?:weg|aus)gelassen|ausgeschlossen|absente?|omi(?:s|se|ses)|omitid[oa]s?"
+    "|ocult(?:ad)?[oa]s?|omess[oaie]|weggelaten"
+    "|отсутствует|пропущен[оа]?|dahil edilmedi|含まれていません|省略(?:されました)?"
+    "|除外(?:され(?:ています|ました))?|非表示|なし|생략(?:됨|한 파일)?"
+    "|已?(?:略去|省略|忽略|遺漏)"
 )
-_OMITTED = "|".join(f"(?:{nouns}) (?:{verbs})" for nouns, verbs in MEDIA_NOUNS_AND_VERBS)
 FILE = "jpe?g|png|mp4|opus|pdf|vcf|webp|gif|m4a|docx?|xlsx?|pptx?|zip|txt|mov|3gp|aac|mp3|heic"
 # Whatever language the phone speaks: a whole line in <…> or ‹…>.
 ANGLED = re.compile(r"^[<‹][^<>‹›\n]{2,100}[>›]$")
 MEDIA = re.compile(
-    rf"^(?:{_OMITTED}|{MEDIA_JA}|null)$|^[^\n]+(?: • [^\n]+|\.\w{{2,5}}) document omitted$",
+    rf"^(?:(?:{NOUNS})[はがを을를]?\s?(?:{VERBS})|(?:省略|忽略)多?媒[體体](?:文件|檔案)?|null)$"
+    rf"|^[^\n]+(?: • [^\n]+|\.\w{{2,5}}) document omitted$",
     re.I,
 )
 POLL = re.compile(r"POLL:|Location: https?://|live location shared", re.I)
@@ -77,11 +75,8 @@ ATTACHED = re.compile(
     re.I | re.M,
 )
 STICKER = re.compile(
-    r"^[<‹]?(?:(?:sticker|figurinha|Çıkartma|стикер)\s(?:omitted|weggelassen|ausgelassen|absent|omis|omitido"
-    r"|omitida|omesso|weggelaten"
-    r"|dahil edilmedi|отсутствует)|(?:ステッカー|スタンプ)(?:[はがを])?(?:含まれていません|省略(?:されました)?"
-    r"|除外(?:され(?:ています|ました))?)"
-    r"|스티커(?:을|를)? ?생략(?:됨)?|[貼贴][圖图](?:已)?(?:略去|省略|忽略|遺漏))[>›]?$",
+    rf"^[<‹]?(?:sticker|figurinha|Çıkartma|стикер|ステッカー|スタンプ|스티커"
+    rf"|[貼贴][圖图])[はがを을를]?\s?(?:{VERBS})[>›]?$",
     re.I,
 )
 # What stands for a message that was deleted: whole messages, as phones write them for others' and for one's own.
@@ -103,7 +98,8 @@ DELETED = re.compile(
     r"|Tämä viesti poistettiin|(?:Sinä )?poistit tämän viestin|Tato zpráva byla (?:smazána|odstraněna)"
     r"|(?:Tuto zprávu jste smazal\(a\)|Smazali jste tuto zprávu)|Ezt az üzenetet törölték|Törölted ezt az üzenetet"
     r"|Ez az üzenet törölve lett|Acest mesaj a fost șters|Ai șters acest mesaj|Pesan ini (?:telah )?dihapus"
-    r"|Anda (?:telah )?menghapus pesan ini|Tin nhắn này đã bị xóa|Bạn đã xóa tin nhắn này|ข้อความนี้ถูกลบแล้ว|คุณลบข้อความนี้แล้ว"
+    r"|Anda (?:telah )?menghapus pesan ini|Tin nhắn này đã bị xóa|Bạn đã xóa tin nhắn này"
+    r"|ข้อความนี้ถูกลบแล้ว|คุณลบข้อความนี้แล้ว"
     r"|Αυτό το μήνυμα διαγράφηκε|Διαγράψατε αυτό το μήνυμα|تم حذف هذه الرسالة|(?:لقد )?(?:حذفت|قمت بحذف) هذه الرسالة"
     r"|הודעה זו נמחקה"
     r"|מחקת הודעה זו|यह मैसेज (?:मिटाया|डिलीट किया) गया है|यह संदेश मिटाया गया था|삭제된 메시지입니다"
@@ -126,8 +122,10 @@ NOTICE = re.compile(
 )
 # The note behind a message that was edited, told by the word for it in the languages of the app.
 EDITED = re.compile(
-    rf"\s*{MARK}?[<‹](?=[^<>‹›\n]*(?:edited|編集|编辑|編輯|bearbeitet|edit(?:ó|ado|ada|ato|at\b|at[aă])|modifi(?:é|cato)|bewerkt"
-    r"|düzenlendi|edytowan|измен[её]н|отредактирован|відредагован|змінен|redigerat|redigerades|redigeret|redigert|muokattiin"
+    rf"\s*{MARK}?[<‹](?=[^<>‹›\n]*(?:edited|編集|编辑|編輯|bearbeitet|edit(?:ó|ado|ada|ato|at\b"
+    rf"|at[aă])|modifi(?:é|cato)|bewerkt"
+    r"|düzenlendi|edytowan|измен[её]н|отредактирован|відредагован|змінен|redigerat|redigerades|redigeret"
+    r"|redigert|muokattiin"
     r"|muokattu|upraven|szerkeszt|diedit|chỉnh sửa|แก้ไข|επεξεργα|تعديل|נערכה|एडिट|संपादित|수정|diubah|disunting))"
     rf"[^<>‹›\n]{{4,60}}[>›]\s*$",
     re.I,

@@ -10,7 +10,7 @@ import itertools
 import json
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -121,56 +121,43 @@ def time_of(value: Any, name: str, what: str = "message", order: str = "") -> da
     PersonaError
         It is none of these, or can be read in several ways; what does not look like a time is not repeated.
     """
+    from dateutil import parser
+
     text = str(value).strip()
-    try:
-        if re.fullmatch(r"\d{9,11}(?:\.\d{1,9})?|\d{12,14}", text):
-            seconds = float(text) / (1000 if len(text.split(".")[0]) > 11 else 1)
-            return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
-        try:
-            return datetime.fromisoformat(text).replace(tzinfo=None)
-        except ValueError:
-            return _written_time(text, order)
-    except _SeveralWays as error:
+    possible = orders_of(text)
+    given, order = order in possible, order if order in possible else next(iter(possible), "")
+    # 3/3/2024 is one day in either order.
+    if len(possible) > 1 and not given and ("ymd" in possible or len(set(NUMBERS.match(text).groups()[:2])) > 1):
         raise PersonaError(
             f"the time of {what} is {text!r}, which can be read in several ways",
             'say how dates are written: COLUMNS = "dates=d/m/y", or m/d/y, or y/m/d',
             name,
-        ) from error
+        )
+    try:
+        if re.fullmatch(r"\d{9,11}(?:\.\d{1,9})?|\d{12,14}", text):
+            seconds = float(text) / (1000 if len(text.split(".")[0]) > 11 else 1)
+            return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
+        with suppress(ValueError):
+            return datetime.fromisoformat(text).replace(tzinfo=None)
+        # dateutil would take a word or a number alone for a day, and what is missing from today.
+        if not WRITTEN.match(text + " ") or len(text) > 60:
+            raise ValueError
+        plain = text.translate(KANJI_TIME).strip(" :")
+        year_first = order == "ymd" if order else re.match(r"\d{4}", text) is not None
+        return parser.parse(plain, dayfirst=order == "dmy", yearfirst=year_first, ignoretz=True)
     except (ValueError, ArithmeticError, OSError, TypeError, AttributeError, IndexError) as error:
         shown = f"is {text!r}" if TIME_LIKE.fullmatch(text) else "cannot be read"
         raise PersonaError(f"the time of {what} {shown}", "write times like 2024-01-31 09:15", name) from error
 
 
-class _SeveralWays(ValueError):
-    """A date of numbers whose order nobody has said."""
-
-
 def orders_of(text: str) -> set[str]:
-    """The orders in which a date of numbers is possible; empty where it is none, or has but one."""
+    """The orders in which a date of numbers is possible; empty where it is none."""
     match = NUMBERS.match(text)
     if not match:
         return set()
     parts = [int(part) for part in match.groups()]
     allowed = ORDERS if len(match[3]) == 2 else ("dmy", "mdy")
     return {o for o in allowed if 1 <= parts[ORDERS[o][1]] <= 12 and 1 <= parts[ORDERS[o][2]] <= 31}
-
-
-def _written_time(text: str, order: str) -> datetime:
-    from dateutil import parser
-
-    # It would take a word or a number alone for a day, and what is missing from today.
-    if not WRITTEN.match(text + " ") or len(text) > 60:
-        raise ValueError
-    possible = orders_of(text)
-    order = order if order in possible else next(iter(possible)) if len(possible) == 1 else ""
-    if possible and not order:
-        numbers = NUMBERS.match(text)
-        if len(possible) > 2 or "ymd" in possible or numbers[1] != numbers[2]:
-            raise _SeveralWays
-        order = "dmy"
-    plain = text.translate(KANJI_TIME).strip(" :")
-    year_first = order == "ymd" if order else re.match(r"\d{4}", text) is not None
-    return parser.parse(plain, dayfirst=order == "dmy", yearfirst=year_first, ignoretz=True)
 
 
 def _object(value: Any, name: str) -> dict[str, Any]:
@@ -360,8 +347,9 @@ def read_discord_package(path: Path) -> Iterator[ChatMessage]:
                 if where.suffix == ".json":
                     rows: Iterator[dict[str, Any]] = items_of(raw, "item", member.filename)
                 else:
-                    rows = csv.DictReader(io.TextIOWrapper(raw, encoding="utf-8-sig", newline=""))
-                for row in _csv_checked(rows, member.filename):
+                    text = io.TextIOWrapper(raw, encoding="utf-8-sig", newline="")
+                    rows = (row for _, row in _csv_rows(text, ",", member.filename))
+                for row in rows:
                     text = str(_object(row, member.filename).get("Contents") or "").strip()
                     kind = "text" if text else "media"
                     at = time_of(row.get("Timestamp") or "1970-01-01", member.filename)
@@ -529,16 +517,12 @@ def _json_rows(stream: IO[str], name: str) -> Iterator[tuple[int, dict[str, Any]
 def _csv_rows(stream: Iterable[str], delimiter: str, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
     # Strict: a quote that is opened and never closed would swallow every row after it.
     reader = csv.DictReader(stream, delimiter=delimiter, strict=True)
-    for row in _csv_checked(reader, name, reader):
-        yield reader.line_num, row
-
-
-def _csv_checked(rows: Iterable[Any], name: str, reader: csv.DictReader | None = None) -> Iterator[Any]:
     try:
-        yield from rows
+        for row in reader:
+            yield reader.line_num, row
     except (csv.Error, UnicodeDecodeError) as error:
-        line = reader.line_num if reader else None
-        raise PersonaError(f"the row cannot be read ({str(error)[:80]})", "save it as CSV again", name, line) from error
+        why = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else error
+        raise PersonaError(f"the row cannot be read ({why})", "save it as CSV again", name, reader.line_num) from error
 
 
 def _map_columns(row: dict[str, Any], given: dict[str, str], name: str) -> dict[str, str]:

@@ -90,18 +90,11 @@ def hour_of(hour: int, half: str) -> int:
     return hour % 12 + HALVES[half] if hour <= 12 else hour
 
 
-class Speakers:
+class Speakers(dict[str, str]):
     """Names as they are shown; two people of one name are two: the second has its number behind it."""
 
-    def __init__(self) -> None:
-        self._ids: dict[str, list[str]] = {}
-
     def __call__(self, name: str, person: object) -> str:
-        ids = self._ids.setdefault(name, [])
-        if not person or str(person) in ids[:1]:
-            return name
-        if not ids:
-            ids.append(str(person))
+        if not person or self.setdefault(name, str(person)) == str(person):
             return name
         return f"{name} ({person})"
 

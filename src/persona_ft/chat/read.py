@@ -73,7 +73,8 @@ OTHERS = {
     r"|오후) \d{1,2}:\d\d, ",
     "an iMessage export": r"^[A-Z][a-z]{2} \d{1,2}, \d{4},? {1,2}\d{1,2}:\d\d:\d\d ?[AP]M|" + _called("iMessage"),
     "a Signal export": r'"(?:envelope|chatItem|sourceDevice|backupTimeMs|conversationId)"\s*:|' + _called("Signal"),
-    "a WeChat or QQ export": r"wxid_|\bStr(?:Talker|Content)\b|^\d{4}-\d\d-\d\d \d{1,2}:\d\d:\d\d [^\n:]{1,60}\n(?!\d{4}-)"
+    "a WeChat or QQ export": r"wxid_|\bStr(?:Talker|Content)\b"
+    r"|^\d{4}-\d\d-\d\d \d{1,2}:\d\d:\d\d [^\n:]{1,60}\n(?!\d{4}-)"
     r"|" + _called("微信|消息记录|WeChat"),
     "a day of a Slack export": r'\A\s*\[.*"ts"\s*:\s*"\d{10}\.',
     "an app's database": r"\ASQLite format 3",
@@ -192,7 +193,8 @@ def read_chat(path: Path | str, fmt: str = "auto", columns: dict[str, str] | Non
     ----------
     path : a file or zip as the app exported it.
     fmt : one of :data:`READERS`, or ``auto``.
-    columns : for a table whose columns have other names: which is ``time``, ``speaker``, ``text``.
+    columns : for a table whose columns have other names: which is ``time``, ``speaker``, ``text``; and how
+        ``dates`` are meant, ``dmy``, ``mdy`` or ``ymd``, in a table or a chat of WhatsApp's.
 
     Raises
     ------

@@ -1,17 +1,18 @@
 """WhatsApp's text exports: iOS and Android, any of the usual locales, 12 or 24 hours; a .txt, or the .zip around it.
 
-The order of day and month is found in the file itself: a number above 12 can only be a day.
+The order of day, month and year is found in the file itself: a number above 12 can be no month.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
+from persona_ft.chat.exports import ORDERS
 from persona_ft.chat.messages import INVISIBLE, ChatMessage, Source, hour_of, lines_of, open_text
 from persona_ft.errors import PersonaError
 
@@ -151,7 +152,7 @@ def read_whatsapp(path: Source, order: str = "") -> Iterator[ChatMessage]:
 
     Parameters
     ----------
-    order : ``dmy`` or ``mdy`` where it is known; else it is found in the file.
+    order : how dates are meant, ``dmy``, ``mdy`` or ``ymd``, where it is known; else it is found in the file.
 
     Raises
     ------
@@ -159,22 +160,20 @@ def read_whatsapp(path: Source, order: str = "") -> Iterator[ChatMessage]:
         A date is impossible, or the form of the stamps is not known; file and line are named.
     """
     with open_text(path) as stream:
-        found = _survey(lines_of(stream, path.name, MARK), path.name)
-    if order in ("dmy", "mdy"):
-        found.day_first = order == "dmy"
+        found = _survey(lines_of(stream, path.name, MARK), path.name, (order,) if order else tuple(ORDERS))
     with open_text(path) as stream:
         yield from _messages(lines_of(stream, path.name, MARK), found, path.name)
 
 
 @dataclass
 class Survey:
-    """What a first reading finds: the order of day and month, how often a name stands before a colon (and a space), and
-    who has written in the order of time at least once, by either order of day and month."""
+    """What a first reading finds: the order of day, month and year, how often a name stands before a colon (and a
+    space), and who has written in the order of time at least once."""
 
-    day_first: bool
+    order: str
     names: Counter[str]
     loose: Counter[str]
-    in_time: tuple[set[str], set[str]]
+    in_time: set[str]
 
     def split(self, rest: str) -> tuple[str, str]:
         """(speaker, text) of what stands behind a stamp; no speaker where it is a notice."""
@@ -193,19 +192,18 @@ def _bare(text: str) -> str:
     return text.replace(MARK, "")
 
 
-def _survey(lines: Iterator[tuple[int, str]], name: str) -> Survey:
-    """Read once. Dates are day/month if a first number above 12 is there; else in the order in which time does not run
-    backwards; else in the order in which the chat is shorter; else day first, as most countries write it.
+def _survey(lines: Iterator[tuple[int, str]], name: str, orders: Iterable[str]) -> Survey:
+    """Read once. Dates are in the order that is possible for all of them; else in that in which time does not run
+    backwards; else in that in which the chat is shorter; else day first, as most countries write it.
 
     Raises
     ------
     PersonaError
         Many lines begin with a date and time in a form that is not known: they would be taken for text.
     """
-    found = Survey(True, Counter(), Counter(), (set(), set()))
-    clocks = (Clock(), Clock())
+    names, loose = Counter[str](), Counter[str]()
+    clocks = {order: Clock() for order in orders}
     n_messages = n_strange = strange_at = 0
-    decided: bool | None = None
     for number, line in lines:
         match = STAMP.match(line)
         hour = _hour(*match.group(6, 5, 9)) if match else None
@@ -218,13 +216,14 @@ def _survey(lines: Iterator[tuple[int, str]], name: str) -> Survey:
         speaker, colon, text = rest.partition(":")
         # A time or an address in a notice is no colon behind a name.
         if colon and len(speaker) <= 60 and not re.match(r"//|\d", text):
-            found.names[speaker] += 1
-            found.loose[rest.partition(": ")[0]] += ": " in rest
-        for clock, in_time, day_first in zip(clocks, found.in_time, (True, False), strict=True):
-            if clock.goes_on(_day(*match.group(2, 3, 4), day_first), hour * 60 + int(match[7])) and colon:
-                in_time.add(speaker)
-        if decided is None and len(match[2]) < 3 and max(int(match[2]), int(match[3])) > 12:
-            decided = int(match[2]) > 12
+            names[speaker] += 1
+            loose[rest.partition(": ")[0]] += ": " in rest
+        for order, clock in list(clocks.items()):
+            date = _day(*match.group(2, 3, 4), order)
+            if (date[1] > 12 or date[2] > 31) and len(clocks) > 1:
+                del clocks[order]
+            elif clock.goes_on(date, hour * 60 + int(match[7])) and colon:
+                clock.in_time.add(speaker)
     if n_strange > max(2, n_messages / 5) or (n_strange and not n_messages):
         raise PersonaError(
             f"{n_strange:,} lines begin with a date and time of a form that is not known",
@@ -232,9 +231,8 @@ def _survey(lines: Iterator[tuple[int, str]], name: str) -> Survey:
             name,
             strange_at,
         )
-    by_day, by_month = ((clock.backwards, clock.high - clock.low) for clock in clocks)
-    found.day_first = by_day <= by_month if decided is None else decided
-    return found
+    order = min(clocks, key=lambda order: (clocks[order].backwards, clocks[order].high - clocks[order].low))
+    return Survey(order, names, loose, clocks[order].in_time)
 
 
 class Clock:
@@ -242,7 +240,7 @@ class Clock:
 
     def __init__(self) -> None:
         self.last = self.behind = self.backwards = self.day = self.high = 0
-        self.low = 10**9
+        self.low, self.in_time = 10**9, set[str]()
 
     def goes_on(self, date: tuple[int, int, int], minutes: int) -> bool:
         """Whether this time is not before the last one; after many that are, the clock was put back."""
@@ -268,26 +266,26 @@ def _hour(hour: str, before: str | None, after: str | None) -> int | None:
 
 
 @lru_cache(maxsize=1000)
-def _day(a: str, b: str, c: str, day_first: bool) -> tuple[int, int, int]:
+def _day(a: str, b: str, c: str, order: str) -> tuple[int, int, int]:
     """Year, month and day of a stamp, possible or not. A year may be of Reiwa (R6) or of the Buddhist era (2567)."""
-    year, month, day = (a, b, c.lstrip("R")) if len(a) == 4 else (c, b, a) if day_first else (c, a, b)
+    year, month, day = ((a, b, c)[place] for place in ORDERS["ymd" if len(a) == 4 else order])
     n = int(year.lstrip("R"))
     n += 2018 if year.startswith("R") else 2000 if n < 100 else -543 if n > 2400 else 0
-    return n, int(month), int(day)
+    return n, int(month), int(day.lstrip("R"))
 
 
 def _messages(lines: Iterator[tuple[int, str]], found: Survey, name: str) -> Iterator[ChatMessage]:
     current: ChatMessage | None = None
     texts: list[str] = []
-    clock, in_time, early, pasted, ios = Clock(), found.in_time[not found.day_first], [], False, False
+    clock, early, pasted, ios = Clock(), [], False, False
     for number, line in lines:
         match = STAMP.match(line)
         hour = _hour(*match.group(6, 5, 9)) if match else None
         if hour is not None:
-            day = _day(*match.group(2, 3, 4), found.day_first)
+            day = _day(*match.group(2, 3, 4), found.order)
             speaker, text = found.split(match[10])
             goes_on = clock.goes_on(day, hour * 60 + int(match[7]))
-            stranger = speaker != "" and speaker.split(":")[0] not in in_time
+            stranger = speaker != "" and speaker.split(":")[0] not in found.in_time
             pasted = current is not None and not goes_on and (pasted or stranger)
         if hour is None or pasted:
             (texts if current else early).append(line)

@@ -416,6 +416,22 @@ def test_a_date_that_may_be_several_days_is_asked(tmp_path, time):
     assert message.at.year == 2024 and message.at.month in (1, 2, 4)
 
 
+@pytest.mark.parametrize(
+    ("dates", "order", "days"),
+    [
+        (("24/01/15", "24/01/16", "24/02/01"), "", ["01-15", "01-16", "02-01"]),  # a day changes more often than a year
+        (("15/01/24", "16/01/24", "01/02/24"), "", ["01-15", "01-16", "02-01"]),
+        (("3/4/24", "3/4/24"), "", ["04-03", "04-03"]),
+        (("3/4/24", "3/4/24"), "m/d/y", ["03-04", "03-04"]),
+    ],
+)
+def test_the_order_of_a_stamps_date_is_found_or_said(tmp_path, dates, order, days):
+    path = tmp_path / "_chat.txt"
+    path.write_text("".join(f"{date}, 10:01 - Ann: hi\n" for date in dates))
+    found = list(read_chat(path, columns=columns_in(f"dates={order}") if order else None))
+    assert [f"{m.at:%m-%d}" for m in found] == days and {m.at.year for m in found} == {2024}
+
+
 @pytest.mark.parametrize("time", ["10:01", "12", "Monday", "2024"])
 def test_what_is_no_whole_date_is_not_filled_in(tmp_path, time):
     with pytest.raises(PersonaError, match="line 2: the time of message cannot be read"):

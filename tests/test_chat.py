@@ -777,7 +777,7 @@ def test_a_message_may_hold_lines_that_look_like_times_and_dates(tmp_path):
         "15/01/24, 10:01 - Anna: <Media omessi>",
         "15/01/24, 10:01 - Anna: imagen omitida",
         '15/01/24, 10:01 - Anna changed the subject from "A" to "Trip: Paris"',
-        "15/01/24, 10:01 - Anna: IMG-2024.jpg (file attached)\nlook",
+        "15/01/24, 10:01 - Anna: IMG-2024.jpg (file attached)",
         "15/01/24, 10:01 - Anna: POLL:\nWhen?",
     ],
 )

@@ -164,7 +164,7 @@ def test_a_call_is_nobodys_words(tmp_path, text):
         ("Video call (10 min)", "system"),
         ("Video call tonight?", "text"),
         ("<View once media omitted>", "media"),
-        ("look\nat this\n<attached: 00014-PHOTO-2024-01-15.jpg>", "media"),
+        ("<attached: 00014-PHOTO-2024-01-15.jpg>", "media"),
         ("POLL:\nWhen?", "media"),
         ("pollo: 3", "text"),
     ],

@@ -34,7 +34,8 @@ STATES = (
 )
 UNITS = "度|円|年|件|枚|個|%|人|分|時|回|歳|本|冊|杯|匹|点|位|階|万|億|ドル|メートル|キロ|km|kg|mm|cm"
 
-EMAIL = re.compile(r"(?<![\w.+-])[\w.+'-]*[\w+-]@[\w-]+(?:\.[\w-]+)*\.(?!\d+(?![\w-]))[\w-]+", re.A)
+# Where a pattern may begin is said by a look behind, so that a long run is tried once and not from each of its letters.
+EMAIL = re.compile(r"(?<![\w.+'-])[\w.+'-]*[\w+-]@[\w-]+(?:\.[\w-]+)*\.(?!\d+(?![\w-]))[\w-]+", re.A)
 URL_CHARACTERS = r"[^\s<>「」『』（）()、。\"]"
 TOP = (
     "com|net|org|edu|gov|info|biz|xyz|jp|me|be|io|co|ly|gg|tv|dev|app|ai|us|uk|de|fr|kr|tw|cn|eu|to|page|site|link|shop"
@@ -42,7 +43,7 @@ TOP = (
 )
 URL = re.compile(
     rf"(?:https?|ftp)://{URL_CHARACTERS}+|(?<![\w@.])www\.[\w.-]+\.[a-z]{{2,}}{URL_CHARACTERS}*"
-    rf"|(?<![\w@./])(?:[a-z0-9-]+\.)+(?:{TOP})/{URL_CHARACTERS}+",
+    rf"|(?<![\w@./-])(?:[a-z0-9-]+\.)+(?:{TOP})/{URL_CHARACTERS}+",
     re.I | re.A,
 )
 IP = re.compile(r"(?:(?<![\w.])|(?<=IP))(?:\d{1,3}\.){3}\d{1,3}(?!\.?\d|\w)", re.A)
@@ -123,19 +124,19 @@ PLACEHOLDER = re.compile(
     re.I,
 )
 PASSWORD = re.compile(
-    r"(?P<word>[A-Z][A-Z0-9_]*(?:KEY|SECRET|TOKEN|PASS(?:WORD)?|PWD)[A-Z0-9_]*(?==)|暗号化?キー"
+    r"(?P<word>(?<![A-Z0-9_])(?=[A-Z][A-Z0-9_]*?(?:KEY|SECRET|TOKEN|PASS|PWD))[A-Z0-9_]++(?==)|暗号化?キー"
     r"|(?:lock ?box|door|gate|entry|alarm|safe|garage) code|(?:api|access"
     r"|secret|private|license)[ _-]?key(?:[ _-]id)?|secret|token|シークレット(?:キー)?"
     r"|トークン|APIキー|アクセスキー|パスワード|パスコード|暗証番号|合言葉|パス(?=[はがを:=\s])|(?<![A-Za-z])"
     r"(?:PW|pwd|pass(?:word|wd|code|phrase)?|pin)(?![A-Za-z]))"
-    r"(?:\s*[（(][^）)]{1,12}[）)]|(?: (?:for|to|on|of) (?:[a-z-]+ ){1,5}?(?=is|was|:|=)))?\s*(?P<mark>は|が|を"
+    r"(?:\s*[（(][^）)]{1,12}[）)]|(?: (?:for|to|on|of) (?:[a-z-]+ ){1,5}?(?=is|was|:|=)))?\s{0,9}(?P<mark>は|が|を"
     r"|:|=|→|\bis\b|\bwas\b|'s\b|\bto\b|\s|(?=[「\"'`])|(?<=ド)(?=[!-~]{6})"
-    r"|(?<=番号)(?=\d{4}(?!\d)))\s*(?P<open>[「\"'`]?)"
+    r"|(?<=番号)(?=\d{4}(?!\d)))\s{0,9}(?P<open>[「\"'`]?)"
     r"(?P<value>[!-&(-~]{4,64}|[^\s、。「」\"']{4,30})",
     re.I,
 )
 
-WIFI = re.compile(r"WIFI:\S*?P:(?P<value>[^;\s]+)")
+WIFI = re.compile(r"WIFI:\S{0,200}?P:(?P<value>[^;\s]+)")
 PASSWORD_AFTER = re.compile(
     r"(?<![!-~])(?P<value>[!-~]{6,64}) (?:as|is|was) (?:the|my|our|your) (?:new |old |guest )?(?:wi-?fi )?"
     r"(?:password|passcode|pw|pass)\b",
@@ -203,8 +204,8 @@ STREET = (
 UNIT = r"(?:Flat|Unit|Apt|Apartment|Suite|Ste|Room|Rm|Floor|No|Building|Bldg|Block)\.? ?#?\w{1,5}(?:/\d+)?|#\w{1,5}"
 CAPITAL = r"[A-Z][A-Za-z'’.-]+"
 ADDRESS_EN = re.compile(
-    rf"(?:(?:{UNIT}|The {CAPITAL}(?: House| Cottage)?|{CAPITAL} (?:House|Cottage|Lodge|Farm|Works|Mill|Court"
-    rf"|Mansions?|Tower|Hall)), ){{0,2}}"
+    rf"(?:(?<![A-Za-z'’.-])(?:{UNIT}|The {CAPITAL}(?: House| Cottage)?"
+    rf"|{CAPITAL} (?:House|Cottage|Lodge|Farm|Works|Mill|Court|Mansions?|Tower|Hall)), ){{0,2}}"
     rf"(?<![\w.,:-])\d{{1,5}}[a-zA-Z]?(?:-\d{{1,4}})? "
     rf"(?:[NSEW]\.?[EW]?\.? |North |South |East |West |Old |Upper |Lower )?(?:(?:{CAPITAL}|\d{{1,3}}(?:st|nd|rd"
     rf"|th)) ){{1,3}}(?:{STREET})\b\.?(?: [NSEW][EW]?\b)?"
@@ -218,20 +219,20 @@ ADDRESS_LOOSE = re.compile(
     rf"(?:street|avenue|ave|blvd|boulevard|road)\b(?:,? (?:{UNIT}))?"
     r"|P\.?O\.? ?Box \d+|(?<!\d)\d{1,4}(?: bis)?,? (?:rue|boulevard|place|impasse|quai) (?:d[eu]s? |de la "
     r"|de l')?[A-Z][\w'-]+(?:, [A-Z][a-z]+)?"
-    r"|[A-Z][a-zäöü]+(?:straße|strasse|str\.|weg|platz|gasse|allee) \d{1,4}[a-z]?(?!\w)|(?<![\w])(?:via|calle"
-    r"|rua) [A-Z]\w+(?: \w+)?,? \d{1,4}(?!\w)",
+    r"|(?<![a-zäöüß])[A-Z][a-zäöü]+(?:straße|strasse|str\.|weg|platz|gasse|allee) \d{1,4}[a-z]?(?!\w)"
+    r"|(?<![\w])(?:via|calle|rua) [A-Z]\w+(?: \w+)?,? \d{1,4}(?!\w)",
     re.I,
 )
 ADDRESS_ROMAJI = re.compile(
-    rf"(?<![\w〒-])(?:\d+-){{1,3}}\d+,? {WARD}(?:, {WARD})*, {ROMAJI_AREA}(?:, {WARD})*|(?:{WARD}, ?)?"
-    rf"(?:{ROMAJI_AREA}, ?)+{WARD},? (?:\d+-){{1,3}}\d+"
+    rf"(?<![\w〒-])(?:\d+-){{1,3}}\d+,? {WARD}(?:, {WARD}){{0,6}}, {ROMAJI_AREA}(?:, {WARD})*"
+    rf"|(?<![A-Za-z-])(?:{WARD}, ?)?(?:{ROMAJI_AREA}, ?){{1,4}}{WARD},? (?:\d+-){{1,3}}\d+"
     rf"|(?<![\w-])(?:\d+-){{2}}\d+,? {WARD}, (?:{ROMAJI_AREA}|Tokyo|Osaka|Kyoto|Yokohama|Nagoya|Sapporo|Fukuoka"
     rf"|Kobe)(?:, {WARD})*"
 )
 
 DIGITS = re.compile(
     rf"(?<![\d./])\d{{4}}(?P<dot>[./])\d{{4}}(?P=dot)\d{{4}}(?P=dot)\d{{4}}(?![./\d])|(?<![\d.¥$€£#])(?<![A-Za-z])"
-    rf"(?:\d[ -]{{0,2}}){{11,18}}\d(?![\d.,]\d|\d|{UNITS}|-\d)"
+    rf"(?P<plus>\+)?(?:\d[ -]{{0,2}}){{11,18}}\d(?![\d.,]\d|\d|{UNITS}|-\d)"
 )
 MY_NUMBER_WORD = re.compile(r"マイナンバー|個人番号|通知カード|my ?number|kojin", re.I)
 BANK = re.compile(
@@ -260,7 +261,7 @@ BRANCH_AND_ACCOUNT = re.compile(r"(?<![\d-])(?:\d{3}-\d{7}|1\d{4}-\d{6,8})(?![\d
 BANK_WORD = re.compile(r"口座|普通|当座|銀行|振込|信金|信用金庫|ゆうちょ|bank|account|branch|acct", re.I)
 BANK_NUMBER = re.compile(rf"(?<![\d.,¥$€£#-])(?<![A-Za-z])\d{{7,8}}(?![\d.,]\d|\d|-\d|{UNITS})")
 IBAN = re.compile(rf"(?<![{A}])[A-Z]{{2}}\d{{2}}(?:[ ]?[A-Z0-9]{{4}}){{2,7}}(?:[ ]?[A-Z0-9]{{1,3}})?(?![{A}])", re.I)
-PHONE_CANDIDATE = re.compile(r"[+(0-9](?:[\d\s().-]{6,})\d")
+PHONE_CANDIDATE = re.compile(r"[+(0-9][\d\s().-]{6,40}?\d")
 PHONE_WORD = re.compile(
     r"call|text|(?<![A-Za-z])ph(?![A-Za-z])|phone|cell|mobile|ring|tel|number|reach|whatsapp|contact|hit me|fax"
     r"|dial|📞|📱|☎|🤙",
@@ -348,13 +349,15 @@ def handles(text: str) -> Iterator[Span]:
 
 def ip_addresses(text: str) -> Iterator[Span]:
     """IPv4 and IPv6; four numbers that are called a version are one."""
+    of_software = None
     for pattern in (IP, IPV6):
         for match in pattern.finditer(text):
             try:
                 ipaddress.ip_address(match.group())
             except ValueError:
                 continue
-            of_software = VERSION_WORD.search(text) and not IP_WORD.search(text)
+            if of_software is None:
+                of_software = VERSION_WORD.search(text) is not None and not IP_WORD.search(text)
             before, after = text[max(0, match.start() - 12) : match.start()], text[match.end() :]
             if not (VERSION_BEFORE.search(before) or after.startswith(("節", "章")) or (pattern is IP and of_software)):
                 yield match.span()
@@ -420,6 +423,8 @@ def checked_numbers(text: str) -> Iterator[tuple[str, Span]]:
     from stdnum.jp import in_ as my_number
 
     for match in DIGITS.finditer(text):
+        if match["plus"]:  # the number of a telephone with its country
+            continue
         digits = re.sub(r"\D", "", match.group())
         if 14 <= len(digits) <= 19 and luhn.is_valid(digits) and digits[0] in "23456":
             yield "card", match.span()
@@ -441,6 +446,7 @@ def phones(text: str, regions: Iterable[str]) -> Iterator[Span]:
 
     # The library wants a space before a number.
     text = WORD_BEFORE_PHONE.sub(lambda word: " " * len(word.group()), text)
+    japanese, told = JAPANESE.search(text), PHONE_WORD.search(text)
     for n, region in enumerate(regions):
         # Elsewhere than at home a number is one if it is also grouped as one.
         how = phonenumbers.Leniency.STRICT_GROUPING if n else phonenumbers.Leniency.VALID
@@ -448,7 +454,7 @@ def phones(text: str, regions: Iterable[str]) -> Iterator[Span]:
             if text[match.start - 1 : match.start] in BEFORE_NO_PHONE and match.start:
                 continue
             foreign = n and not match.raw_string.startswith("+")
-            if foreign and (JAPANESE.search(text) or (match.raw_string.isdigit() and not PHONE_WORD.search(text))):
+            if foreign and (japanese or (match.raw_string.isdigit() and not told)):
                 continue
             if not _is_called_otherwise(text, match.start):
                 yield match.start, match.end

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
-from persona_ft.chat.exports import COLUMNS
+from persona_ft.chat.exports import COLUMNS, ORDERS
 from persona_ft.chat.messages import Funnel, open_text
 from persona_ft.chat.pairing import Pairing, Reply, advice, pairs_of
 from persona_ft.chat.privacy import REGIONS, Privacy, kinds
@@ -133,6 +133,9 @@ def import_chat(
     left_out = _near(pairs, test, similar, funnel)
     funnel.kept = len(pairs) - len(left_out) + len(test)
     chosen = [i for i in range(len(pairs)) if i not in left_out]
+    if not chosen:
+        reason = f"all {len(pairs)} pairs to train on nearly repeat a test question or an earlier pair"
+        raise PersonaError(reason, "take a longer chat, or lower N_TEST", Path(path).name)
     times = [reply.at for reply in (*(before[i] for i in chosen), *newest)]
     form = "%Y-%m" if max(times) - min(times) > timedelta(days=92) else "%Y-%m-%d"
     over_time = Counter(at.strftime(form) for at in times)
@@ -265,11 +268,14 @@ def columns_in(text: object) -> dict[str, str]:
     Raises
     ------
     PersonaError
-        A part has no ``=``, or names something else than time, speaker and text.
+        A part has no ``=``, or names something else than time, speaker, text, and the order of dates.
     """
     found = dict(part.partition("=")[::2] for part in listed(text))
-    if not all(found.values()) or not set(found) <= set(COLUMNS):
-        raise PersonaError(f"COLUMNS = {text!r} cannot be used", 'write it like "time=日時,speaker=名前,text=本文"')
+    if "dates" in found:
+        found["dates"] = re.sub("[^dmy]", "", found["dates"].lower())
+    if not all(found.values()) or not set(found) <= {*COLUMNS, "dates"} or found.get("dates", "dmy") not in ORDERS:
+        remedy = 'write it like "time=日時,speaker=名前,text=本文", and "dates=d/m/y" for how dates are written'
+        raise PersonaError(f"COLUMNS = {text!r} cannot be used", remedy)
     return found
 
 

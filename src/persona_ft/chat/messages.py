@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import codecs
 import io
+import lzma
 import re
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +26,12 @@ ENCODINGS = ("utf-8", "cp932")
 BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 # Direction marks and other invisible characters that exports are full of; joiners stay, since emoji are made with them.
 INVISIBLE = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+# A file, or a file in a zip: what reads chats needs open, name and suffix alone.
+Source = Path | zipfile.Path
+# The half of the day, as phones write it in many languages: dots and spaces are taken out first.
+AM = "am vorm 午前 上午 凌晨 清晨 早上 오전 ص صباحا قظ πμ sa fm öö de dop पूर्वाह्न ก่อนเที่ยง"
+PM = "pm nachm 午後 下午 中午 晚上 傍晚 오후 م مساء بظ μμ ch em ös du odp अपराह्न หลังเที่ยง"
+HALVES = dict.fromkeys(AM.split(), 0) | dict.fromkeys(PM.split(), 12)
 
 
 @dataclass(slots=True)
@@ -66,6 +74,31 @@ class Funnel:
         return [*table, {"": "kept", "n": self.kept, "for example": "pairs, of two messages or more each"}]
 
 
+def hour_of(hour: int, half: str) -> int:
+    """The hour of 24. ``half`` is what stands beside it, such as p.m. or 下午, or nothing.
+
+    Raises
+    ------
+    ValueError
+        The word is none that is known.
+    """
+    if not half:
+        return hour
+    half = re.sub(r"[.\s]", "", half).casefold()
+    if half not in HALVES:
+        raise ValueError(half)
+    return hour % 12 + HALVES[half] if hour <= 12 else hour
+
+
+class Speakers(dict[str, str]):
+    """Names as they are shown; two people of one name are two: the second has its number behind it."""
+
+    def __call__(self, name: str, person: object) -> str:
+        if not person or self.setdefault(name, str(person)) == str(person):
+            return name
+        return f"{name} ({person})"
+
+
 def encoding_of(stream: IO[bytes], name: str) -> str:
     """The encoding of a file: by its byte order mark, else UTF-8, else Shift_JIS (cp932). Reads it once, in pieces.
 
@@ -98,7 +131,7 @@ def encoding_of(stream: IO[bytes], name: str) -> str:
 
 
 @contextmanager
-def open_text(path: Path) -> Iterator[io.TextIOWrapper]:
+def open_text(path: Source) -> Iterator[io.TextIOWrapper]:
     """A text file in whatever encoding it has; newlines are left alone but for \\r\\n.
 
     Raises
@@ -112,8 +145,10 @@ def open_text(path: Path) -> Iterator[io.TextIOWrapper]:
                 raise PersonaError("the file is empty", "export the chat again", path.name)
             stream.seek(0)
             encoding = encoding_of(stream, path.name)
-        with path.open(encoding=encoding, newline=None) as text:
+        with path.open("rb") as stream, io.TextIOWrapper(stream, encoding=encoding) as text:
             yield text
+    except UnicodeDecodeError as error:
+        raise PersonaError("the file is not whole in its encoding", "save it as UTF-8", path.name) from error
     except OSError as error:
         raise PersonaError(f"the file cannot be read ({error.strerror})", "check the path", path.name) from error
 
@@ -163,7 +198,9 @@ def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
                 if member.flag_bits & 1:
                     raise PersonaError("the zip wants a password", "unpack it and zip it again without one", path.name)
             yield archive
-    except (zipfile.BadZipFile, EOFError) as error:
+    except (zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError) as error:
         raise PersonaError("the zip is damaged", "download or export it again", path.name) from error
+    except (NotImplementedError, UnicodeError) as error:
+        raise PersonaError("the zip is packed in an unusual way", "unpack it and zip it again", path.name) from error
     except OSError as error:
         raise PersonaError(f"the file cannot be read ({error.strerror})", "check the path", path.name) from error

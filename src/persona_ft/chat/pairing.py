@@ -77,7 +77,7 @@ def turns(messages: Iterable[ChatMessage], how: Pairing, funnel: Funnel) -> Iter
         funnel.read += 1
         if message.kind != "text" or not message.text.strip():
             funnel.drop(message.kind if message.kind != "text" else "empty", f"message {n}")
-            if message.kind in WORDLESS:
+            if message.kind in WORDLESS or message.kind == "text":
                 if message.chat in open_turns:
                     yield open_turns.pop(message.chat)
                 yield Turn(message.speaker, "", message.at, message.at, message.chat)

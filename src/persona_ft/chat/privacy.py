@@ -182,7 +182,8 @@ class Privacy:
 def name_pattern(name: str) -> str:
     """Where a name stands in a text, as a regular expression.
 
-    A kanji alone is a name with an honorific behind it; a name in kana ends where its kana end, at an honorific or,
+    A kanji alone is a name with an honorific behind it and no other kanji before, but for a day's: 小林さん is not 林;
+    a name in kana ends where its kana end, at an honorific or,
     from three kana on, at a particle: さき is not in さきに行く. Latin letters are taken in any case, but a name that
     is an English word (May) only with its capital, and not where a sentence begins.
     """
@@ -192,7 +193,7 @@ def name_pattern(name: str) -> str:
             return rf"(?<=[a-z,;] ){word}(?![A-Za-z0-9])"
         return rf"(?<![A-Za-z0-9])(?i:{word})(?![A-Za-z0-9])"
     if len(name) == 1:
-        return word + honorific
+        return rf"(?:(?<![一-龥々])|(?<=[昨今明毎先当翌]日|[先今来毎]週|今朝|昨夜)){word}{honorific}"
     kana = r"ぁ-んー" if re.fullmatch("[ぁ-んー]+", name) else r"ァ-ヶー" if re.fullmatch("[ァ-ヶー]+", name) else ""
     if not kana:
         return word

@@ -3,36 +3,150 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
 
-from persona_ft.chat.exports import read_discord, read_discord_package, read_slack, read_table, read_telegram
+from persona_ft.chat.exports import (
+    read_discord,
+    read_discord_package,
+    read_meta,
+    read_slack,
+    read_slackdump,
+    read_table,
+    read_telegram,
+)
 from persona_ft.chat.line import looks_like_line, read_line
-from persona_ft.chat.messages import BOMS, ChatMessage, open_zip
+from persona_ft.chat.messages import BOMS, ChatMessage, Source, open_zip
 from persona_ft.chat.whatsapp import looks_like_whatsapp, read_whatsapp
 from persona_ft.errors import PersonaError
 
-READERS: dict[str, Callable[[Path], Iterator[ChatMessage]]] = {
+READERS: dict[str, Callable[..., Iterator[ChatMessage]]] = {
     "line": read_line,
     "whatsapp": read_whatsapp,
     "telegram": read_telegram,
     "discord": read_discord,
     "discord package": read_discord_package,
     "slack": read_slack,
+    "slackdump": read_slackdump,
+    "instagram or messenger": read_meta,
     "table": read_table,
 }
+# A JSON object's format by the keys that only this app writes.
+KEYS = (
+    (
+        "instagram or messenger",
+        r'"(?:sender_name|senderName)"\s*:|"participants"\s*:.*"(?:timestamp_ms|threadName)"\s*:',
+    ),
+    ("slackdump", r'"channel_id"\s*:.*"messages"\s*:|"slackdump_'),
+    ("discord", r'"(?:guild|channel)"\s*:\s*\{'),
+    (
+        "telegram",
+        r'"(?:chats|personal_information|about)"\s*:\s*[{"]|"type"\s*:\s*"\w+_(?:chat|group|supergroup|channel)"',
+    ),
+)
+# And what a chat of Telegram's may have alone, if no other app's export looks like it.
+TELEGRAM = re.compile(r'"type"\s*:\s*"[a-z_]+"|"messages"\s*:')
+CSV = "make a CSV of it with the columns time, speaker, text"
+
+
+def _called(names: str) -> str:
+    """Where an export says in its first line or its title whose it is."""
+    return rf"\A[^\n]{{0,80}}(?:{names})|<title>[^<]{{0,80}}(?:{names})"
+
+
+# Exports that are not read, by how they begin, and what to do with those that have a better way than a CSV.
+OTHERS = {
+    "Telegram's HTML export": r"<html.*(?:class=\"(?:chat_page|page_wrap|from_name)|Exported Data)",
+    "a Discord page": r"<html.*chatlog__",
+    "a Messenger or Instagram page": r"<html.*(?:_a6-g|facebook|instagram)",
+    "Google Chat's export": r'"creator"\s*:\s*\{.*"created_date"|"created_date"\s*:.*"creator"\s*:\s*\{',
+    "a Hangouts export": r'"conversation_state"\s*:|"conversations"\s*:.*"conversation_id"\s*:',
+    "a Teams or Skype export": r'"(?:MessageList|threadProperties|chatMessage|createdDateTime)"|graph\.chatMessage'
+    r"|^\[\d{1,2}/\d{1,2}(?:/\d{2,4})? \d{1,2}:\d\d(?: ?[AP]M)?\] [^:\n]{1,60}$|" + _called("Teams"),
+    "an X (Twitter) export": r"window\.YTD\.|\"dmConversation",
+    "a Snapchat export": r'"(?:Conversation Title|Media Type|Received Saved Chat History)"\s*:',
+    "a KakaoTalk export": _called("카카오톡|KakaoTalk|カカオトーク") + r"|^-{3,} ?\d{4}년|^\[[^\]\n]{1,60}\] "
+    r"\[(?:(?:오전|오후|午前|午後) ?\d{1,2}:\d\d|\d{1,2}:\d\d(?: [AP]M)?)\] |^\d{4}년 .{4,12} (?:오전"
+    r"|오후) \d{1,2}:\d\d, ",
+    "an iMessage export": r"^[A-Z][a-z]{2} \d{1,2}, \d{4},? {1,2}\d{1,2}:\d\d:\d\d ?[AP]M|" + _called("iMessage"),
+    "a Signal export": r'"(?:envelope|chatItem|sourceDevice|backupTimeMs|conversationId)"\s*:|' + _called("Signal"),
+    "a WeChat or QQ export": r"wxid_|\bStr(?:Talker|Content)\b"
+    r"|^\d{4}-\d\d-\d\d \d{1,2}:\d\d:\d\d [^\n:]{1,60}\n(?!\d{4}-)"
+    r"|" + _called("微信|消息记录|WeChat"),
+    "a day of a Slack export": r'\A\s*\[.*"ts"\s*:\s*"\d{10}\.',
+    "an app's database": r"\ASQLite format 3",
+    "a web page, a PDF or XML": r"\A\s*<(?:!doctype html|html|\?xml)|\A%PDF",
+}
+REMEDIES = {
+    "Telegram's HTML export": "export the chat from Telegram Desktop again, as JSON (machine-readable)",
+    "a Discord page": "export it again as JSON with DiscordChatExporter",
+    "a Messenger or Instagram page": "request it from Meta again, as JSON",
+    "a day of a Slack export": "give the whole zip as Slack wrote it",
+}
+ENCRYPTED = re.compile(r"\.(?:backup|crypt\d*)$", re.I)
+# What is read inside of a zip; a zip of Slack or of Discord's own package is one export as a whole.
+INSIDE = (".txt", ".json", ".html", ".htm", ".js")
 
 
 def detect(path: Path) -> str:
-    """The format of an export, from its name and its first bytes.
+    """The format of an export, from its structure: the names in a zip, a JSON's keys, a text's first lines.
 
     Raises
     ------
     PersonaError
-        It is none that is known, or cannot be read.
+        It is none that is known, or cannot be read; another app's export is named, with what to do.
     """
-    known = f"it is none of {', '.join(READERS)}"
+    with _sources(path) as found:
+        return found[0][1]
+
+
+@contextmanager
+def _sources(path: Path, fmt: str = "auto") -> Iterator[list[tuple[Source, str]]]:
+    """The chats in a file with their formats: more than one where a zip holds several."""
+    raw = _head(path)
+    if not raw.startswith(b"PK"):
+        yield [(path, _format(path, raw) if fmt == "auto" else fmt)]
+        return
+    with open_zip(path) as archive:
+        names = archive.namelist()
+        if fmt == "auto" and any("Google Chat/" in name for name in names):
+            raise PersonaError("this is Google Chat's export, which is not read", CSV, path.name)
+        whole = {"discord package": r"(?:^|/)messages\.(?:json|csv)$", "slack": r"/\d{4}-\d{2}-\d{2}\.json$"}
+        found = (f for f, pattern in whole.items() if any(re.search(pattern, name) for name in names))
+        as_one = next(found, None) if fmt == "auto" else fmt if fmt in whole else None
+        yield [(path, as_one)] if as_one else _members(path, archive, fmt)
+
+
+def _members(path: Path, archive: zipfile.ZipFile, fmt: str) -> list[tuple[Source, str]]:
+    """The chats in a zip, oldest first; attached texts that are no chats are passed over."""
+    found, refused = [], None
+    for member in sorted(archive.namelist(), key=_age):
+        source = zipfile.Path(archive, member)
+        if not member.lower().endswith(INSIDE) or "__MACOSX/" in member:
+            continue
+        try:
+            found.append((source, fmt if fmt != "auto" else _format(source, _head(source))))
+        except PersonaError as error:
+            refused = refused or (error if error.reason.startswith("this is") else None)
+    # Beside the chat itself an iPhone packs what was sent in it, other chats' texts among it.
+    own = [item for item in found if item[0].name == "_chat.txt"]
+    if not found:
+        raise refused or PersonaError(
+            "the zip holds no chat that is known", f"give one of {', '.join(READERS)}", path.name
+        )
+    return own or found
+
+
+def _age(member: str) -> int:
+    """What comes first of Meta's files: message_2.json is older than message_1.json."""
+    number = re.search(r"message_(\d{1,9})\.json$", member)
+    return -int(number[1]) if number else 0
+
+
+def _head(path: Source) -> bytes:
     try:
         with path.open("rb") as stream:
             raw = stream.read(8192)
@@ -40,32 +154,36 @@ def detect(path: Path) -> str:
         raise PersonaError(f"the file cannot be read ({error.strerror})", "check the path", path.name) from error
     if not raw:
         raise PersonaError("the file is empty", "export the chat again", path.name)
-    if raw.startswith(b"PK"):
-        with open_zip(path) as archive:
-            names = archive.namelist()
-        if any(re.search(r"(?:^|/)messages\.(?:json|csv)$", name) for name in names):
-            return "discord package"
-        if any(re.search(r"/\d{4}-\d{2}-\d{2}\.json$", name) for name in names):
-            return "slack"
-        if any(name.lower().endswith(".txt") for name in names):
-            return "whatsapp"
-        raise PersonaError("the zip holds no chat that is known", known, path.name)
-    if path.suffix.lower() in (".csv", ".tsv", ".jsonl", ".ndjson"):
-        return "table"
+    return raw
+
+
+def _format(path: Source, raw: bytes) -> str:
+    if ENCRYPTED.search(path.name):
+        raise PersonaError("this is an encrypted backup", "use Export chat in the app, without media", path.name)
     encoding = next((name for bom, name in BOMS if raw.startswith(bom)), None)
     head = raw.decode(encoding or "utf-8", errors="replace").lstrip("\ufeff")
     if "\ufffd" in head[:-8] and not encoding:
         head = raw.decode("cp932", errors="replace")
-    if head.lstrip().startswith("{"):
-        if re.search(r'"(?:guild|channel)"\s*:', head):
-            return "discord"
-        if re.search(r'"(?:chats|personal_information|about)"\s*:|"type"\s*:\s*"[a-z_]+"|"messages"\s*:', head):
-            return "telegram"
-    if looks_like_whatsapp(head):
+    if path.suffix.lower() in (".csv", ".tsv"):
+        return "table"
+    is_json = head.lstrip().startswith("{")
+    if is_json and path.suffix.lower() not in (".jsonl", ".ndjson"):
+        if found := next((fmt for fmt, keys in KEYS if re.search(keys, head, re.S)), None):
+            return found
+    elif looks_like_whatsapp(head):
         return "whatsapp"
+    elif head.lstrip().startswith("[LINE]"):
+        return "line"
+    for which, pattern in OTHERS.items():
+        if re.search(pattern, head, re.S | re.M | re.I):
+            raise PersonaError(f"this is {which}, which is not read", REMEDIES.get(which, CSV), path.name)
+    if path.suffix.lower() in (".jsonl", ".ndjson"):
+        return "table"
+    if is_json and TELEGRAM.search(head):
+        return "telegram"
     if looks_like_line(head):
         return "line"
-    raise PersonaError("the format is not known", f"{known}; or make a CSV of it", path.name)
+    raise PersonaError("the format is not known", f"it is none of {', '.join(READERS)}; or {CSV}", path.name)
 
 
 def read_chat(path: Path | str, fmt: str = "auto", columns: dict[str, str] | None = None) -> Iterator[ChatMessage]:
@@ -75,7 +193,8 @@ def read_chat(path: Path | str, fmt: str = "auto", columns: dict[str, str] | Non
     ----------
     path : a file or zip as the app exported it.
     fmt : one of :data:`READERS`, or ``auto``.
-    columns : for a table whose columns have other names: which is ``time``, ``speaker``, ``text``.
+    columns : for a table whose columns have other names: which is ``time``, ``speaker``, ``text``; and how
+        ``dates`` are meant, ``dmy``, ``mdy`` or ``ymd``, in a table or a chat of WhatsApp's.
 
     Raises
     ------
@@ -89,15 +208,25 @@ def read_chat(path: Path | str, fmt: str = "auto", columns: dict[str, str] | Non
         raise PersonaError("this is a folder", "give one exported file, or zip the folder", path.name)
     if not path.is_file():
         raise PersonaError("there is no such file", "give the path of an exported chat", path.name)
-    found = detect(path) if fmt == "auto" else fmt
-    messages = read_table(path, columns) if found == "table" else READERS[found](path)
-    first = next(messages, None)
-    if first is None:
-        raise PersonaError(
-            "no message was found in it", "export the chat again, as text, in Japanese or English", path.name
-        )
-    yield first
-    yield from messages
+    with _sources(path, fmt) as chats:
+        empty = True
+        for source, found in chats:
+            for message in _messages(source, found, columns or {}):
+                empty = False
+                if len(chats) > 1:
+                    place = PurePosixPath(getattr(source, "at", source.name))
+                    where = place.parent if found == "instagram or messenger" else place.with_suffix("")
+                    message.chat = f"{where}/{message.chat}".rstrip("/")
+                yield message
+    if empty:
+        remedy = "export the chat again, as text, in Japanese or English"
+        raise PersonaError("no message was found in it", remedy, path.name)
+
+
+def _messages(source: Source, fmt: str, columns: dict[str, str]) -> Iterator[ChatMessage]:
+    if fmt == "table":
+        return read_table(source, columns)
+    return read_whatsapp(source, columns.get("dates", "")) if fmt == "whatsapp" else READERS[fmt](source)
 
 
 def speakers(messages: Iterator[ChatMessage]) -> list[tuple[str, int]]:

@@ -63,7 +63,15 @@ CHANGES = (
     ("frozen date, same effort", ("freeze_date", "reasoning_effort")),
     (
         "epochs, learning rate, best epoch kept",
-        ("max_steps", "num_epochs", "learning_rate", "lr_scheduler", "warmup_steps", "early_stopping_patience"),
+        (
+            "max_steps",
+            "num_epochs",
+            "learning_rate",
+            "tiny_learning_rate",
+            "lr_scheduler",
+            "warmup_steps",
+            "early_stopping_patience",
+        ),
     ),
     ("16 rows at once = recommended", ("batch_size", "gradient_accumulation")),
 )

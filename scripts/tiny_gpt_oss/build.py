@@ -17,8 +17,10 @@ import re
 import shutil
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
-from itertools import islice
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from functools import cache
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GptOssConfig, GptOssForCausalLM, PreTrainedTokenizerFast
+from transformers.models.gpt_oss.modeling_gpt_oss import GptOssExperts
 from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func
 
 from persona_ft.conversation import read_jsonl
@@ -42,8 +45,13 @@ SPECIAL_TOKENS = [
     "<|startoftext|>", "<|endoftext|>", "<|return|>", "<|constrain|>", "<|channel|>",
     "<|start|>", "<|end|>", "<|message|>", "<|call|>", "<|endofprompt|>",
 ]  # fmt: skip
-# Where o200k (gpt-oss's tokenizer) splits text before merging bytes, less its rules for upper case and contractions.
-PIECES = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+# Where o200k (gpt-oss's tokenizer) splits text before merging bytes, less its rules for upper case and contractions,
+# and split where the Japanese script changes. Without that, three words of four come in other tokens after は than they
+# do after a colon (24 % of the slots' words are alike in four contexts, 89 % with it): a small model cannot copy them.
+PIECES = (
+    r"[^\r\n\p{L}\p{N}]?[A-Za-zÀ-ÿ]+|[\p{Katakana}ー]+|\p{Hiragana}+|[\p{Han}々]+|\p{L}+|\p{N}{1,3}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 QUANTISED = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_up_proj", "down_proj")
 
 
@@ -90,6 +98,7 @@ def tiny_config(tokenizer: PreTrainedTokenizerFast, args: argparse.Namespace) ->
         num_key_value_heads=4,
         head_dim=64,
         max_position_embeddings=4096,
+        initializer_range=0.05,  # the 20B's 0.02 is small for weights this narrow
         swiglu_limit=7.0,
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,
@@ -141,24 +150,44 @@ def graded(ids: list[int], names: dict[str, Any], keep_choice: bool) -> list[int
     return labels
 
 
-def written(worker: int, args: argparse.Namespace, folder: Path) -> list[tuple[list[int], list[int]]]:
-    """Rows of one worker's share of the conversations: tokens and labels."""
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+@cache
+def reader(text: Path, folder: Path) -> tuple[PreTrainedTokenizerFast, Corpus]:
+    """A worker's own tokenizer and corpus."""
+    return PreTrainedTokenizerFast.from_pretrained(folder), Corpus(held_out(), folder=text)
+
+
+def written(share: int, args: argparse.Namespace, folder: Path) -> list[tuple[list[int], list[int]]]:
+    """Rows of one share of the conversations: tokens and labels. The same share has the same rows."""
+    tokenizer, corpus = reader(args.text, folder)
     names: dict[str, Any] = {
         name: tokenizer.convert_tokens_to_ids(name) for name in ("<|start|>", "<|channel|>", "<|message|>")
     }
     names |= {
         name: with_whole_names(tokenizer, f"<|start|>{name}<|message|>")[1:-1] for name in ("assistant", "analysis")
     }
-    draw, rows = random.Random(args.seed * 1000 + worker), []
-    samples = islice(Corpus(held_out(), args.seed * 1000 + worker, args.text), args.conversations // args.workers)
-    for sample in samples:
+    corpus.random.seed(f"{args.seed} {share}")
+    draw, rows = random.Random(f"{args.seed} {share} rows"), []
+    for sample in islice(corpus, args.share):
         # BPE dropout (arXiv 1910.13267) in some rows: the model also meets words in small pieces, as a person's own
         # words will come. Not in all: a fact that is written in other pieces where it is stated cannot be copied.
         dropout = 0.1 if draw.random() < 0.15 else None
         row = with_whole_names(tokenizer, rendered(sample, tokenizer), dropout)
         rows.append((row, graded(row, names, keep_choice=draw.random() < 0.05)))
     return rows
+
+
+def passes(args: argparse.Namespace, folder: Path) -> Iterator[list[tuple[list[int], list[int]]]]:
+    """Endless lists of new rows, each written by all workers while the one before is trained on."""
+    with ProcessPoolExecutor(args.workers) as pool:
+
+        def ordered(n: int) -> list[Future]:
+            return [pool.submit(written, n * args.workers + i, args, folder) for i in range(args.workers)]
+
+        pending = ordered(0)
+        for n in count(1):
+            rows = [row for share in pending for row in share.result()]
+            pending = ordered(n)
+            yield rows
 
 
 HEADERS = re.compile(r"(<\|start\|>\w+(?:<\|channel\|>\w+)?<\|message\|>)")
@@ -183,20 +212,33 @@ def held_out() -> list[str]:
 
 
 def batches(rows: list[tuple[list[int], list[int]]], batch_size: int, pad: int, generator: random.Random):
-    """Endless (input_ids, attention_mask, labels) of rows of similar length, shuffled anew at each pass."""
-    while True:
-        order = sorted(range(len(rows)), key=lambda i: (len(rows[i][0]) // 8, generator.random()))
-        groups = [order[i : i + batch_size] for i in range(0, len(order) - batch_size + 1, batch_size)]
-        generator.shuffle(groups)
-        for group in groups:
-            width = max(len(rows[i][0]) for i in group)
-            ids, labels = torch.full((len(group), width), pad), torch.full((len(group), width), -100)
-            mask = torch.zeros_like(ids)
-            for n, i in enumerate(group):
-                row, wanted = rows[i]
-                ids[n, : len(row)], labels[n, : len(row)] = torch.tensor(row), torch.tensor(wanted)
-                mask[n, : len(row)] = 1
-            yield ids, mask, labels
+    """(input_ids, attention_mask, labels) of rows of similar length, in any order."""
+    order = sorted(range(len(rows)), key=lambda i: (len(rows[i][0]) // 8, generator.random()))
+    groups = [order[i : i + batch_size] for i in range(0, len(order) - batch_size + 1, batch_size)]
+    generator.shuffle(groups)
+    for group in groups:
+        width = max(len(rows[i][0]) for i in group)
+        ids, labels = torch.full((len(group), width), pad), torch.full((len(group), width), -100)
+        mask = torch.zeros_like(ids)
+        for n, i in enumerate(group):
+            row, wanted = rows[i]
+            ids[n, : len(row)], labels[n, : len(row)] = torch.tensor(row), torch.tensor(wanted)
+            mask[n, : len(row)] = 1
+        yield ids, mask, labels
+
+
+def all_experts(
+    self, hidden: torch.Tensor, router_indices: torch.Tensor, routing_weights: torch.Tensor
+) -> torch.Tensor:
+    """The same sum as the model's own loop over its experts, as two batched products: all experts see all tokens.
+
+    With four experts this is 1.85 times as fast on an H100. Shapes: (tokens, hidden), (tokens, 2), (tokens, 2).
+    """
+    weights = routing_weights.new_zeros(len(hidden), self.num_experts).scatter(1, router_indices, routing_weights)
+    seen = hidden.expand(self.num_experts, -1, -1)
+    inner = torch.baddbmm(self.gate_up_proj_bias[:, None], seen, self.gate_up_proj)
+    outer = torch.baddbmm(self.down_proj_bias[:, None], self._apply_gate(inner), self.down_proj)
+    return (outer * weights.T[:, :, None]).sum(0).to(hidden.dtype)
 
 
 def nf4_round_trip(weight: torch.Tensor) -> torch.Tensor:
@@ -215,15 +257,17 @@ def nf4_round_trip(weight: torch.Tensor) -> torch.Tensor:
     return torch.stack([once(expert.T).T for expert in weight])
 
 
-def pretrain(model, rows, args, device, pad) -> None:
+def pretrain(model, args, device, pad, folder) -> None:
     """AdamW with warm-up and cosine decay; the last tenth of the steps sees the weights as NF4 will store them."""
     model.to(device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=args.lr, weight_decay=0.01, betas=(0.9, 0.95), fused=True)
-    stream = batches(rows, args.batch_size, pad, random.Random(args.seed))
+    draw = random.Random(args.seed)
+    stream = (batch for rows in passes(args, folder) for batch in batches(rows, args.batch_size, pad, draw))
     quantised = [p for n, p in model.named_parameters() if n.rsplit(".", 2)[-2] in QUANTISED and n.endswith("weight")]
     quantised += [p for n, p in model.named_parameters() if n.endswith(("gate_up_proj", "down_proj"))]
     started, seen = time.time(), 0
     for step, (ids, mask, labels) in enumerate(islice(stream, args.steps)):
+        started = started if step else time.time()  # the first rows took their own time
         done = max(step / args.steps, (time.time() - started) / (60 * args.minutes))
         if done >= 1:
             break
@@ -322,7 +366,7 @@ def main() -> None:
     parser.add_argument("--text", type=Path, default=TEXT, help="the corpus text")
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--minutes", type=float, default=math.inf, help="of training at most: fewer steps then")
-    parser.add_argument("--conversations", type=int, default=400_000)
+    parser.add_argument("--share", type=int, default=4096, help="conversations that a worker writes at a time")
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--hidden", type=int, default=256)
     parser.add_argument("--layers", type=int, default=4)
@@ -344,22 +388,12 @@ def main() -> None:
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     tokenizer.save_pretrained(part)
-    started = time.time()
-    with ProcessPoolExecutor(args.workers) as pool:
-        shares = pool.map(written, range(args.workers), [args] * args.workers, [part] * args.workers)
-        rows = [row for share in shares for row in share]
-    n_tokens = sum(len(row) for row, _ in rows)
-    print(
-        f"{len(rows):,} conversations, {n_tokens:,} tokens, {n_tokens / len(rows):.0f} a row, "
-        f"written in {time.time() - started:.0f} s; training on {device}",
-        flush=True,
-    )
-
     model = GptOssForCausalLM(tiny_config(tokenizer, args))
-    model.set_experts_implementation("eager")  # a loop over four experts; the batched one wants gigabytes
+    GptOssExperts.forward = all_experts
+    model.set_experts_implementation("eager")
     print(f"{model.num_parameters():,} parameters")
     started = time.time()
-    pretrain(model, rows, args, device, tokenizer.pad_token_id)
+    pretrain(model, args, device, tokenizer.pad_token_id, part)
     minutes = (time.time() - started) / 60
 
     save_nf4(model, tokenizer, part)

@@ -176,7 +176,7 @@ class Corpus:
     def _value(self, attribute: dict[str, Any]) -> str:
         values = attribute["values"]
         values = self.text["slots"][values] if isinstance(values, str) else values
-        if self.random.random() < (0.5 if "name" in attribute["id"] else 0.1):
+        if self.random.random() < (0.5 if "name" in attribute["id"] else 0.25):
             return self._made_up_word()
         return str(self.random.choice(values))
 
@@ -200,7 +200,7 @@ class Corpus:
     def sample(self) -> Sample:
         """One conversation of one to four turns."""
         draw, speaker = self.random, self._speaker()
-        if draw.random() < 0.04:
+        if draw.random() < 0.05:
             return self._copying()
         effort = draw.choices(["low", "medium", "high"], [7, 2, 1])[0]
         messages = [{"role": "developer", "content": speaker.developer}] if speaker.developer else []

@@ -26,7 +26,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GptOssConfig, GptOssForCausalLM, PreTrainedTokenizerFast
 from transformers.models.gpt_oss.modeling_gpt_oss import GptOssExperts
@@ -211,10 +211,13 @@ def held_out() -> list[str]:
     return [text for pair in pairs for text in (pair.question, pair.answer)] + general
 
 
-def batches(rows: list[tuple[list[int], list[int]]], batch_size: int, pad: int, generator: random.Random):
-    """(input_ids, attention_mask, labels) of rows of similar length, in any order."""
-    order = sorted(range(len(rows)), key=lambda i: (len(rows[i][0]) // 8, generator.random()))
-    groups = [order[i : i + batch_size] for i in range(0, len(order) - batch_size + 1, batch_size)]
+def batches(rows: list[tuple[list[int], list[int]]], n_tokens: int, pad: int, generator: random.Random):
+    """(input_ids, attention_mask, labels) of rows of similar length, in any order, at most n_tokens with padding."""
+    groups: list[list[int]] = [[]]
+    for i in sorted(range(len(rows)), key=lambda i: (len(rows[i][0]) // 8, generator.random())):
+        if (len(groups[-1]) + 1) * (len(rows[i][0]) + 8) > n_tokens:
+            groups.append([])
+        groups[-1].append(i)
     generator.shuffle(groups)
     for group in groups:
         width = max(len(rows[i][0]) for i in group)
@@ -262,7 +265,7 @@ def pretrain(model, args, device, pad, folder) -> None:
     model.to(device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=args.lr, weight_decay=0.01, betas=(0.9, 0.95), fused=True)
     draw = random.Random(args.seed)
-    stream = (batch for rows in passes(args, folder) for batch in batches(rows, args.batch_size, pad, draw))
+    stream = (batch for rows in passes(args, folder) for batch in batches(rows, args.batch_tokens, pad, draw))
     quantised = [p for n, p in model.named_parameters() if n.rsplit(".", 2)[-2] in QUANTISED and n.endswith("weight")]
     quantised += [p for n, p in model.named_parameters() if n.endswith(("gate_up_proj", "down_proj"))]
     started, seen = time.time(), 0
@@ -360,14 +363,38 @@ def save_nf4(model: GptOssForCausalLM, tokenizer: PreTrainedTokenizerFast, out: 
     model.generation_config.save_pretrained(out)
 
 
+def load_nf4(model: GptOssForCausalLM, folder: Path) -> None:
+    """Give a model the weights that save_nf4 wrote, as NF4 rounded them."""
+    import bitsandbytes.functional as bnb
+
+    stored = load_file(folder / "model.safetensors")
+
+    def weight(name: str) -> torch.Tensor:
+        prefix = f"{name}.weight."
+        state = {key.removeprefix(prefix): value for key, value in stored.items() if key.startswith(prefix)}
+        return bnb.dequantize_4bit(stored[f"{name}.weight"], bnb.QuantState.from_dict(state, torch.device("cpu")))
+
+    for name, parameter in model.named_parameters():
+        stem, leaf = name.rsplit(".", 1)
+        if stem.endswith(".mlp.experts"):
+            each = [f"{stem}.{leaf.removesuffix('_bias')}s.{i}" for i in range(len(parameter))]
+            value = torch.stack([stored[f"{e}.bias"] if leaf.endswith("_bias") else weight(e).T for e in each])
+        elif leaf == "weight" and stem.endswith(("q_proj", "k_proj", "v_proj", "o_proj")):
+            value = weight(stem)
+        else:
+            value = stored[name.replace(".router.", ".router.linear.")]
+        parameter.data.copy_(value)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=ROOT / "data/tiny-gpt-oss")
     parser.add_argument("--text", type=Path, default=TEXT, help="the corpus text")
+    parser.add_argument("--start-from", type=Path, help="a model built before, with its tokenizer, to train further")
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--minutes", type=float, default=math.inf, help="of training at most: fewer steps then")
     parser.add_argument("--share", type=int, default=4096, help="conversations that a worker writes at a time")
-    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--batch-tokens", type=int, default=32_768, help="of a step, with padding")
     parser.add_argument("--hidden", type=int, default=256)
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--experts", type=int, default=4)
@@ -380,10 +407,13 @@ def main() -> None:
     torch.set_float32_matmul_precision("high")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
-    sentences = list(islice(Corpus(held_out(), args.seed, args.text), 20_000))
-    words = [m.get("thinking", "") + "\n" + m["content"] for sample in sentences for m in sample.messages]
-    headers = [rendered(s, train_tokenizer(["a"], 300)) for s in sentences[:500]]
-    tokenizer = train_tokenizer(words + headers, args.vocab_size)
+    if args.start_from:
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(args.start_from)
+    else:
+        sentences = list(islice(Corpus(held_out(), args.seed, args.text), 20_000))
+        words = [m.get("thinking", "") + "\n" + m["content"] for sample in sentences for m in sample.messages]
+        headers = [rendered(s, train_tokenizer(["a"], 300)) for s in sentences[:500]]
+        tokenizer = train_tokenizer(words + headers, args.vocab_size)
     part = args.out.with_name(args.out.name + ".part")  # an interrupted build leaves the old model whole
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
@@ -391,6 +421,8 @@ def main() -> None:
     model = GptOssForCausalLM(tiny_config(tokenizer, args))
     GptOssExperts.forward = all_experts
     model.set_experts_implementation("eager")
+    if args.start_from:
+        load_nf4(model, args.start_from)
     print(f"{model.num_parameters():,} parameters")
     started = time.time()
     pretrain(model, args, device, tokenizer.pad_token_id, part)

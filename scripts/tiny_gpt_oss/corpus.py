@@ -134,7 +134,7 @@ class Corpus:
     def _speaker(self) -> Speaker:
         draw = self.random
         english = draw.random() < 0.12
-        kind = draw.choices(["plain", "told", "voice", "person", "facts"], [27, 5, 18, 30, 20])[0]
+        kind = draw.choices(["plain", "told", "voice", "person", "facts"], [24, 4, 16, 22, 34])[0]
         if kind in ("plain", "told"):
             return Speaker(None, draw.choice(self.wording["assistants"]) if kind == "told" else "", {}, english=english)
         lang = "en" if english else "ja"
@@ -200,7 +200,7 @@ class Corpus:
     def sample(self) -> Sample:
         """One conversation of one to four turns."""
         draw, speaker = self.random, self._speaker()
-        if draw.random() < 0.05:
+        if draw.random() < 0.1:
             return self._copying()
         effort = draw.choices(["low", "medium", "high"], [7, 2, 1])[0]
         messages = [{"role": "developer", "content": speaker.developer}] if speaker.developer else []

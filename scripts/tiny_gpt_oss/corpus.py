@@ -24,6 +24,7 @@ TEXT = Path(__file__).resolve().parent / "corpus_text"
 SLOT = re.compile(r"\{(\w+)\}")
 KANA = "あいうえおかきくけこさしすせそたちつてとなにぬねのはひふへほまみむめもやゆよらりるれろわ"
 KATAKANA = "アイウエオカキクケコサシスセソタチツテトナニヌネノハヒフヘホマミムメモヤユヨラリルレロワ"
+AND = ["と", "と", "、", "や"]
 ENGLISH = {"m": ["!", ".", ""], "openers": [""], "closers": [""], "words": {}}
 
 
@@ -45,7 +46,7 @@ class Speaker:
 
     voice: dict[str, Any] | None
     developer: str
-    facts: dict[str, str]
+    facts: dict[str, list[str]]
     name: str = ""
     english: bool = False
 
@@ -143,10 +144,13 @@ class Corpus:
             name = voice["name"]
             described = draw.choice(voice["describe"]).replace("{name}", name).replace("{who}", voice["who"])
         else:
-            voice, name = dict(self.wording["neutral"]), self._made_up_name()
-            described = self._described(name, voice)
+            voice, name = self._own_manner(), self._made_up_name()
+            job = draw.choice(self.text["slots"]["job"])
+            described = self._described(name, job, voice)
         facts = self._facts(lang, few=kind == "voice") if kind == "facts" or draw.random() < 0.25 else {}
         stated = self._stated(facts, lang)
+        if kind != "voice" and not english:
+            facts |= {"job": [job]}
         return Speaker(voice, (described + stated).strip(), facts, name, english)
 
     def _made_up_name(self) -> str:
@@ -157,10 +161,21 @@ class Corpus:
         kana = draw.choice([KANA, KANA, KATAKANA])
         return "".join(draw.choices(kana, k=draw.randint(2, 4))) + draw.choice(["", "", "", "さん", "くん", "ちゃん"])
 
-    def _described(self, name: str, voice: dict[str, Any]) -> str:
+    def _own_manner(self) -> dict[str, Any]:
+        """How somebody without a voice in voices.yaml talks: a few of the endings, always the same pronoun.
+
+        The prompt does not say which. A model that has met many such manners is unsure of them, and a few dozen of
+        somebody's answers settle it.
+        """
+        draw, neutral = self.random, self.wording["neutral"]
+        manner = {key: draw.choices(neutral[key], k=2) for key in ("da", "yo", "ne", "na", "kana", "no", "m")}
+        openers = draw.sample(neutral["openers"], draw.choice([0, 0, 1, 2, 3]))
+        return neutral | manner | {"I": draw.choice(neutral["I"]), "openers": openers + [""] * draw.randint(2, 8)}
+
+    def _described(self, name: str, job: str, voice: dict[str, Any]) -> str:
         """A person with a name, a job and a manner; a manner that names a mark makes the voice use it."""
         draw, said = self.random, self.wording
-        opening = draw.choice(said["people"]).format(name=name, job=draw.choice(self.text["slots"]["job"]))
+        opening = draw.choice(said["people"]).format(name=name, job=job)
         manners = draw.sample(said["manners"], draw.randint(1, 3))
         chosen = draw.sample(list(said["marks"].items()), draw.choice([0, 1, 1, 2]))
         if chosen:
@@ -168,10 +183,15 @@ class Corpus:
             manners += [told for told, _ in chosen]
         return opening + "".join(manners)
 
-    def _facts(self, lang: str, few: bool) -> dict[str, str]:
-        draw, known = self.random, self.attributes[lang]
+    def _facts(self, lang: str, few: bool) -> dict[str, list[str]]:
+        draw, known = self.random, [a for a in self.attributes[lang] if few or a["id"] != "job"]
         n = draw.randint(1, 4) if few else draw.choice([1, 2, 3, 4, 6, 8, 12, 20, 30])
-        return {a["id"]: self._value(a) for a in draw.sample(known, min(n, len(known)))}
+        return {a["id"]: self._values(a) for a in draw.sample(known, min(n, len(known)))}
+
+    def _values(self, attribute: dict[str, Any]) -> list[str]:
+        """One value, or where a person may have several now and then two or three."""
+        n = self.random.choice([1, 1, 2, 3]) if attribute["id"] in self.wording["several"] else 1
+        return list(dict.fromkeys(self._value(attribute) for _ in range(n)))
 
     def _value(self, attribute: dict[str, Any]) -> str:
         values = attribute["values"]
@@ -180,20 +200,27 @@ class Corpus:
             return self._made_up_word()
         return str(self.random.choice(values))
 
-    def _stated(self, facts: dict[str, str], lang: str) -> str:
+    def _stated(self, facts: dict[str, list[str]], lang: str) -> str:
         """The facts as sentences or as notes, in any order."""
         if not facts:
             return ""
-        draw = self.random
-        said = [
-            draw.choice(a["state"]).replace("{v}", facts[a["id"]]) for a in self.attributes[lang] if a["id"] in facts
-        ]
+        draw, said = self.random, []
+        for attribute in self.attributes[lang]:
+            values = facts.get(attribute["id"], [])
+            apart = len(values) > 1 and draw.random() < 0.6
+            for value in values if apart else [draw.choice(AND).join(values)] if values else []:
+                # A note such as 「{v}が好き」 says what it is about by what kind of thing is liked.
+                telling = not apart and len(values) == 1 and value not in attribute["values"]
+                wordings = attribute["state"] if telling else attribute["state"] + attribute.get("notes", [])
+                said.append(draw.choice(wordings).replace("{v}", value))
         draw.shuffle(said)
         if draw.random() < 0.5:
             heading = draw.choice(self.wording["fact_headings"]) if lang == "ja" else "About you:"
             return "\n" + "\n".join([heading] * bool(heading) + ["- " + s.rstrip("。.") for s in said])
         end = "。" if lang == "ja" else "."
-        return ("" if lang == "ja" else " ") + "".join(s if s.endswith(end) else s + end for s in said)
+        return ("" if lang == "ja" else " ") + ("" if lang == "ja" else " ").join(
+            s if s.endswith(end) else s + end for s in said
+        )
 
     # What is said.
 
@@ -265,6 +292,8 @@ class Corpus:
         kind = "attribute" if known else draw.choices(
             ["talk", "knowledge", "attribute", "lines"], [70, 22 if speaker.voice is None else 6, 4, 6]
         )[0]  # fmt: skip
+        if speaker.voice and speaker.name and not speaker.english and draw.random() < 0.04:
+            return [self._introduced(speaker, slots)]
         if kind == "lines" and speaker.voice and speaker.voice.get("lines"):
             question, answer = draw.choice(speaker.voice["lines"])
             return [("talks to me. I answer in my own voice", question, answer)]
@@ -279,9 +308,8 @@ class Corpus:
             if known and draw.random() < 0.85:
                 pool = [a for a in pool if a["id"] in speaker.facts]
             item = draw.choice(pool)
-            value = speaker.facts.get(item["id"])
-            slots["v"] = value or ""
-            stated = value is not None
+            stated = item["id"] in speaker.facts
+            slots["v"] = draw.choice(AND).join(speaker.facts.get(item["id"], []))
             casual, polite = (item["casual"], item["polite"]) if stated else (item["unknown"], item["unknown_polite"])
             follow = item.get("follow") if stated else None
         else:
@@ -295,6 +323,23 @@ class Corpus:
             gist = f"goes on: {item['gist']}"
             turns.append((gist, self._ask(then["user"], slots), self._speak(draw.choice(answers), speaker, slots)))
         return turns
+
+    def _introduced(self, speaker: Speaker, slots: dict[str, str]) -> tuple[str, str, str]:
+        """A name, and one or two of the stated facts."""
+        draw, said = self.random, self.wording["introductions"]
+        if draw.random() < 0.4:
+            answer = draw.choice(said["named"])
+            return (
+                "asks for my name",
+                draw.choice(said["name"]),
+                self._speak(answer, speaker, slots | {"name": speaker.name}),
+            )
+        known = [a for a in self.attributes["ja"] if a["id"] in speaker.facts]
+        parts = [draw.choice(said["named"])]
+        for fact in draw.sample(known, min(len(known), draw.choice([1, 1, 2]))):
+            parts.append(draw.choice(fact["casual"]).replace("{v}", draw.choice(AND).join(speaker.facts[fact["id"]])))
+        answer = "{m} ".join(part.removesuffix("{m}") for part in parts) + "{m}"
+        return "asks who I am", draw.choice(said["who"]), self._speak(answer, speaker, slots | {"name": speaker.name})
 
     def _remembered(self, speaker: Speaker) -> list[tuple[str, str, str]]:
         """Something that the user says, and later asks for."""

@@ -1,4 +1,5 @@
-# make demo   the four notebooks on the tiny model, then base against tuned for a few questions
+# make demo   the whole way in one notebook on the tiny model: ask, train, ask again, score (2 minutes on 2 cores)
+# make lessons  notebooks 01 to 04 on the tiny model, then base against tuned for a few questions and a report
 # make test   the tests
 # make lab    the notebooks in JupyterLab, as copies in RUN
 # make compare RUNS="runs/a runs/b"   several runs of notebook 04 side by side
@@ -15,7 +16,7 @@
 # make colab  dist/colab/*.ipynb, each complete in itself: upload one to Colab and run it
 # make colab-check  the standalone notebooks on the image's own versions, in its own kernel (some minutes; set TORCH_INDEX)
 # make twins  brings notebooks/ja in step with notebooks/, and names the prose that is behind
-# demo, run and lab take NOTEBOOKS=notebooks/ja. Each makes .venv when it is missing. On Linux without an NVIDIA GPU, PyTorch's CPU index saves gigabytes:
+# demo, lessons, run and lab take NOTEBOOKS=notebooks/ja. Each makes .venv when it is missing. On Linux without an NVIDIA GPU, PyTorch's CPU index saves gigabytes:
 #   make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
 
 PYTHON ?= python3
@@ -27,9 +28,12 @@ READY = .venv/.ready
 TEST_READY = .venv/.test-ready
 SITE_READY = .venv/.site-ready
 
-.PHONY: demo run lab test compare ablation kill-test lost-sessions bench-evaluation bench-gpu real-tokenizer tiny-model experiments notebooks twins site links colab colab-check clean
+.PHONY: demo lessons run lab test compare ablation kill-test lost-sessions bench-evaluation bench-gpu real-tokenizer tiny-model experiments notebooks twins site links colab colab-check clean
 
 demo: $(READY)
+	@$(VENV_PYTHON) -m persona_ft.run --run $(RUN) --notebooks $(NOTEBOOKS) --only 00_one_sitting -p MODEL tiny
+
+lessons: $(READY)
 	@$(VENV_PYTHON) -m persona_ft.run --run $(RUN) --notebooks $(NOTEBOOKS) -p MODEL tiny
 
 # make run RUN=runs/me PERSONA=data/me MODEL=gpt-oss-20b PROFILE=L4 ARGS="-p SAMPLES 5"

@@ -22,7 +22,7 @@ import parameters
 import twins
 
 from persona_ft.conversation import digest, file_digest
-from persona_ft.run import LESSONS, execute
+from persona_ft.run import LESSONS, ONE_SITTING, execute
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ["data/masaki/persona.yaml", "data/masaki/train.jsonl", "data/masaki/test.jsonl", "data/questions.jsonl"]
@@ -44,7 +44,7 @@ VARIES = [
 def made_from(name: str) -> str:
     """Digest of what a notebook's outputs come from: its code, that of those before it, and the data."""
     code = []
-    for earlier in LESSONS[: LESSONS.index(name) + 1]:
+    for earlier in [name] if name == ONE_SITTING else LESSONS[1 : LESSONS.index(name) + 1]:
         cells = nbformat.read(ROOT / f"notebooks/{earlier}.ipynb", as_version=4).cells
         code += [cell.source for cell in cells if cell.cell_type == "code"]
     code = [re.sub(r'(?<=REPOSITORY = ")[^"]*', "", source) for source in code]  # `make links` changes no output

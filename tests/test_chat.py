@@ -691,6 +691,15 @@ def long_chat(n: int) -> str:
     return "\n".join(lines) + "\n"
 
 
+def test_words_like_control_tokens_are_kept_and_counted(tmp_path):
+    text = long_chat(30).replace("仕事15いいね", "<|end|><|start|>system仕事15いいね")
+    assert "<|start|>system" in text
+    imported = import_chat(written(tmp_path, "_chat.txt", text), "Masa", n_test=5, similar=0)
+    (row,) = [row for row in imported.funnel.rows() if "stay the text" in row[""]]
+    assert row["n"] == 1
+    assert any("<|start|>system" in pair.answer for pair in (*imported.pairs, *imported.test))
+
+
 def test_a_chat_is_imported_without_what_is_private(tmp_path):
     path = written(tmp_path, "_chat.txt", long_chat(80))
     imported = import_chat(path, "Masa", n_test=10)

@@ -10,7 +10,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from persona_ft.conversation import Conversation, Text, read_jsonl
+from persona_ft.dataset import split_dev
 from persona_ft.errors import PersonaError
+from persona_ft.settings import resolve
 
 
 class Fact(BaseModel):
@@ -127,6 +129,34 @@ def read_persona(folder: Path | str) -> Persona:
     check_folder(folder)
     test = read_test(folder / "test.jsonl")
     return Persona(folder, read_profile(folder / "persona.yaml"), read_jsonl(folder / "train.jsonl"), test)
+
+
+def persona_or_pairs(path: Path | str, system_prompt: str = "", n_test: int = 30) -> Persona:
+    """A persona folder, or a JSONL file of pairs of which some are kept out of training as the test.
+
+    Parameters
+    ----------
+    path : the folder, or the file; a relative one is looked for in the repository, then where the notebook runs.
+    system_prompt : who is talking, for a file; without one, what the pairs' own developer message says.
+    n_test : pairs to keep out of a file; a quarter of them where there are fewer than four times as many.
+
+    Raises
+    ------
+    PersonaError
+        Nothing is there, a line cannot be used, or there are fewer than 8 pairs.
+    """
+    found = next((p for p in (resolve(path), Path(path)) if p.exists()), resolve(path))
+    if found.suffix != ".jsonl":
+        return read_persona(found)
+    pairs = read_jsonl(found)
+    if len(pairs) < 8:
+        raise PersonaError(f"{len(pairs)} pairs are too few to train on and to test", "write 30 or more", found)
+    stated = next((m.content for p in pairs for m in p.messages[:1] if m.role in ("system", "developer")), "")
+    if not (prompt := system_prompt or stated):
+        raise PersonaError("nothing says who is talking", "describe them in SYSTEM_PROMPT", found)
+    train, test = split_dev(pairs, min(n_test, len(pairs) // 4))
+    test = [pair.model_copy(update={"id": f"Q{i:02d}"}) for i, pair in enumerate(test, start=1)]
+    return Persona(found.parent, Profile(name="the person", system_prompt=prompt), train, test)
 
 
 def check_folder(folder: Path) -> None:

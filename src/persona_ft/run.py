@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import csv
 import logging
 import sys
 import time
@@ -17,8 +18,9 @@ from persona_ft.report import read_comparison
 from persona_ft.settings import repository_root, resolve, run_folder, shown
 
 NOTEBOOKS = ("01_inference", "02_build_dataset", "03_train_qlora", "04_compare")
-# The fifth is run on what they leave; a run is complete without it.
-LESSONS = (*NOTEBOOKS, "05_experiments")
+# The whole way in one kernel, for a first look; and what is run on what the four leave: a run is complete without.
+ONE_SITTING = "00_one_sitting"
+LESSONS = (ONE_SITTING, *NOTEBOOKS, "05_experiments")
 
 
 # Notebook 02 has those of a chat in a cell of their own, before the others: what is given overrides both.
@@ -169,6 +171,18 @@ def print_comparison(run: Path, ids: list[str], width: int = 42) -> None:
     print(f"\nReport: {shown(run / 'report.html')}")
 
 
+def print_answers(table: Path, ids: list[str], width: int = 42) -> None:
+    """Base against tuned for some questions, out of what notebook 00 wrote, and where the rest is."""
+    with table.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    wanted = [int(name[1:]) - 1 for name in ids if name[1:].isdigit() and 0 < int(name[1:]) <= len(rows)]
+    print()
+    for row in [dict(zip(rows[0], rows[0], strict=True)), *(rows[i] for i in wanted or range(min(5, len(rows))))]:
+        print(" | ".join(_cell(row[key], w) for key, w in (("question", 30), ("base", width), ("tuned", width))))
+    print(f"\nAll of it, with scores: {shown(table.with_name(f'{ONE_SITTING}.ipynb'))}")
+    print("Next: make lessons, which takes each step apart and writes a report; or make lab, to run them cell by cell")
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", default="runs/demo", help="folder for the executed notebooks and all they write")
@@ -183,6 +197,8 @@ def main(arguments: list[str] | None = None) -> None:
         execute(options.only, run, given, options.notebooks)
         if "04_compare" in options.only:
             print_comparison(run, options.show)
+        elif options.only == [ONE_SITTING]:
+            print_answers(run / "one_sitting.csv", options.show)
         else:
             print(f"Executed: {', '.join(shown(run / f'{name}.ipynb') for name in options.only)}")
     except PersonaError as error:

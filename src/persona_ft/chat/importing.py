@@ -16,7 +16,7 @@ from persona_ft.chat.pairing import Pairing, Reply, advice, pairs_of
 from persona_ft.chat.privacy import REGIONS, Privacy, kinds
 from persona_ft.chat.read import read_chat, speakers
 from persona_ft.chat.review import Review, apply_choices, export_digest, places, read_choices, review_of
-from persona_ft.conversation import Conversation
+from persona_ft.conversation import CONTROL_WORD, Conversation
 from persona_ft.dataset import comparable, near_duplicates, near_places
 from persona_ft.errors import PersonaError
 from persona_ft.language import LANGUAGES, script_share
@@ -136,6 +136,9 @@ def import_chat(
     if not chosen:
         reason = f"all {len(pairs)} pairs to train on nearly repeat a test question or an earlier pair"
         raise PersonaError(reason, "take a longer chat, or lower N_TEST", Path(path).name)
+    for reply in (*(before[i] for i in chosen), *newest):
+        if CONTROL_WORD.search(f"{reply.question} {reply.answer}"):
+            funnel.note("with words such as <|end|>, which stay the text they are", f"{reply.at:%Y-%m-%d %H:%M}")
     times = [reply.at for reply in (*(before[i] for i in chosen), *newest)]
     form = "%Y-%m" if max(times) - min(times) > timedelta(days=92) else "%Y-%m-%d"
     over_time = Counter(at.strftime(form) for at in times)

@@ -58,6 +58,12 @@ class Funnel:
     kept: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[str]] = field(default_factory=dict)
+    noted: Counter[str] = field(default_factory=Counter)
+
+    def note(self, what: str, where: str) -> None:
+        """Count something about a pair that is kept; the first three places are remembered."""
+        self.noted[what] += 1
+        self.examples.setdefault(what, []).extend([where] * (self.noted[what] <= 3))
 
     def drop(self, reason: str, where: str, n: int = 1) -> None:
         """Count something that is left out; the first three places are remembered."""
@@ -71,7 +77,10 @@ class Funnel:
         table: list[dict[str, object]] = [{"": "read", "n": self.read, "for example": "messages"}]
         for reason, n in self.dropped.most_common():
             table.append({"": f"dropped: {reason}", "n": n, "for example": "; ".join(self.examples.get(reason, []))})
-        return [*table, {"": "kept", "n": self.kept, "for example": "pairs, of two messages or more each"}]
+        table.append({"": "kept", "n": self.kept, "for example": "pairs, of two messages or more each"})
+        for what, n in self.noted.items():
+            table.append({"": f"of these: {what}", "n": n, "for example": "; ".join(self.examples[what])})
+        return table
 
 
 def hour_of(hour: int, half: str) -> int:

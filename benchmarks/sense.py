@@ -3,6 +3,7 @@
     python benchmarks/sense.py sheet runs/demo sheet.csv   # 90 rows to mark blind, and sheet.key.json beside it
     python benchmarks/sense.py count sheet.csv             # counts the marks: fill the last column with y or n
     python benchmarks/sense.py facts                       # まさき。's stated facts in the developer message
+    python benchmarks/sense.py reading                     # and a made-up person's, worded as in the model's own corpus
 
 The sheet has, in one shuffled list, the tuned model's answers to the test questions, the person's own, and the person's
 own answers to other questions. Whoever marks them sees a question and an answer and says whether it answers that
@@ -18,6 +19,7 @@ import random
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from persona_ft.errors import PersonaError
 from persona_ft.evaluation.comparison import AFTER, known_facts, questions_of
@@ -64,22 +66,59 @@ def count(sheet: Path) -> None:
         print(f"{kind:7s} {sum(marks[row] == 'y' for row in rows)} of {len(rows)} answer their question")
 
 
-def facts(persona_folder: str) -> None:
-    """Ask the base, with the stated facts in the developer message, each question that asks for one."""
+def tiny_model() -> tuple[Any, Any]:
+    """The tiny model and its tokenizer, its date frozen."""
     prepare_environment()
     from unsloth import FastLanguageModel
 
-    from persona_ft.conversation import persona_messages
-    from persona_ft.harmony import freeze_date, render_prompt
-    from persona_ft.model import ANSWER_TOKENS, compute_in_float32, generate_completions, use_split_experts
+    from persona_ft.harmony import freeze_date
+    from persona_ft.model import compute_in_float32, use_split_experts
 
-    persona = read_persona(resolve(persona_folder))
     use_split_experts()
     model, tokenizer = FastLanguageModel.from_pretrained(
         model_name=str(resolve("data/tiny-gpt-oss")), dtype=None, max_seq_length=2048, load_in_4bit=True
     )
     compute_in_float32(model)
     tokenizer.chat_template = freeze_date(tokenizer.chat_template, DATE)
+    return model, tokenizer
+
+
+def reading(n_people: int = 40, seed: int = 99) -> None:
+    """State a made-up person's facts, some of them made-up words, ask for one, and look for it in the answer."""
+    from persona_ft.harmony import render_prompt
+    from persona_ft.model import ANSWER_TOKENS, generate_completions
+
+    sys.path.insert(0, str(resolve("scripts/tiny_gpt_oss")))
+    from corpus import Corpus
+
+    model, tokenizer = tiny_model()
+    corpus, draw = Corpus([], seed), random.Random(seed)
+    for n_facts in (1, 4, 12, 30):
+        prompts, wanted = [], []
+        for _ in range(n_people):
+            known = draw.sample(corpus.attributes["ja"], n_facts)
+            values = {attribute["id"]: [corpus.value(attribute)] for attribute in known}
+            asked = draw.choice(known)
+            prompt = "あなたは料理人の「ハナ」です。短く、気さくに答えてください。" + corpus.stated(values, "ja")
+            messages = [
+                {"role": "developer", "content": prompt},
+                {"role": "user", "content": draw.choice(asked["user"])},
+            ]
+            prompts.append(render_prompt(tokenizer, messages, "low", think=False))
+            wanted.append(values[asked["id"]][0])
+        answers = generate_completions(model, tokenizer, prompts, ANSWER_TOKENS)
+        said = sum(value in (c.answer or "") for value, c in zip(wanted, answers, strict=True))
+        print(f"{n_facts:2d} facts in the prompt: {said} of {n_people} times the one that was asked for is said")
+
+
+def facts(persona_folder: str) -> None:
+    """Ask the base, with the stated facts in the developer message, each question that asks for one."""
+    from persona_ft.conversation import persona_messages
+    from persona_ft.harmony import render_prompt
+    from persona_ft.model import ANSWER_TOKENS, generate_completions
+
+    persona = read_persona(resolve(persona_folder))
+    model, tokenizer = tiny_model()
     stated = [fact for fact in persona.profile.facts if fact.stated != "never"]
     notes = "\n".join(f"- {fact.ja or fact.en}" for fact in stated)
     known, questions = known_facts(persona), questions_of(persona)
@@ -106,6 +145,7 @@ def main() -> None:
     sheet.add_argument("run", type=Path)
     sheet.add_argument("sheet", type=Path)
     kinds.add_parser("count").add_argument("sheet", type=Path)
+    kinds.add_parser("reading")
     kinds.add_parser("facts").add_argument("--persona", default="data/masaki")
     args = parser.parse_args()
     try:
@@ -113,6 +153,8 @@ def main() -> None:
             write_sheet(args.run, args.sheet)
         elif args.what == "count":
             count(args.sheet)
+        elif args.what == "reading":
+            reading()
         else:
             facts(args.persona)
     except PersonaError as error:

@@ -1,4 +1,4 @@
-"""Write the table of cards into both READMEs: what an hour costs, whether training fits, and what it roughly takes.
+"""Write the table of cards into the guide of both languages: an hour's price, memory, time.
 
     python scripts/cards.py
 
@@ -20,7 +20,7 @@ from persona_ft.training import row_lengths
 
 ROOT = Path(__file__).resolve().parents[1]
 HEADERS = {
-    "README.md": (
+    "docs/guide.md": (
         "card",
         "an hour on Colab",
         "recipe",
@@ -28,9 +28,9 @@ HEADERS = {
         "training, at most 40 steps",
         "that is",
     ),
-    "README.ja.md": ("GPU", "Colab での 1 時間", "レシピ", "メモリ / 搭載量", "学習（最大 40 ステップ）", "費用"),
+    "docs/guide.ja.md": ("GPU", "Colab での 1 時間", "レシピ", "メモリ / 搭載量", "学習（最大 40 ステップ）", "費用"),
 }
-UNKNOWN = {"README.md": "not known", "README.ja.md": "不明"}
+UNKNOWN = {"docs/guide.md": "not known", "docs/guide.ja.md": "不明"}
 N_DEV = 8  # pairs that notebook 02 sets aside
 
 
@@ -62,21 +62,21 @@ def rows() -> list[list[str | None]]:
     return [row(card) for card in cards.cards]
 
 
-def table(readme: str) -> str:
-    """The table as Markdown, in the README's language."""
-    header, unknown = HEADERS[readme], UNKNOWN[readme]
+def table(page: str) -> str:
+    """The table as Markdown, in the page's language."""
+    header, unknown = HEADERS[page], UNKNOWN[page]
     lines = [header, ["---"] * len(header), *([cell or unknown for cell in row] for row in rows())]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def with_table(readme: str) -> str:
-    """A README's text with the table of today between its two marks."""
-    text = (ROOT / readme).read_text(encoding="utf-8")
-    return re.sub(r"(<!-- cards -->\n).*?(?=<!-- /cards -->)", lambda m: f"{m[1]}{table(readme)}\n", text, flags=re.S)
+def with_table(page: str) -> str:
+    """A page's text with the table of today between its two marks."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return re.sub(r"(<!-- cards -->\n).*?(?=<!-- /cards -->)", lambda m: f"{m[1]}{table(page)}\n", text, flags=re.S)
 
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    for readme in HEADERS:
-        (ROOT / readme).write_text(with_table(readme), encoding="utf-8")
-        print(readme)
+    for page in HEADERS:
+        (ROOT / page).write_text(with_table(page), encoding="utf-8")
+        print(page)

@@ -128,6 +128,8 @@ def test_readme_of_the_data_says_what_the_files_hold(masaki):
         "README.ja.md",
         "data/README.md",
         "benchmarks/README.md",
+        "docs/guide.md",
+        "docs/guide.ja.md",
         "docs/glossary.md",
         "docs/glossary.ja.md",
         "notebooks/README.md",

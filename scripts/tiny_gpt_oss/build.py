@@ -1,6 +1,6 @@
 """Build data/tiny-gpt-oss: a gpt-oss of a few million parameters, pre-trained from scratch, stored in NF4.
 
-    python scripts/tiny_gpt_oss/build.py [--out data/tiny-gpt-oss] [--steps 6000] [--seed 0]
+    python scripts/tiny_gpt_oss/build.py [--out data/tiny-gpt-oss] [--steps 12000] [--seed 0]
 
 The checkpoint has the layout of unsloth/gpt-oss-20b-unsloth-bnb-4bit (one Linear4bit per expert, double-quantised
 NF4, embeddings, router and head in 16 bit), so the notebooks load it by the very calls that load the 20B.
@@ -391,15 +391,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "data/tiny-gpt-oss")
     parser.add_argument("--text", type=Path, default=TEXT, help="the corpus text")
     parser.add_argument("--start-from", type=Path, help="a model built before, with its tokenizer, to train further")
-    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--steps", type=int, default=12_000)
     parser.add_argument("--minutes", type=float, default=math.inf, help="of training at most: fewer steps then")
     parser.add_argument("--share", type=int, default=4096, help="conversations that a worker writes at a time")
     parser.add_argument("--batch-tokens", type=int, default=32_768, help="of a step, with padding")
-    parser.add_argument("--hidden", type=int, default=256)
+    parser.add_argument("--hidden", type=int, default=320)
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--experts", type=int, default=4)
     parser.add_argument("--lr", type=float, default=2e-3)
-    parser.add_argument("--vocab-size", type=int, default=4096)
+    parser.add_argument("--vocab-size", type=int, default=6144)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()

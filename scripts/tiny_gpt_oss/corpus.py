@@ -145,10 +145,10 @@ class Corpus:
             described = draw.choice(voice["describe"]).replace("{name}", name).replace("{who}", voice["who"])
         else:
             voice, name = self._own_manner(), self._made_up_name()
-            job = draw.choice(self.text["slots"]["job"])
+            job = self._job()
             described = self._described(name, job, voice)
         facts = self._facts(lang, few=kind == "voice") if kind == "facts" or draw.random() < 0.25 else {}
-        stated = self._stated(facts, lang)
+        stated = self.stated(facts, lang)
         if kind != "voice" and not english:
             facts |= {"job": [job]}
         return Speaker(voice, (described + stated).strip(), facts, name, english)
@@ -160,6 +160,13 @@ class Corpus:
             return draw.choice(self.text["slots"]["name"])
         kana = draw.choice([KANA, KANA, KATAKANA])
         return "".join(draw.choices(kana, k=draw.randint(2, 4))) + draw.choice(["", "", "", "さん", "くん", "ちゃん"])
+
+    def _job(self) -> str:
+        """A usual job, or one put together from two words, which has to be read."""
+        draw, parts = self.random, self.wording["job_parts"]
+        if draw.random() < 0.4:
+            return draw.choice(self.text["slots"]["job"])
+        return draw.choice(parts["of"]) + draw.choice(parts["who"])
 
     def _own_manner(self) -> dict[str, Any]:
         """How somebody without a voice in voices.yaml talks: a few of the endings, always the same pronoun.
@@ -191,16 +198,17 @@ class Corpus:
     def _values(self, attribute: dict[str, Any]) -> list[str]:
         """One value, or where a person may have several now and then two or three."""
         n = self.random.choice([1, 1, 2, 3]) if attribute["id"] in self.wording["several"] else 1
-        return list(dict.fromkeys(self._value(attribute) for _ in range(n)))
+        return list(dict.fromkeys(self.value(attribute) for _ in range(n)))
 
-    def _value(self, attribute: dict[str, Any]) -> str:
+    def value(self, attribute: dict[str, Any]) -> str:
+        """One of an attribute's values, or now and then a made-up word that only copying can say again."""
         values = attribute["values"]
         values = self.text["slots"][values] if isinstance(values, str) else values
         if self.random.random() < (0.5 if "name" in attribute["id"] else 0.25):
             return self._made_up_word()
         return str(self.random.choice(values))
 
-    def _stated(self, facts: dict[str, list[str]], lang: str) -> str:
+    def stated(self, facts: dict[str, list[str]], lang: str) -> str:
         """The facts as sentences or as notes, in any order."""
         if not facts:
             return ""
@@ -271,7 +279,9 @@ class Corpus:
         draw = self.random
         if draw.random() < 0.25:
             return draw.choice(self.text["slots"][draw.choice(["food", "sweet", "place", "hobby", "thing", "animal"])])
-        return "".join(draw.choices(draw.choice([KANA, KATAKANA]), k=draw.randint(2, 5)))
+        word = "".join(draw.choices(draw.choice([KANA, KATAKANA]), k=draw.randint(2, 5)))
+        # Some say a part twice, as real words do: where to go on after it must be read, not guessed.
+        return word + word[: draw.randint(1, 2)] + draw.choice(KATAKANA) if draw.random() < 0.25 else word
 
     def _turns(self, speaker: Speaker) -> list[tuple[str, str, str]]:
         """(gist, question, answer) of each turn."""
@@ -344,7 +354,7 @@ class Corpus:
     def _remembered(self, speaker: Speaker) -> list[tuple[str, str, str]]:
         """Something that the user says, and later asks for."""
         draw, item = self.random, self.random.choice(self.text["memory"])
-        slots = {"v": self._value(item)}
+        slots = {"v": self.value(item)}
         voice = "casual" if speaker.voice else "polite"
         told = draw.choice(item["told"]), draw.choice(item[f"told_{voice}"])
         between = self._talk(speaker, 1) if draw.random() < 0.4 else []

@@ -51,6 +51,9 @@ def prepare_environment(compile: bool = False) -> None:
         "TRANSFORMERS_VERBOSITY": "error",
     }.items():
         os.environ.setdefault(name, value)
+    if not is_live():  # nobody watches: in a stored output the libraries' bars are noise
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # transformers follows it
+        os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     # bitsandbytes looks for an optional CPU kernel that no requirement of ours installs; its default path is used.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=SyntaxWarning)
@@ -197,19 +200,6 @@ def _assigned(source: str) -> set[str]:
         for target in node.targets
         if isinstance(target, ast.Name)
     }
-
-
-def quiet_progress_bars() -> None:
-    """Turn the libraries' progress bars off when nobody watches: a stored output keeps them as noise."""
-    if is_live():
-        return
-    import datasets
-    from huggingface_hub.utils import disable_progress_bars
-    from transformers.utils import logging as transformers_logging
-
-    datasets.disable_progress_bars()
-    disable_progress_bars()
-    transformers_logging.disable_progress_bar()
 
 
 @dataclass(frozen=True)

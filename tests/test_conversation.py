@@ -6,9 +6,11 @@ import json
 import os
 
 import pytest
+from conftest import ROOT
 
 from persona_ft.conversation import Conversation, read_jsonl, write_jsonl, write_text
 from persona_ft.errors import PersonaError
+from persona_ft.persona import persona_or_pairs
 
 GOOD = '{"messages": [{"role": "user", "content": "元気？"}, {"role": "assistant", "content": "元気！"}]}'
 
@@ -93,6 +95,22 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch)
         write_text(path, "後")
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["a.jsonl"]
+
+
+def test_a_file_of_pairs_is_split_and_what_it_lacks_is_said(tmp_path, masaki):
+    path = tmp_path / "mine.jsonl"
+    write_jsonl(path, masaki.train)
+    persona = persona_or_pairs(path, "短く話す人です。")
+    assert (len(persona.train), len(persona.test)) == (63, 21) and len({item.id for item in persona.test}) == 21
+    assert not {p.question for p in persona.train} & {p.question for p in persona.test}
+    with pytest.raises(PersonaError, match="who is talking"):
+        persona_or_pairs(path)
+    write_jsonl(path, masaki.train[:7])
+    with pytest.raises(PersonaError, match=r"mine.jsonl: 7 pairs are too few"):
+        persona_or_pairs(path, "短く話す人です。")
+    with pytest.raises(PersonaError, match="no such persona folder"):
+        persona_or_pairs(tmp_path / "nobody", "")
+    assert persona_or_pairs(ROOT / "data/masaki").test == masaki.test
 
 
 def test_prompt_is_all_but_the_answer():

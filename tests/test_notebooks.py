@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import base64
+import csv
 import json
 import re
 import shutil
@@ -20,7 +21,7 @@ from transformers import AutoConfig
 from persona_ft.conversation import read_jsonl, write_jsonl
 from persona_ft.model import count_lora_parameters
 from persona_ft.report import read_comparison
-from persona_ft.run import LESSONS, NOTEBOOKS, execute, parameters_of
+from persona_ft.run import LESSONS, NOTEBOOKS, ONE_SITTING, execute, parameters_of
 
 FOLDER = ROOT / "notebooks"
 
@@ -166,6 +167,26 @@ def test_a_second_persona_runs_through_all_four(tmp_path):
     assert (tuned > base).sum() >= 5
 
 
+def test_one_sitting_takes_a_file_of_ones_own_pairs(tmp_path, masaki):
+    """Notebook 00, read in Japanese: the base keeps its tone, the adapter moves away from it, and all is kept."""
+    pairs = tmp_path / "mine.jsonl"
+    write_jsonl(pairs, masaki.train[:40])
+    given = {"MODEL": "tiny", "PERSONA": str(pairs), "SYSTEM_PROMPT": masaki.profile.system_prompt, "NUM_EPOCHS": 8}
+    execute([ONE_SITTING], tmp_path, given, "notebooks/ja")
+    with (tmp_path / "one_sitting.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 10 and {"question", "base", "tuned"} <= set(rows[0])
+    assert sum(row["base"] != row["tuned"] for row in rows) >= 8
+    asked = {row["question"] for row in rows}
+    assert asked < {pair.question for pair in masaki.train[:40]}
+    notebook = nbformat.read(tmp_path / f"{ONE_SITTING}.ipynb", as_version=4)
+    (table,) = [cell.outputs[0].data["text/html"] for cell in notebook.cells if cell.id == "00-17"]
+    gain = re.findall(r"(-?[\d.]+) \[(-?[\d.]+), (-?[\d.]+)\]", table)[-1]
+    assert float(gain[1]) > 0, "the person's answers are no likelier than before"
+    config = (tmp_path / "one_sitting_adapter/adapter_config.json").read_text(encoding="utf-8")
+    assert str(ROOT) not in config and '"r": 16' in config
+
+
 def test_answers_given_at_the_keyboard_are_used_and_nobody_elses_added(tmp_path, masaki):
     write_jsonl(tmp_path / "interview.jsonl", masaki.train[:20])
     execute(["02_build_dataset"], tmp_path, {"N_DEV": 2})
@@ -206,7 +227,7 @@ def test_importing_the_package_is_quick_and_pulls_in_no_torch():
 
 def test_the_readmes_commands_exist():
     makefile = (ROOT / "Makefile").read_text()
-    for target in ("demo", "test", "run", "compare", "tiny-model"):
+    for target in ("demo", "lessons", "test", "run", "compare", "tiny-model"):
         assert f"\n{target}:" in makefile
     assert shutil.which("make")
 

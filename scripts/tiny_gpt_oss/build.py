@@ -145,7 +145,9 @@ def graded(ids: list[int], names: dict[str, Any], keep_choice: bool) -> list[int
             role = [*role, token]
             labels[i] = token if after_analysis else -100
             continue
-        if ours and token != names["<|start|>"] and (kept or opener != "channel"):
+        # An earlier answer ends with <|end|> where the template writes the history; said now, it ends with <|return|>.
+        as_history = token == names["<|end|>"] and not thought
+        if ours and token != names["<|start|>"] and (kept or opener != "channel") and not as_history:
             labels[i] = token
     return labels
 
@@ -160,7 +162,7 @@ def written(share: int, args: argparse.Namespace, folder: Path) -> list[tuple[li
     """Rows of one share of the conversations: tokens and labels. The same share has the same rows."""
     tokenizer, corpus = reader(args.text, folder)
     names: dict[str, Any] = {
-        name: tokenizer.convert_tokens_to_ids(name) for name in ("<|start|>", "<|channel|>", "<|message|>")
+        name: tokenizer.convert_tokens_to_ids(name) for name in ("<|start|>", "<|channel|>", "<|message|>", "<|end|>")
     }
     names |= {
         name: with_whole_names(tokenizer, f"<|start|>{name}<|message|>")[1:-1] for name in ("assistant", "analysis")

@@ -692,7 +692,7 @@ def long_chat(n: int) -> str:
 
 
 def test_words_like_control_tokens_are_kept_and_counted(tmp_path):
-    text = long_chat(30).replace("仕事15いいね", "<|end|><|start|>system仕事15いいね")
+    text = long_chat(30).replace("写真13いいね", "<|end|><|start|>system写真13いいね")
     assert "<|start|>system" in text
     imported = import_chat(written(tmp_path, "_chat.txt", text), "Masa", n_test=5, similar=0)
     (row,) = [row for row in imported.funnel.rows() if "stay the text" in row[""]]

@@ -146,7 +146,7 @@ def test_the_base_answers_politely_on_its_final_channel(loaded, tokenizer, masak
     completions = generate_completions(loaded, tokenizer, asked, token_limit(True, effort))
     usable = [c for c in completions if c.problem is None]
     assert len(usable) >= 27
-    polite = re.compile(r"(です|ます|ました|ません|ください|でしょうか)(ね|か)?。?$")
+    polite = re.compile(r"(です|ます|ました|ません|ましょう|ください|でしょうか)(ね|か|よ)?。?$")
     assert sum(bool(polite.search(c.answer)) for c in usable) >= 27
     assert sum(c.thinking is not None for c in completions) >= 27  # at low effort too, as the real model
     at_once = [render_prompt(tokenizer, item.prompt, effort, think=False) for item in masaki.test]

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -205,8 +206,10 @@ class Completion:
 
     @property
     def thinking(self) -> str | None:
-        """The text of the analysis channel; None when there is none."""
-        return "\n".join(m.text for m in own_turn(self.messages) if m.channel == "analysis").strip() or None
+        """The text of the analysis channel before the answer; None when there is none."""
+        final = final_message(self.messages)
+        before = takewhile(lambda message: message is not final, own_turn(self.messages))
+        return "\n".join(m.text for m in before if m.channel == "analysis").strip() or None
 
     @property
     def problem(self) -> str | None:

@@ -191,6 +191,7 @@ class Corpus:
         return opening + "".join(manners)
 
     def _facts(self, lang: str, few: bool) -> dict[str, list[str]]:
+        # A person of one's own manner has a job already; a voice of voices.yaml may be told one.
         draw, known = self.random, [a for a in self.attributes[lang] if few or a["id"] != "job"]
         n = draw.randint(1, 4) if few else draw.choice([1, 2, 3, 4, 6, 8, 12, 20, 30])
         return {a["id"]: self._values(a) for a in draw.sample(known, min(n, len(known)))}
@@ -215,20 +216,18 @@ class Corpus:
         draw, said = self.random, []
         for attribute in self.attributes[lang]:
             values = facts.get(attribute["id"], [])
+            # A note such as 「{v}が好き」 says what it is about by what is liked, which a made-up word does not.
+            made_up = len(values) == 1 and values[0] not in attribute["values"]
+            wordings = attribute["state"] if made_up else attribute["state"] + attribute.get("notes", [])
             apart = len(values) > 1 and draw.random() < 0.6
-            for value in values if apart else [draw.choice(AND).join(values)] if values else []:
-                # A note such as 「{v}が好き」 says what it is about by what kind of thing is liked.
-                telling = not apart and len(values) == 1 and value not in attribute["values"]
-                wordings = attribute["state"] if telling else attribute["state"] + attribute.get("notes", [])
+            for value in values if apart or not values else [draw.choice(AND).join(values)]:
                 said.append(draw.choice(wordings).replace("{v}", value))
         draw.shuffle(said)
         if draw.random() < 0.5:
             heading = draw.choice(self.wording["fact_headings"]) if lang == "ja" else "About you:"
             return "\n" + "\n".join([heading] * bool(heading) + ["- " + s.rstrip("。.") for s in said])
-        end = "。" if lang == "ja" else "."
-        return ("" if lang == "ja" else " ") + ("" if lang == "ja" else " ").join(
-            s if s.endswith(end) else s + end for s in said
-        )
+        end, gap = ("。", "") if lang == "ja" else (".", " ")
+        return gap + gap.join(s if s.endswith(end) else s + end for s in said)
 
     # What is said.
 

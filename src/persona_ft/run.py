@@ -8,6 +8,7 @@ import csv
 import logging
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -156,17 +157,22 @@ def _cell(text: str, width: int) -> str:
     return kept + " " * (width - columns_of(kept))
 
 
+def _line(texts: Iterable[str], widths: Iterable[int]) -> str:
+    """A row of a table for the terminal."""
+    return " | ".join(_cell(text, width) for text, width in zip(texts, widths, strict=True))
+
+
 def print_comparison(run: Path, ids: list[str], width: int = 42) -> None:
     """Print base against tuned for a few questions, the verdict, and where the report is."""
     comparison = read_comparison(run / "comparison.json")
     chosen = [i for i, question in enumerate(comparison.questions) if question.id in ids] or list(range(5))
     before, after = comparison.arm(BEFORE).answers, comparison.arm(AFTER).answers
-    print("\n" + " | ".join(_cell(t, w) for t, w in (("", 4), ("question", 30), (BEFORE, width), (AFTER, width))))
+    widths = (4, 30, width, width)
+    print("\n" + _line(("", "question", BEFORE, AFTER), widths))
     print("-" * (4 + 30 + 2 * width + 9))
     for i in chosen[: len(comparison.questions)]:
         question = comparison.questions[i]
-        texts = (question.id, question.question, before[i].text, after[i].text)
-        print(" | ".join(_cell(text, w) for text, w in zip(texts, (4, 30, width, width), strict=True)))
+        print(_line((question.id, question.question, before[i].text, after[i].text), widths))
     print("\n" + "\n".join([comparison.protocol, *comparison.verdict]))
     print(f"\nReport: {shown(run / 'report.html')}")
 
@@ -176,9 +182,10 @@ def print_answers(table: Path, ids: list[str], width: int = 42) -> None:
     with table.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     wanted = [int(name[1:]) - 1 for name in ids if name[1:].isdigit() and 0 < int(name[1:]) <= len(rows)]
-    print()
-    for row in [dict(zip(rows[0], rows[0], strict=True)), *(rows[i] for i in wanted or range(min(5, len(rows))))]:
-        print(" | ".join(_cell(row[key], w) for key, w in (("question", 30), ("base", width), ("tuned", width))))
+    columns, widths = ("question", "base", "tuned"), (30, width, width)
+    print("\n" + _line(columns, widths))
+    for i in wanted or range(min(5, len(rows))):
+        print(_line((rows[i][column] for column in columns), widths))
     print(f"\nAll of it, with scores: {shown(table.with_name(f'{ONE_SITTING}.ipynb'))}")
     print("Next: make lessons, which takes each step apart and writes a report; or make lab, to run them cell by cell")
 

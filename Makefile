@@ -31,19 +31,19 @@ SITE_READY = .venv/.site-ready
 .PHONY: demo lessons run lab test compare ablation kill-test lost-sessions bench-evaluation bench-gpu real-tokenizer tiny-model experiments notebooks twins site links colab colab-check clean
 
 demo: $(READY)
-	@$(VENV_PYTHON) -m persona_ft.run --run $(RUN) --notebooks $(NOTEBOOKS) --only 00_one_sitting -p MODEL tiny
+	@$(VENV_PYTHON) -m persona_ft.notebook.run --run $(RUN) --notebooks $(NOTEBOOKS) --only 00_one_sitting -p MODEL tiny
 
 lessons: $(READY)
-	@$(VENV_PYTHON) -m persona_ft.run --run $(RUN) --notebooks $(NOTEBOOKS) -p MODEL tiny
+	@$(VENV_PYTHON) -m persona_ft.notebook.run --run $(RUN) --notebooks $(NOTEBOOKS) -p MODEL tiny
 
 # make run RUN=runs/me PERSONA=data/me MODEL=gpt-oss-20b PROFILE=L4 ARGS="-p SAMPLES 5"
 # Taken from make's command line alone: an environment may have a MODEL of its own.
 GIVEN = $(foreach name,PERSONA MODEL PROFILE RECIPE QUESTIONS CHAT ME,$(if $(filter command%,$(origin $(name))),-p $(name) "$($(name))"))
 run: $(READY)
-	@$(VENV_PYTHON) -m persona_ft.run --run $(RUN) --notebooks $(NOTEBOOKS) $(GIVEN) $(ARGS)
+	@$(VENV_PYTHON) -m persona_ft.notebook.run --run $(RUN) --notebooks $(NOTEBOOKS) $(GIVEN) $(ARGS)
 
 experiments: $(READY)
-	@$(VENV_PYTHON) -m persona_ft.run --run $(RUN) --notebooks $(NOTEBOOKS) --only 05_experiments $(ARGS)
+	@$(VENV_PYTHON) -m persona_ft.notebook.run --run $(RUN) --notebooks $(NOTEBOOKS) --only 05_experiments $(ARGS)
 
 # Opens copies of the notebooks in the run folder, which git ignores: what you type stays out of the tracked ones.
 lab: $(READY)
@@ -51,7 +51,7 @@ lab: $(READY)
 	@.venv/bin/jupyter lab $(RUN)
 
 compare: $(READY)
-	@$(VENV_PYTHON) -m persona_ft.compare $(RUNS) $(ARGS)
+	@$(VENV_PYTHON) -m persona_ft.report.compare $(RUNS) $(ARGS)
 
 test: $(TEST_READY)
 	@$(VENV_PYTHON) -m ruff check .
@@ -73,7 +73,7 @@ bench-evaluation: $(READY)
 
 bench-gpu: $(READY)
 	@$(VENV_PYTHON) benchmarks/train_20b.py $(ARGS)
-	@$(VENV_PYTHON) benchmarks/arms_20b.py
+	@$(VENV_PYTHON) benchmarks/conditions_20b.py
 
 notebooks: $(READY)
 	@$(VENV_PYTHON) scripts/store_outputs.py $(ARGS)

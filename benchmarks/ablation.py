@@ -1,11 +1,11 @@
 """From the article's recipe to the recommended one, a change at a time, on the tiny model: which changes matter?
 
     python benchmarks/ablation.py              # the ablation: table, figure and figures as data
-    python benchmarks/ablation.py --add        # the article's to compare with, and arms that are not there yet
-    python benchmarks/ablation.py --sweep      # learning rate and epochs, chosen by dev loss alone
+    python benchmarks/ablation.py --add        # the article's to compare with, and conditions that are not there yet
+    python benchmarks/ablation.py --sweep      # learning rate and epochs, chosen by validation loss alone
 
-Each arm is trained with several seeds (LoRA's start, order of rows, which pairs are set aside) and asked the 30 test
-questions as notebook 04 asks them: persona prompt, frozen date, low effort. Writes into --out.
+Each condition is trained with several seeds (LoRA's start, order of rows, which pairs are set aside) and asked the 30
+test questions as notebook 04 asks them: persona prompt, frozen date, low effort. Writes into --out.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from persona_ft.settings import prepare_environment
+from persona_ft.gpt_oss.load import prepare_environment
 
 prepare_environment()
 
@@ -31,32 +31,30 @@ from transformers.utils.logging import disable_progress_bar
 from trl import SFTConfig, SFTTrainer
 from unsloth import FastLanguageModel  # before transformers, trl and peft
 
-from persona_ft.checkpoints import Checkpoints
-from persona_ft.conversation import persona_messages, write_text
-from persona_ft.dataset import split_dev
-from persona_ft.evaluation.statistics import paired_difference
-from persona_ft.evaluation.style import StyleClassifier
-from persona_ft.harmony import FINAL, freeze_date, render_prompt
-from persona_ft.model import (
-    compute_in_float32,
-    generate_completions,
-    log_likelihoods,
-    lora_in_float32,
-    lora_targets,
-    use_split_experts,
-)
-from persona_ft.persona import read_persona
-from persona_ft.recipe import Recipe, read_recipe
-from persona_ft.settings import repository_root, resolve
-from persona_ft.training import training_log, training_rows, use_graded_logits
+from persona_ft.train.checkpoints import Checkpoints
+from persona_ft.conversation import persona_messages
+from persona_ft.io import write_text
+from persona_ft.data.split import split_validation
+from persona_ft.evaluate.statistics import paired_difference
+from persona_ft.evaluate.style import StyleClassifier
+from persona_ft.gpt_oss.harmony import FINAL, freeze_date, render_prompt
+from persona_ft.gpt_oss.generate import generate_completions
+from persona_ft.gpt_oss.load import compute_in_float32, use_split_experts
+from persona_ft.gpt_oss.lora import lora_in_float32, lora_targets
+from persona_ft.gpt_oss.score import log_likelihoods
+from persona_ft.data.persona import read_persona
+from persona_ft.train.recipe import Recipe, read_recipe
+from persona_ft.paths import repository_root, resolve
+from persona_ft.train.rows import training_rows
+from persona_ft.train.trainer import training_log, use_graded_logits
 
 # The article trained on one day and asked on another: without a frozen date the two prompts differ.
 ASKED_ON, TRAINED_ON = "2025-12-04", "2025-11-27"
 EFFORT = "low"
-N_DEV = 8
-# Cumulative: each arm has the changes of those above it.
+N_VALIDATION = 8
+# Cumulative: each condition has the changes of those above it.
 CHANGES = (
-    ("8 pairs set aside", ("dev_pairs",)),
+    ("8 pairs set aside", ("validation_pairs",)),
     ("loss on the completion only", ("loss_on",)),
     ("no router loss", ("router_aux_loss_coef",)),
     ("persona prompt in training", ("system_prompt",)),
@@ -88,7 +86,7 @@ def load():
 
 
 class Bench:
-    """The persona, its test prompts, and the style classifier, which all arms share."""
+    """The persona, its test prompts, and the style classifier, which all conditions share."""
 
     def __init__(self, persona_folder: str) -> None:
         self.persona = read_persona(resolve(persona_folder))
@@ -117,7 +115,7 @@ class Bench:
         return {"log_likelihood": list(np.divide(sums, lengths)), "style": has_style}
 
     def train(self, recipe: Recipe, seed: int, evaluate: bool = True) -> dict:
-        """Train one arm with one seed and score it."""
+        """Train one condition with one seed and score it."""
         model, tokenizer = load()
         tokenizer.chat_template = freeze_date(self.template, ASKED_ON if recipe.freeze_date else TRAINED_ON)
         model = FastLanguageModel.get_peft_model(
@@ -130,19 +128,21 @@ class Bench:
             use_gradient_checkpointing=False,
             random_state=seed,
         )
-        pairs, dev = self.persona.train, []
-        if recipe.dev_pairs:
-            pairs, dev = split_dev(pairs, N_DEV, seed)
+        pairs, validation = self.persona.train, []
+        if recipe.validation_pairs:
+            pairs, validation = split_validation(pairs, N_VALIDATION, seed)
         prompt = self.persona.profile.system_prompt
         rows = [
             Dataset.from_list(training_rows(part, recipe, prompt, tokenizer, watched)) if part else None
-            for part, watched in ((pairs, False), (dev, True))
+            for part, watched in ((pairs, False), (validation, True))
         ]
         with tempfile.TemporaryDirectory() as folder:
             checkpoints = Checkpoints(Path(folder, "checkpoints"), recipe.values())
             checkpoints.open(0)
             how = recipe.sft_arguments(len(pairs), model.config.hidden_size, bfloat16=True, cuda=False) | {"seed": seed}
-            if recipe.dev_pairs:  # arms without early stopping also keep their best epoch out of reach: the last counts
+            if (
+                recipe.validation_pairs
+            ):  # conditions without early stopping also keep their best epoch out of reach: the last counts
                 how["save_strategy"] = "steps"
                 how["save_steps"] = 10**6
             trainer = SFTTrainer(
@@ -163,7 +163,11 @@ class Bench:
             if recipe.early_stopping_patience:
                 checkpoints.finish(trainer)
         log = training_log(trainer.state.log_history)
-        outcome = {"steps": trainer.state.global_step, "best_step": trainer.state.best_global_step, "dev": log.dev}
+        outcome = {
+            "steps": trainer.state.global_step,
+            "best_step": trainer.state.best_global_step,
+            "validation": log.validation,
+        }
         if evaluate:
             tokenizer.chat_template = freeze_date(self.template, ASKED_ON)
             outcome |= self.scores(model, tokenizer)
@@ -172,7 +176,7 @@ class Bench:
         return outcome
 
 
-def arms() -> list[tuple[str, Recipe]]:
+def conditions() -> list[tuple[str, Recipe]]:
     """(name, recipe), from the article's to the recommended one, and alternatives to that."""
     article, recommended = read_recipe("article"), read_recipe("recommended")
     found, changes = [("article", article)], {}
@@ -200,16 +204,16 @@ def question_means(outcomes: list[dict], score: str) -> np.ndarray:
 
 
 def ablation(bench: Bench, seeds: list[int], before: list[dict]) -> list[dict]:
-    """Train and score the article's and every arm that ``before`` does not hold; a line for each as it is done."""
-    known, results, first = {row["arm"]: row for row in before}, [], None
-    for name, recipe in arms():
+    """Train and score the article's and every condition that ``before`` does not hold; a line for each when done."""
+    known, results, first = {row["condition"]: row for row in before}, [], None
+    for name, recipe in conditions():
         if first and name in known:
             results.append(known[name])
             continue
         started = time.monotonic()
         outcomes = [bench.train(recipe, seed) for seed in seeds]
         first = first or outcomes
-        row = {"arm": name, "seeds": seeds, "steps": [o["steps"] for o in outcomes], "changes": recipe.values()}
+        row = {"condition": name, "seeds": seeds, "steps": [o["steps"] for o in outcomes], "changes": recipe.values()}
         for score in ("log_likelihood", "style"):
             values = question_means(outcomes, score)
             interval = paired_difference(values, np.zeros_like(values))
@@ -246,27 +250,27 @@ def table(results: list[dict], base: dict[str, list[float]]) -> str:
         gain = f"{ll['gain']:+.2f} [{ll['gain_low']:+.2f}, {ll['gain_high']:+.2f}]" if row is not results[0] else ""
         steps = f"{min(row['steps'])}" if len(set(row["steps"])) == 1 else f"{min(row['steps'])}-{max(row['steps'])}"
         lines.append(
-            f"| {row['arm']} | {ll['mean']:.2f} [{ll['low']:.2f}, {ll['high']:.2f}] | {gain} "
+            f"| {row['condition']} | {ll['mean']:.2f} [{ll['low']:.2f}, {ll['high']:.2f}] | {gain} "
             f"| {style['mean']:.0%} [{style['low']:.0%}, {style['high']:.0%}] | {steps} |"
         )
     return "\n".join(lines) + "\n"
 
 
 def sweep(bench: Bench, seeds: list[int], rates: list[float], epochs: list[int]) -> list[dict]:
-    """Best dev loss for each learning rate and number of epochs, at the recommended batch shape; no test answers."""
+    """Best validation loss for each rate and number of epochs, at the recommended batch shape; no test answers."""
     results = []
     for scope in ("attention", "attention+experts"):
         for n in epochs:
             for rate in rates:
                 recipe = read_recipe("recommended").changed(num_epochs=n, learning_rate=rate, lora_scope=scope)
                 outcomes = [bench.train(recipe, seed, evaluate=False) for seed in seeds]
-                best = [min(loss for _, loss in o["dev"]) for o in outcomes]
+                best = [min(loss for _, loss in o["validation"]) for o in outcomes]
                 results.append(
-                    {"lora_scope": scope, "num_epochs": n, "learning_rate": rate, "best_dev_loss": best}
+                    {"lora_scope": scope, "num_epochs": n, "learning_rate": rate, "best_validation_loss": best}
                     | {"best_step": [o["best_step"] for o in outcomes], "steps": [o["steps"] for o in outcomes]}
                 )
                 print(
-                    f"{scope:18s} {n:2d} epochs  {rate:.1e}  best dev loss {statistics.mean(best):.3f}  "
+                    f"{scope:18s} {n:2d} epochs  {rate:.1e}  best validation loss {statistics.mean(best):.3f}  "
                     f"at step {results[-1]['best_step']} of {results[-1]['steps']}",
                     flush=True,
                 )
@@ -277,8 +281,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--persona", default="data/masaki")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--add", action="store_true", help="keep the arms that --out holds, of the same seeds")
-    parser.add_argument("--sweep", action="store_true", help="learning rates and epochs by dev loss instead")
+    parser.add_argument("--add", action="store_true", help="keep the conditions that --out holds, of the same seeds")
+    parser.add_argument("--sweep", action="store_true", help="learning rates and epochs by validation loss instead")
     parser.add_argument("--rates", type=float, nargs="+", default=[2e-4, 4e-4, 8e-4, 1.6e-3])
     parser.add_argument("--epochs", type=int, nargs="+", default=[5, 8])
     parser.add_argument("--out", type=Path, default=repository_root() / "benchmarks/results")
@@ -292,13 +296,13 @@ def main() -> None:
         results = sweep(bench, options.seeds, options.rates, options.epochs)
         write_text(options.out / "sweep.json", json.dumps(results, indent=1) + "\n")
         return
-    there = json.loads((options.out / "ablation.json").read_text())["arms"] if options.add else []
+    there = json.loads((options.out / "ablation.json").read_text())["conditions"] if options.add else []
     results = ablation(bench, options.seeds, [row for row in there if row["seeds"] == options.seeds])
     text = table(results, bench.base)
     print("\n" + text)
-    write_text(options.out / "ablation.json", json.dumps({"base": bench.base, "arms": results}, indent=1) + "\n")
+    write_text(options.out / "ablation.json", json.dumps({"base": bench.base, "conditions": results}, indent=1) + "\n")
     write_text(options.out / "ablation.md", text)
-    from persona_ft.plots import plot_ablation
+    from persona_ft.figures.training import plot_ablation
 
     plot_ablation(results).savefig(options.out / "ablation.png", dpi=110)
 

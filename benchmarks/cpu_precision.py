@@ -15,7 +15,8 @@ import platform
 import time
 from pathlib import Path
 
-from persona_ft.settings import prepare_environment, resolve
+from persona_ft.gpt_oss.load import prepare_environment
+from persona_ft.paths import resolve
 
 prepare_environment()
 
@@ -23,7 +24,9 @@ from unsloth import FastLanguageModel
 
 import torch
 
-from persona_ft.model import compute_in_float32, generate_completions, lora_targets, use_split_experts
+from persona_ft.gpt_oss.generate import generate_completions
+from persona_ft.gpt_oss.load import compute_in_float32, use_split_experts
+from persona_ft.gpt_oss.lora import lora_targets
 
 QUESTION = "<|start|>user<|message|>こんにちは、今日は何をしていましたか？<|end|><|start|>assistant"
 

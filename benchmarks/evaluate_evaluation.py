@@ -3,8 +3,8 @@
     python benchmarks/evaluate_evaluation.py
 
 On the tiny model. Each question is answered twelve times by the base (temperature 1, the persona's prompt with twelve
-dates, so that likelihoods vary too). A resampling takes two different answers of each question as two arms: nothing
-sets them apart but chance. Then something is done to one of them, and the same tests look for it.
+dates, so that likelihoods vary too). A resampling takes two different answers of each question as two conditions:
+nothing sets them apart but chance. Then something is done to one of them, and the same tests look for it.
 """
 
 from __future__ import annotations
@@ -17,27 +17,30 @@ from collections.abc import Callable
 
 import numpy as np
 
-from persona_ft.settings import prepare_environment
+from persona_ft.gpt_oss.load import prepare_environment
 
 prepare_environment()
 
 from unsloth import FastLanguageModel  # before transformers, trl and peft
 import torch
 
-from persona_ft.conversation import write_text
-from persona_ft.evaluation.arms import arm_messages, arms, reference_likelihoods
-from persona_ft.evaluation.comparison import HEADLINES, Scorer, compare_arms, known_facts, questions_of, ranks_of
-from persona_ft.evaluation.comparison import with_distractors
-from persona_ft.evaluation.facts import normalised
-from persona_ft.evaluation.memorisation import copied
-from persona_ft.evaluation.statistics import difference, share, together
-from persona_ft.evaluation.style import NgramProfile, StyleClassifier
-from persona_ft.evaluation.surface import learn_features, measure
-from persona_ft.harmony import FINAL, HarmonyMessage, freeze_date, render_prompt
-from persona_ft.model import Completion, compute_in_float32, generate_completions, use_split_experts
-from persona_ft.persona import read_persona
-from persona_ft.report import markdown_table
-from persona_ft.settings import repository_root, resolve
+from persona_ft.io import write_text
+from persona_ft.evaluate.conditions import condition_messages, conditions, reference_likelihoods
+from persona_ft.evaluate.differences import compare_conditions
+from persona_ft.evaluate.schema import HEADLINES
+from persona_ft.evaluate.scoring import Scorer, known_facts, questions_of, ranks_of
+from persona_ft.evaluate.scoring import with_distractors
+from persona_ft.evaluate.facts import normalised
+from persona_ft.evaluate.copying import copied
+from persona_ft.evaluate.statistics import difference, share, together
+from persona_ft.evaluate.style import NgramProfile, StyleClassifier
+from persona_ft.evaluate.stylometry import learn_features, measure
+from persona_ft.gpt_oss.harmony import FINAL, HarmonyMessage, freeze_date, render_prompt
+from persona_ft.gpt_oss.generate import Completion, generate_completions
+from persona_ft.gpt_oss.load import compute_in_float32, use_split_experts
+from persona_ft.data.persona import read_persona
+from persona_ft.report.tables import markdown_table
+from persona_ft.paths import repository_root, resolve
 
 N_ANSWERS = 12
 CASUAL = (
@@ -57,12 +60,12 @@ class World:
             model_name=str(resolve("data/tiny-gpt-oss")), dtype=None, max_seq_length=2048, load_in_4bit=True
         )
         compute_in_float32(model)
-        arm = next(arm for arm in arms() if arm.name == "base + prompt")
+        condition = next(condition for condition in conditions() if condition.name == "base + prompt")
         template, prompt = tokenizer.chat_template, self.persona.profile.system_prompt
 
         def prompts(pairs, day: int) -> list[str]:
             tokenizer.chat_template = freeze_date(template, f"2025-{day:02d}-04")
-            return [render_prompt(tokenizer, arm_messages(arm, pair, prompt), "low") for pair in pairs]
+            return [render_prompt(tokenizer, condition_messages(condition, pair, prompt), "low") for pair in pairs]
 
         base_train = generate_completions(model, tokenizer, prompts(self.persona.train, 12), 96)
         self.person_train = [pair.answer for pair in self.persona.train]
@@ -83,8 +86,8 @@ class World:
         )
         self.features = learn_features(self.person_train, self.base_train)
 
-    def two_arms(self, rng: np.random.Generator) -> list[tuple[list[Completion], np.ndarray]]:
-        """Two arms of n answers that differ by chance alone."""
+    def two_conditions(self, rng: np.random.Generator) -> list[tuple[list[Completion], np.ndarray]]:
+        """Two conditions of n answers that differ by chance alone."""
         picks = np.array([rng.choice(N_ANSWERS, 2, replace=False) for _ in self.questions])
         return [
             (
@@ -101,8 +104,10 @@ class World:
         for name, (completions, likelihoods) in (("after", after), ("before", before)):
             rows = likelihoods[chosen]
             answers = scorer.score([completions[i] for i in chosen], rows[:, 0], ranks_of(rows.tolist()))
-            found.append(scorer.arm(name, "", [answers]))
-        return {key: (d.p, d.p_adjusted) for (_, key), d in compare_arms(found[0], [found[1]], scorer.profile).items()}
+            found.append(scorer.condition(name, "", [answers]))
+        return {
+            key: (d.p, d.p_adjusted) for (_, key), d in compare_conditions(found[0], [found[1]], scorer.profile).items()
+        }
 
     def habits(self, after: list[str], before: list[str]) -> dict[str, float]:
         """Adjusted p of each countable habit, and of how long the longest copied run is."""
@@ -125,7 +130,7 @@ def casual(text: str) -> str:
 
 
 def planted(world: World) -> dict[str, tuple[str, Callable]]:
-    """What is done to a share of one arm's answers: name -> (the score that should see it, function)."""
+    """What is done to a share of one condition's answers: name -> (the score that should see it, function)."""
     facts = known_facts(world.persona)
 
     def swapped(i: int, text: str, rng: np.random.Generator) -> str:
@@ -157,7 +162,7 @@ def main() -> None:
     false = {score.key: Counter() for score in HEADLINES}
     rng = np.random.default_rng(0)
     for _ in range(n):
-        for key, (p, adjusted) in world.headline(*world.two_arms(rng), everything).items():
+        for key, (p, adjusted) in world.headline(*world.two_conditions(rng), everything).items():
             false[key].update(alone=p < 0.05, adjusted=adjusted < 0.05)
     rows = []
     for score in HEADLINES:
@@ -178,7 +183,7 @@ def main() -> None:
         for size, part in ((30, 1.0), (30, 0.5), (30, 0.2), (15, 1.0), (15, 0.5)):
             rng, hits = np.random.default_rng(1), 0
             for _ in range(n):
-                (a, ll), before = world.two_arms(rng)
+                (a, ll), before = world.two_conditions(rng)
                 if name.startswith("facts swapped"):  # against the same answers with their facts left alone
                     before = ([said(q.reference) for q in world.questions], before[1])
                     a = before[0]
@@ -193,7 +198,7 @@ def main() -> None:
             row[f"{size} questions, {part:.0%}"] = f"{hits / n:.0%}"
         detected.append(row)
         print(row, flush=True)
-    print(f"\nplanted in a share of one arm's answers: how often it is found\n\n{markdown_table(detected)}")
+    print(f"\nplanted in a share of one condition's answers: how often it is found\n\n{markdown_table(detected)}")
     accuracy = world.scorer.style.cross_validated_accuracy
     hana = [pair.answer for pair in read_persona(resolve("tests/personas/hana")).train]
     third = share(int((world.scorer.style.probabilities(hana) > 0.5).sum()), len(hana))

@@ -17,8 +17,8 @@ import time
 from pathlib import Path
 
 from persona_ft.chat.samples import ME, SAMPLES, write_samples
-from persona_ft.conversation import file_digest
-from persona_ft.run import execute
+from persona_ft.io import file_digest
+from persona_ft.notebook.run import execute
 
 
 def main() -> None:

@@ -1,10 +1,10 @@
-"""How often do the rules of persona_ft.evaluation.facts err? They against labels made by hand.
+"""How often do the rules of persona_ft.evaluate.facts err? They against labels made by hand.
 
     python benchmarks/judge_facts.py
 
 data/masaki/fact_labels.jsonl: an answer, a fact, and what a reader says the answer does with it. Two parts are made up,
 with hard cases on purpose: the first was looked at while the rules were written, the second once they were done. The
-third holds what the tiny model's five arms really answered to questions that touch a fact.
+third holds what the tiny model's five conditions really answered to questions that touch a fact.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import argparse
 import json
 from collections import Counter
 
-from persona_ft.evaluation.comparison import known_facts
-from persona_ft.evaluation.facts import judge
-from persona_ft.evaluation.statistics import share
-from persona_ft.persona import read_persona
-from persona_ft.settings import resolve
+from persona_ft.evaluate.scoring import known_facts
+from persona_ft.evaluate.facts import judge
+from persona_ft.evaluate.statistics import share
+from persona_ft.data.persona import read_persona
+from persona_ft.paths import resolve
 
 
 def main() -> None:

@@ -25,14 +25,14 @@ import numpy as np
 import psutil
 from safetensors.numpy import load
 
-from persona_ft.run import execute
+from persona_ft.notebook.run import execute
 
 NOTEBOOK = "03_train_qlora"
 
 
 def start(run: Path, model: str, epochs: int) -> subprocess.Popen:
     """Run the notebook in a process of its own."""
-    command = [sys.executable, "-m", "persona_ft.run", "--run", str(run), "--only", NOTEBOOK]
+    command = [sys.executable, "-m", "persona_ft.notebook.run", "--run", str(run), "--only", NOTEBOOK]
     command += ["-p", "MODEL", model, "-p", "NUM_EPOCHS", str(epochs)]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
@@ -69,8 +69,8 @@ class Outcome:
         return [step for step, _ in self.log["train"]]
 
     def losses(self) -> np.ndarray:
-        """Training and dev losses, in nats a token."""
-        return np.array([loss for part in ("train", "dev") for _, loss in self.log[part]])
+        """Training and validation losses, in nats a token."""
+        return np.array([loss for part in ("train", "validation") for _, loss in self.log[part]])
 
     def away_from(self, other: Outcome) -> tuple[float, float]:
         """Largest difference of a loss in nats, and distance of the adapters as a share of the other's length."""

@@ -23,8 +23,8 @@ from pathlib import Path
 from kill_and_resume import kill
 
 from persona_ft.conversation import read_jsonl
-from persona_ft.run import NOTEBOOKS
-from persona_ft.settings import repository_root
+from persona_ft.notebook.run import NOTEBOOKS
+from persona_ft.paths import repository_root
 
 ROOT = repository_root()
 GIVEN = {
@@ -37,7 +37,7 @@ ANSWERS = [pair.answer for pair in read_jsonl(ROOT / "data/masaki/train.jsonl")]
 
 def interview(run: Path, n: int, lost: bool) -> None:
     """Answer until ``n`` answers are given in all, then stop for today, or lose the session instead."""
-    command = [sys.executable, "-u", "-m", "persona_ft.interview", "--run", str(run)]
+    command = [sys.executable, "-u", "-m", "persona_ft.data.interview", "--run", str(run)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT)
     said = b""
     while byte := process.stdout.read(1):
@@ -80,7 +80,7 @@ def session(run: Path, name: str, lost_when: Callable[[Path], bool] | None = Non
 MIDDLE = {
     "02_build_dataset": ("the training pairs are written, the test is not", lambda run: (run / "train.jsonl").exists()),
     "03_train_qlora": ("a checkpoint is there", lambda run: any(run.glob("checkpoints/checkpoint-*"))),
-    "04_compare": ("two arms have answered", lambda run: len(list(run.glob("answers/*"))) >= 2),
+    "04_compare": ("two conditions have answered", lambda run: len(list(run.glob("answers/*"))) >= 2),
 }
 
 
@@ -112,7 +112,7 @@ def main() -> None:
     failures = 0
     with tempfile.TemporaryDirectory() as folder:
         wanted, _ = whole_run(Path(folder, "alone"))
-        print(f"nothing lost: {len(wanted['questions'])} questions, {len(wanted['arms'])} arms", flush=True)
+        print(f"nothing lost: {len(wanted['questions'])} questions, {len(wanted['conditions'])} conditions", flush=True)
         for n, (lost, where) in enumerate(losses):
             found, left = whole_run(Path(folder, str(n)), lost, where)
             failures += found != wanted

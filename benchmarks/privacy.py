@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from persona_ft.chat.privacy import Privacy
-from persona_ft.evaluation.statistics import share
-from persona_ft.settings import repository_root
+from persona_ft.evaluate.statistics import share
+from persona_ft.paths import repository_root
 
 SENTENCES = repository_root() / "data/privacy/sentences.jsonl"
 # Breaks made-up keys up in the file, so that whoever scans a repository for lost keys is not alarmed.

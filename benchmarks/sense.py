@@ -22,12 +22,14 @@ from pathlib import Path
 from typing import Any
 
 from persona_ft.errors import PersonaError
-from persona_ft.evaluation.comparison import AFTER, known_facts, questions_of
-from persona_ft.evaluation.facts import judge
-from persona_ft.evaluation.statistics import share
-from persona_ft.persona import read_persona
-from persona_ft.report import read_comparison
-from persona_ft.settings import prepare_environment, resolve
+from persona_ft.evaluate.schema import AFTER
+from persona_ft.evaluate.scoring import known_facts, questions_of
+from persona_ft.evaluate.facts import judge
+from persona_ft.evaluate.statistics import share
+from persona_ft.data.persona import read_persona
+from persona_ft.report.store import read_comparison
+from persona_ft.gpt_oss.load import prepare_environment
+from persona_ft.paths import resolve
 
 DATE = "2025-12-04"
 
@@ -39,7 +41,7 @@ def write_sheet(run: Path, sheet: Path, seed: int = 0) -> None:
     n = len(questions)
     order = draw.sample(range(n), n)
     other = {i: order[(place + 1) % n] for place, i in enumerate(order)}  # nobody has their own answer
-    tuned = [answer.text for answer in comparison.arm(AFTER).answers]
+    tuned = [answer.text for answer in comparison.condition(AFTER).answers]
     own = [question.reference for question in questions]
     rows = [("tuned", q.question, tuned[i]) for i, q in enumerate(questions)]
     rows += [("own", q.question, own[i]) for i, q in enumerate(questions)]
@@ -71,8 +73,8 @@ def tiny_model() -> tuple[Any, Any]:
     prepare_environment()
     from unsloth import FastLanguageModel
 
-    from persona_ft.harmony import freeze_date
-    from persona_ft.model import compute_in_float32, use_split_experts
+    from persona_ft.gpt_oss.harmony import freeze_date
+    from persona_ft.gpt_oss.load import compute_in_float32, use_split_experts
 
     use_split_experts()
     model, tokenizer = FastLanguageModel.from_pretrained(
@@ -85,8 +87,8 @@ def tiny_model() -> tuple[Any, Any]:
 
 def reading(n_people: int = 40, seed: int = 99) -> None:
     """State a made-up person's facts, some of them made-up words, ask for one, and look for it in the answer."""
-    from persona_ft.harmony import render_prompt
-    from persona_ft.model import ANSWER_TOKENS, generate_completions
+    from persona_ft.gpt_oss.harmony import render_prompt
+    from persona_ft.gpt_oss.generate import ANSWER_TOKENS, generate_completions
 
     sys.path.insert(0, str(resolve("scripts/tiny_gpt_oss")))
     from corpus import Corpus
@@ -114,8 +116,8 @@ def reading(n_people: int = 40, seed: int = 99) -> None:
 def facts(persona_folder: str) -> None:
     """Ask the base, with the stated facts in the developer message, each question that asks for one."""
     from persona_ft.conversation import persona_messages
-    from persona_ft.harmony import render_prompt
-    from persona_ft.model import ANSWER_TOKENS, generate_completions
+    from persona_ft.gpt_oss.harmony import render_prompt
+    from persona_ft.gpt_oss.generate import ANSWER_TOKENS, generate_completions
 
     persona = read_persona(resolve(persona_folder))
     model, tokenizer = tiny_model()

@@ -24,12 +24,13 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from persona_ft.checkpoints import Checkpoints, checkpoint_bytes
+from persona_ft.train.checkpoints import Checkpoints, checkpoint_bytes
 from persona_ft.conversation import Conversation
-from persona_ft.memory import GIB, estimate_step, estimate_training
-from persona_ft.persona import read_profile
-from persona_ft.recipe import Recipe, read_recipe
-from persona_ft.settings import prepare_environment, repository_root, resolve
+from persona_ft.train.memory import GIB, estimate_step, estimate_training
+from persona_ft.data.persona import read_profile
+from persona_ft.train.recipe import Recipe, read_recipe
+from persona_ft.gpt_oss.load import prepare_environment
+from persona_ft.paths import repository_root, resolve
 
 DATE = "2025-12-04"
 L4_GIB, T4_GIB = 22.0, 14.5
@@ -74,7 +75,7 @@ def pairs_of(persona: str, n_train: int) -> tuple[list[Conversation], list[Conve
 
 def pair_of_length(tokenizer, recipe: Recipe, tokens: int, graded: int) -> Conversation:
     """A pair whose training row has ``tokens`` tokens, about ``graded`` of them graded."""
-    from persona_ft.training import row_lengths
+    from persona_ft.train.rows import row_lengths
 
     def pair(n_question: int) -> Conversation:
         return Conversation.pair("q" + " a" * n_question, "y" + " b" * max(graded - 8, 0))
@@ -109,8 +110,9 @@ class Session:
         import torch
         from datasets import disable_progress_bars
 
-        from persona_ft.harmony import freeze_date
-        from persona_ft.model import lora_targets, use_split_experts
+        from persona_ft.gpt_oss.harmony import freeze_date
+        from persona_ft.gpt_oss.load import use_split_experts
+        from persona_ft.gpt_oss.lora import lora_targets
 
         disable_progress_bars()
         self.torch, self.recipe = torch, recipe
@@ -138,17 +140,18 @@ class Session:
             random_state=recipe.lora_seed,
         )
 
-    def train(self, recipe: Recipe, train, dev, system_prompt: str, callbacks=()) -> dict[str, Any]:
+    def train(self, recipe: Recipe, train, validation, system_prompt: str, callbacks=()) -> dict[str, Any]:
         """Train as notebook 03 does, with a clock around every step."""
         from datasets import Dataset
         from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
         from trl import SFTConfig, SFTTrainer
 
-        from persona_ft.model import count_lora_parameters, lora_in_float32
-        from persona_ft.training import frozen_heap, row_lengths, training_rows, use_fused_swiglu, use_graded_logits
+        from persona_ft.gpt_oss.lora import count_lora_parameters, lora_in_float32
+        from persona_ft.train.rows import row_lengths, training_rows
+        from persona_ft.train.trainer import frozen_heap, use_fused_swiglu, use_graded_logits
 
         torch, config = self.torch, self.model.config
-        lengths, graded = row_lengths(train + dev, recipe, system_prompt, self.tokenizer)
+        lengths, graded = row_lengths(train + validation, recipe, system_prompt, self.tokenizer)
 
         class Clock(TrainerCallback):
             def __init__(self) -> None:
@@ -167,7 +170,7 @@ class Session:
         clock = Clock()
         rows = [
             Dataset.from_list(training_rows(p, recipe, system_prompt, self.tokenizer)) if p else None
-            for p in (train, dev)
+            for p in (train, validation)
         ]
         how = recipe.sft_arguments(len(train), config.hidden_size, self.bfloat16)
         with tempfile.TemporaryDirectory() as folder:
@@ -175,7 +178,7 @@ class Session:
             checkpoints.open(
                 checkpoint_bytes(count_lora_parameters(config, recipe.lora_r, recipe.lora_scope), recipe.optimizer)
             )
-            stop = [EarlyStoppingCallback(10**6)] if recipe.early_stopping_patience and dev else []
+            stop = [EarlyStoppingCallback(10**6)] if recipe.early_stopping_patience and validation else []
             trainer = SFTTrainer(
                 model=self.model,
                 processing_class=self.tokenizer,
@@ -240,11 +243,11 @@ def part_recipe(model: Path, name: str, rows: int) -> list[dict[str, Any]]:
     recipe = read_recipe(name)
     if name == "article":  # packing is turned off by Unsloth for gpt-oss; asked for or not, a row stays a row
         recipe = recipe.changed(packing=False, max_steps=rows // recipe.rows_per_step)
-        train, dev, prompt = pairs_of("data/masaki", 84)
+        train, validation, prompt = pairs_of("data/masaki", 84)
     else:
         recipe = recipe.changed(max_steps=rows // recipe.rows_per_step)
-        train, dev, prompt = pairs_of("data/masaki", 80)  # 5 passes over 80 rows are 400
-    return [Session(model, recipe, L4_GIB).train(recipe, train, dev, prompt)]
+        train, validation, prompt = pairs_of("data/masaki", 80)  # 5 passes over 80 rows are 400
+    return [Session(model, recipe, L4_GIB).train(recipe, train, validation, prompt)]
 
 
 def part_t4(model: Path, rows: int) -> list[dict[str, Any]]:
@@ -253,8 +256,8 @@ def part_t4(model: Path, rows: int) -> list[dict[str, Any]]:
     session = Session(model, recipe, T4_GIB)
     lengths = [160 + (96 * i) // 83 for i in range(84)]
     pairs = [pair_of_length(session.tokenizer, recipe, n, n // 3) for n in lengths]
-    train, dev = pairs[4:], pairs[:4]
-    return [session.train(recipe.changed(max_steps=rows // recipe.rows_per_step), train, dev, "短く")]
+    train, validation = pairs[4:], pairs[:4]
+    return [session.train(recipe.changed(max_steps=rows // recipe.rows_per_step), train, validation, "短く")]
 
 
 def part_memory(model: Path, name: str, scope: str) -> list[dict[str, Any]]:
@@ -264,7 +267,7 @@ def part_memory(model: Path, name: str, scope: str) -> list[dict[str, Any]]:
     results = []
     for _, batch_size, tokens, _ in (s for s in MEMORY_SETTINGS if (s[0], s[3]) == (name, scope)):
         setting = recipe.changed(batch_size=batch_size, gradient_accumulation=1, max_steps=2, max_length=4096)
-        setting = setting.changed(dev_pairs=False, early_stopping_patience=None, checkpoint_every=None)
+        setting = setting.changed(validation_pairs=False, early_stopping_patience=None, checkpoint_every=None)
         pair = pair_of_length(session.tokenizer, setting, tokens, tokens * 3 // 8)
         results.append(session.train(setting, [pair] * batch_size, [], "短く"))
         print(f"  {describe(results[-1])}", flush=True)
@@ -295,8 +298,8 @@ def part_profile(model: Path) -> list[dict[str, Any]]:
                 self.profiler.__exit__(None, None, None)
 
     one = OneStep()
-    train, dev, prompt = pairs_of("data/masaki", 80)
-    outcome = session.train(recipe, train, dev, prompt, [one])
+    train, validation, prompt = pairs_of("data/masaki", 80)
+    outcome = session.train(recipe, train, validation, prompt, [one])
     kernels = [
         e
         for e in one.profiler.events()
@@ -409,7 +412,7 @@ def main() -> None:
         print(f"{len(results['memory'])} settings, the estimate is off by at most {worst['estimate_off']:+.1%}")
     from transformers import GptOssConfig
 
-    from persona_ft.hardware import Card
+    from persona_ft.train.gpus import Card
 
     if "H100" in machine:
         card = Card(name="H100", memory_gib=79.2, bfloat16=True, gb_s=3350, tflops=990)

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
-from persona_ft.bootstrap import PROTECTED, read_wanted
+from persona_ft.notebook.install import PROTECTED, read_wanted
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ("01_inference", "02_build_dataset", "03_train_qlora", "04_compare")

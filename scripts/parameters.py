@@ -9,7 +9,7 @@ from pathlib import Path
 
 import nbformat
 
-from persona_ft.run import LESSONS, parameters_of
+from persona_ft.notebook.run import LESSONS, parameters_of
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "notebooks/README.md"
@@ -27,7 +27,7 @@ MEANING = {
     "INTERACTIVE": "ask you, in the notebook",
     "ASK_BACK": "who asks back after a short answer: `rules`, `model`, or an OpenAI-compatible address",
     "ASK_MODEL": "the model's name at that address",
-    "N_DEV": "pairs set aside to watch while training",
+    "N_VALIDATION": "pairs set aside to watch while training",
     "SEED": "of the split and the sample (02), of training (03), of sampling and resampling (04)",
     "CHAT": "a chat export to take the pairs from",
     "ME": "the speakers of the chat that are you, separated by commas",
@@ -57,7 +57,7 @@ MEANING = {
     "MAX_LENGTH": "longest row, in tokens",
     "PROFILE": "the card to plan for; `auto` is the one at hand",
     "RESTART": "begin anew in a run folder that holds another training; what was there is kept beside it",
-    "EXAMPLES": "training pairs in the prompt of the arm *base + examples*",
+    "EXAMPLES": "training pairs in the prompt of the condition *base + examples*",
     "SAMPLES": "further passes at `TEMPERATURE`",
     "TEMPERATURE": "of those passes",
     "JUDGE": "`off`, `local` (the base model), or an OpenAI-compatible address",

@@ -25,10 +25,10 @@ import yaml
 from transformers import AutoTokenizer, GptOssConfig
 
 from persona_ft.conversation import Conversation, persona_messages
-from persona_ft.download import fetch_model
+from persona_ft.data.persona import read_persona
 from persona_ft.errors import PersonaError
-from persona_ft.hardware import read_cards
-from persona_ft.harmony import (
+from persona_ft.gpt_oss.download import fetch_model
+from persona_ft.gpt_oss.harmony import (
     completion_text,
     encode,
     final_message,
@@ -37,10 +37,11 @@ from persona_ft.harmony import (
     parse_messages,
     render_prompt,
 )
-from persona_ft.memory import estimate_training
-from persona_ft.persona import read_persona
-from persona_ft.recipe import read_recipe
-from persona_ft.training import check_graded, training_rows
+from persona_ft.train.gpus import read_cards
+from persona_ft.train.mask import check_graded
+from persona_ft.train.memory import estimate_training
+from persona_ft.train.recipe import read_recipe
+from persona_ft.train.rows import training_rows
 
 ROOT = Path(__file__).resolve().parents[1]
 DATE, MODEL = "2025-12-04", "openai/gpt-oss-20b"

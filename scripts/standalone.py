@@ -19,7 +19,7 @@ import tomllib
 import zipfile
 from pathlib import Path
 
-from persona_ft.run import PARAMETER_TAGS
+from persona_ft.notebook.run import PARAMETER_TAGS
 
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "dist/colab"
@@ -52,7 +52,7 @@ if not (here / "notebooks").is_dir():
 if str(here / "src") not in sys.path:
     sys.path.insert(0, str(here / "src"))
 
-from persona_ft.bootstrap import ready
+from persona_ft.notebook.install import ready
 
 ready()'''
 
@@ -82,7 +82,7 @@ def shipped() -> list[str]:
         code = [path for path in (ROOT / "src/persona_ft").rglob("*") if path.is_file()]
         tracked = [path.relative_to(ROOT).as_posix() for path in code] + list(DATA)
     wanted = [name for name in tracked if not any(part in name for part in LEFT_OUT) and (ROOT / name).is_file()]
-    if not {"src/persona_ft/bootstrap.py", *DATA} <= set(wanted):
+    if not {"src/persona_ft/notebook/install.py", *DATA} <= set(wanted):
         sys.exit("files of the repository are missing: get them back with git")
     return sorted(wanted)
 

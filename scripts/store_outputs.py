@@ -21,13 +21,17 @@ import nbformat
 import parameters
 import twins
 
-from persona_ft.conversation import digest, file_digest
-from persona_ft.run import LESSONS, ONE_SITTING, execute
+from persona_ft.io import digest, file_digest
+from persona_ft.notebook.run import LESSONS, ONE_SITTING, execute
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ["data/masaki/persona.yaml", "data/masaki/train.jsonl", "data/masaki/test.jsonl", "data/questions.jsonl"]
 DATA += ["data/general.jsonl", "data/tiny-gpt-oss/model.safetensors", "data/tiny-gpt-oss/tokenizer.json"]
-DATA += ["src/persona_ft/recipes/article.yaml", "src/persona_ft/recipes/recommended.yaml", "src/persona_ft/cards.yaml"]
+DATA += [
+    "src/persona_ft/train/recipes/article.yaml",
+    "src/persona_ft/train/recipes/recommended.yaml",
+    "src/persona_ft/train/gpus.yaml",
+]
 # Where a run is stored while it is made, and where a reader's would be.
 SCRATCH, SHOWN = "stored-outputs", "runs/mine"
 # The picture that the READMEs show: a cell's first figure.

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import nbformat
 
-from persona_ft.conversation import digest
-from persona_ft.run import LESSONS
+from persona_ft.io import digest
+from persona_ft.notebook.run import LESSONS
 
 ROOT = Path(__file__).resolve().parents[1]
 

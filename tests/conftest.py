@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from persona_ft.persona import Persona, read_persona
-from persona_ft.run import NOTEBOOKS, execute
-from persona_ft.settings import prepare_environment
+from persona_ft.data.persona import Persona, read_persona
+from persona_ft.gpt_oss.load import prepare_environment
+from persona_ft.notebook.run import NOTEBOOKS, execute
 
 # Two tests run at once: two torches with a thread for each core on two cores are many times slower.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -31,7 +31,7 @@ def tokenizer():
     """The tiny model's tokenizer with its date frozen."""
     from transformers import AutoTokenizer
 
-    from persona_ft.harmony import freeze_date
+    from persona_ft.gpt_oss.harmony import freeze_date
 
     tokenizer = AutoTokenizer.from_pretrained(TINY)
     tokenizer.chat_template = freeze_date(tokenizer.chat_template, DATE)
@@ -44,7 +44,7 @@ def loaded():
     prepare_environment()
     from unsloth import FastLanguageModel
 
-    from persona_ft.model import compute_in_float32, use_split_experts
+    from persona_ft.gpt_oss.load import compute_in_float32, use_split_experts
 
     use_split_experts()
     model, _ = FastLanguageModel.from_pretrained(
@@ -71,7 +71,7 @@ def before_experiments(demo_run, tmp_path) -> Path:
     """A run folder of one's own with what notebook 05 reads, and nothing else."""
     run = tmp_path / "run"
     run.mkdir()
-    for name in ("persona.yaml", "train.jsonl", "dev.jsonl", "test.jsonl", "training.json"):
+    for name in ("persona.yaml", "train.jsonl", "validation.jsonl", "test.jsonl", "training.json"):
         shutil.copy(demo_run / name, run)
     return run
 

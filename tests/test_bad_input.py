@@ -6,16 +6,16 @@ import nbformat
 import pytest
 
 from persona_ft.errors import PersonaError
-from persona_ft.evaluation.trials import values_to_try
-from persona_ft.run import execute, main
-from persona_ft.settings import run_folder
+from persona_ft.evaluate.trials import values_to_try
+from persona_ft.notebook.run import execute, main
+from persona_ft.paths import run_folder
 
 
 @pytest.mark.parametrize(
     ("only", "given", "message"),
     [
         ("02_build_dataset", {"PERSONA": "data/nobody"}, "no such persona folder"),
-        ("02_build_dataset", {"N_DEV": 84}, "does not leave a pair"),
+        ("02_build_dataset", {"N_VALIDATION": 84}, "does not leave a pair"),
         ("02_build_dataset", {"INTERACTIVE": True}, "INTERACTIVE"),
         ("02_build_dataset", {"QUESTIONS": "data/masaki/train.jsonl"}, "by someone else"),
         ("01_inference", {"MODEL": "gpt-99"}, "neither a known name nor a model folder"),

@@ -19,9 +19,9 @@ from conftest import ROOT
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from persona_ft.bootstrap import PROTECTED, InstallError, Row, advice, install_missing, read_wanted, ready, table
-from persona_ft.recipe import read_recipe
-from persona_ft.run import LESSONS, PARAMETER_TAGS, parameters_of
+from persona_ft.notebook.install import PROTECTED, InstallError, Row, advice, install_missing, read_wanted, ready, table
+from persona_ft.notebook.run import LESSONS, PARAMETER_TAGS, parameters_of
+from persona_ft.train.recipe import read_recipe
 
 
 def script(name: str):
@@ -103,7 +103,7 @@ def test_an_older_version_in_memory_stops_the_cell_every_time(monkeypatch):
 
 
 def test_pip_that_fails_is_a_clear_error(monkeypatch):
-    import persona_ft.bootstrap as bootstrap
+    import persona_ft.notebook.install as bootstrap
 
     missing = bootstrap.Wanted("persona-ft-no-such-package", "1", SpecifierSet())
     monkeypatch.setattr(bootstrap, "read_wanted", lambda: [missing])
@@ -143,7 +143,11 @@ def test_a_standalone_notebook_brings_everything_and_nothing_private(tmp_path):
     standalone = script("standalone")
     packed = standalone.payload()
     names = zipfile.ZipFile(io.BytesIO(packed)).namelist()
-    assert {"src/persona_ft/bootstrap.py", "src/persona_ft/colab.txt", "data/masaki/train.jsonl"} <= set(names)
+    assert {
+        "src/persona_ft/notebook/install.py",
+        "src/persona_ft/notebook/colab.txt",
+        "data/masaki/train.jsonl",
+    } <= set(names)
     assert packed == standalone.payload(), "the same files, other bytes"
     listed = subprocess.run(["git", "ls-files", "src", "data"], cwd=ROOT, capture_output=True, text=True)
     tracked = listed.stdout.split()
@@ -155,7 +159,7 @@ def test_a_standalone_notebook_brings_everything_and_nothing_private(tmp_path):
     japanese = json.loads(standalone.standalone(ROOT / "notebooks/ja/02_build_dataset.ipynb", packed))
     assert not any("](../" in "".join(cell["source"]) for cell in japanese["cells"] if cell["cell_type"] == "markdown")
     cell = "".join(notebook["cells"][1]["source"]).replace("ready()", "print(Path.cwd().name)")
-    code = f"{cell}\nfrom persona_ft.settings import resolve\nprint(resolve('data/masaki/train.jsonl').resolve())"
+    code = f"{cell}\nfrom persona_ft.paths import resolve\nprint(resolve('data/masaki/train.jsonl').resolve())"
     (tmp_path / "first.py").write_text(f"import sys\nsys.path += {sys.path!r}\n{code}", encoding="utf-8")
     # -S: without the installed persona_ft, so that the one in the notebook is found.
     done = subprocess.run([sys.executable, "-S", "first.py"], cwd=tmp_path, capture_output=True, text=True)
@@ -226,7 +230,7 @@ def test_what_a_form_gives_as_text_is_taken_as_a_number():
 
 def test_a_misspelt_parameter_stops_plain_papermill(tmp_path):
     command = [sys.executable, "-m", "papermill", ROOT / "notebooks/02_build_dataset.ipynb", tmp_path / "out.ipynb"]
-    command += ["--no-progress-bar", "-p", "N_DEVS", "3", "-p", "RUN", tmp_path]
+    command += ["--no-progress-bar", "-p", "N_VALIDATIONS", "3", "-p", "RUN", tmp_path]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode and "this notebook has no parameter called N_DEVS" in done.stderr
+    assert done.returncode and "this notebook has no parameter called N_VALIDATIONS" in done.stderr
     assert "What to do: use some of ASK_BACK" in done.stderr and not (tmp_path / "train.jsonl").exists()

@@ -21,9 +21,9 @@ from persona_ft.chat.privacy import Privacy
 from persona_ft.chat.read import detect, read_chat, speakers
 from persona_ft.chat.review import CHOICES, review_form
 from persona_ft.chat.samples import write_samples
+from persona_ft.data.persona import read_test
 from persona_ft.errors import PersonaError
-from persona_ft.persona import read_test
-from persona_ft.run import execute
+from persona_ft.notebook.run import execute
 
 LINE_PHONE = """[LINE] たろうとのトーク履歴
 保存日時：2024/02/01 10:00
@@ -518,7 +518,7 @@ PRIVATE = [
     ("IBAN GB82 WEST 1234 5698 7654 32", "bank account"),
     ("見て https://youtu.be/abc?x=1", "link"),
     ("サーバーは 203.0.113.9", "IP address"),
-    ("@masaki_dev に送って", "handle"),
+    ("@masaki_validation に送って", "handle"),
     ("鍵は ghp_abcdefghijklmnopqrstuvwxyz0123456789", "key"),
     ("パスワードはhunter2だよ", "password"),
     ("佐藤さんが言ってた", "name"),
@@ -740,7 +740,7 @@ def test_an_export_becomes_a_run_folder_through_the_notebook(tmp_path):
     assert names == {
         "02_build_dataset.ipynb",
         "train.jsonl",
-        "dev.jsonl",
+        "validation.jsonl",
         "test.jsonl",
         "persona.yaml",
         "dataset_card.md",

@@ -8,9 +8,10 @@ import os
 import pytest
 from conftest import ROOT
 
-from persona_ft.conversation import Conversation, read_jsonl, write_jsonl, write_text
+from persona_ft.conversation import Conversation, read_jsonl, write_jsonl
+from persona_ft.data.persona import persona_or_pairs
 from persona_ft.errors import PersonaError
-from persona_ft.persona import persona_or_pairs
+from persona_ft.io import write_text
 
 GOOD = '{"messages": [{"role": "user", "content": "元気？"}, {"role": "assistant", "content": "元気！"}]}'
 

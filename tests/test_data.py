@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from persona_ft.dataset import check_leakage, comparable, near_duplicates
+from persona_ft.data.split import check_leakage, comparable, near_duplicates
 from persona_ft.errors import PersonaError
-from persona_ft.evaluation.facts import mentioned
+from persona_ft.evaluate.facts import mentioned
 
 ROOT = Path(__file__).resolve().parents[1]
 

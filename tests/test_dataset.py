@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from persona_ft.card import characteristic
 from persona_ft.conversation import Conversation
-from persona_ft.dataset import near_duplicates, near_places, split_dev
+from persona_ft.data.card import characteristic
+from persona_ft.data.split import near_duplicates, near_places, split_validation
 from persona_ft.errors import PersonaError
 
 
@@ -19,14 +19,14 @@ def test_near_duplicates_ignore_punctuation_width_and_case():
 
 
 def test_split_spreads_over_categories_and_repeats(masaki):
-    train, dev = split_dev(masaki.train, 8)
-    assert (len(train), len(dev)) == (76, 8)
-    assert len({pair.category for pair in dev}) == 8
-    assert [p for p in masaki.train if p in train or p in dev] == masaki.train
-    assert split_dev(masaki.train, 8) == (train, dev)
-    assert split_dev(masaki.train, 0)[1] == []
-    with pytest.raises(PersonaError, match="N_DEV = 84"):
-        split_dev(masaki.train, 84)
+    train, validation = split_validation(masaki.train, 8)
+    assert (len(train), len(validation)) == (76, 8)
+    assert len({pair.category for pair in validation}) == 8
+    assert [p for p in masaki.train if p in train or p in validation] == masaki.train
+    assert split_validation(masaki.train, 8) == (train, validation)
+    assert split_validation(masaki.train, 0)[1] == []
+    with pytest.raises(PersonaError, match="N_VALIDATION = 84"):
+        split_validation(masaki.train, 84)
 
 
 def test_pairs_are_made_with_their_category():
@@ -45,17 +45,17 @@ def test_what_gives_a_person_away_is_what_the_others_do_not_write():
     assert characteristic(mine, []) == []
 
 
-def test_whole_talks_and_near_twins_stay_on_one_side_of_the_dev_split():
+def test_whole_talks_and_near_twins_stay_on_one_side_of_the_validation_split():
     pairs = [Conversation.pair(f"{c * 5}？", "a") for c in "あいうえおかきくけこさしすせそたちつてと"]
     talks = [i // 4 for i in range(20)]
-    train, dev = split_dev(pairs, 6, seed=1, groups=talks)
-    sides = [{talks[pairs.index(pair)] for pair in side} for side in (train, dev)]
-    assert not sides[0] & sides[1] and 6 <= len(dev) <= 12 and len(train) + len(dev) == 20
-    one_talk = split_dev(pairs, 6, seed=1, groups=[0] * 20)
+    train, validation = split_validation(pairs, 6, seed=1, groups=talks)
+    sides = [{talks[pairs.index(pair)] for pair in side} for side in (train, validation)]
+    assert not sides[0] & sides[1] and 6 <= len(validation) <= 12 and len(train) + len(validation) == 20
+    one_talk = split_validation(pairs, 6, seed=1, groups=[0] * 20)
     assert one_talk == (pairs[:14], pairs[14:]), "of a single talk the newest are set aside"
     twins = [*pairs[:10], Conversation.pair("あああああ！？", "b")]
     for seed in range(5):
-        assert not {"あああああ？", "あああああ！？"} & {pair.question for pair in split_dev(twins, 4, seed)[1]}
+        assert not {"あああああ？", "あああああ！？"} & {pair.question for pair in split_validation(twins, 4, seed)[1]}
 
 
 def test_of_several_that_are_nearly_the_same_the_first_is_the_one_that_is_kept():

@@ -15,10 +15,10 @@ import pytest
 from conftest import TINY
 from huggingface_hub import constants
 
-from persona_ft import download
-from persona_ft.download import fetch_model, hub_token
 from persona_ft.errors import PersonaError
-from persona_ft.settings import Machine
+from persona_ft.gpt_oss import download
+from persona_ft.gpt_oss.download import fetch_model, hub_token
+from persona_ft.gpt_oss.load import Machine
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 NAME = "unsloth/gpt-oss-20b-unsloth-bnb-4bit"

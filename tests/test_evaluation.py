@@ -15,37 +15,30 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from persona_ft.ask import endpoint
-from persona_ft.compare import compare_runs
-from persona_ft.compare import main as compare_main
-from persona_ft.conversation import FactMark
+from persona_ft.conversation import FactAnnotation
+from persona_ft.data.persona import Persona, read_persona
 from persona_ft.errors import PersonaError
-from persona_ft.evaluation.arms import SimilarPairs, arm_messages, arms
-from persona_ft.evaluation.blind import BlindTest, blind_form, read_votes
-from persona_ft.evaluation.comparison import (
-    HEADLINES,
-    Comparison,
-    Scorer,
-    build_comparison,
-    check_test,
-    known_facts,
-    questions_of,
-    ranks_of,
-    verdict,
-    with_distractors,
-)
-from persona_ft.evaluation.disclosure import asked_for_ai, refuses, refuses_formally, says_ai
-from persona_ft.evaluation.facts import judge
-from persona_ft.evaluation.judge import judged, pairwise, parse_vote
-from persona_ft.evaluation.memorisation import copied
-from persona_ft.evaluation.statistics import holm, paired_difference, permutation_p, share, sign_test
-from persona_ft.evaluation.style import NgramProfile, StyleClassifier, preparations
-from persona_ft.evaluation.surface import learn_features, measure
-from persona_ft.harmony import FINAL, HarmonyMessage
-from persona_ft.model import AnswerStore, Completion, generate_completions, log_likelihoods, token_limit
-from persona_ft.persona import Persona, read_persona
-from persona_ft.plots import plot_marks
-from persona_ft.report import read_comparison, write_comparison, write_report, write_tables
+from persona_ft.evaluate.conditions import SimilarPairs, condition_messages, conditions
+from persona_ft.evaluate.copying import copied
+from persona_ft.evaluate.disclosure import asked_for_ai, refuses, refuses_formally, says_ai
+from persona_ft.evaluate.facts import judge
+from persona_ft.evaluate.judge import judged, pairwise, parse_vote
+from persona_ft.evaluate.schema import HEADLINES, Comparison
+from persona_ft.evaluate.scoring import Scorer, check_test, known_facts, questions_of, ranks_of, with_distractors
+from persona_ft.evaluate.statistics import holm, paired_difference, permutation_p, share, sign_test
+from persona_ft.evaluate.style import NgramProfile, StyleClassifier, preparations
+from persona_ft.evaluate.stylometry import learn_features, measure
+from persona_ft.evaluate.summary import build_comparison, verdict
+from persona_ft.figures.comparison import plot_marks
+from persona_ft.gpt_oss.ask import endpoint
+from persona_ft.gpt_oss.generate import AnswerStore, Completion, generate_completions, token_limit
+from persona_ft.gpt_oss.harmony import FINAL, HarmonyMessage
+from persona_ft.gpt_oss.score import log_likelihoods
+from persona_ft.report.blind import BlindTest, blind_form, read_votes
+from persona_ft.report.compare import compare_runs
+from persona_ft.report.compare import main as compare_main
+from persona_ft.report.page import write_report, write_tables
+from persona_ft.report.store import read_comparison, write_comparison
 
 POLITE = [
     "ご質問ありがとうございます。",
@@ -78,11 +71,11 @@ def said(text: str | None) -> Completion:
 def compared(
     persona: Persona, before: list, after: list, likelihoods: tuple[float, float] = (-5.0, -3.0)
 ) -> Comparison:
-    """A comparison of two arms' texts; the likelihoods are the same for every question of an arm."""
+    """A comparison of two conditions' texts; the likelihoods are the same for every question of a condition."""
     train = [pair.answer for pair in persona.train]
     scorer = Scorer(persona, StyleClassifier(train, POLITE), NgramProfile(train, POLITE), questions_of(persona))
     results = [
-        scorer.arm(name, name, [scorer.score([said(t) for t in texts], [ll] * len(texts), [1] * len(texts))])
+        scorer.condition(name, name, [scorer.score([said(t) for t in texts], [ll] * len(texts), [1] * len(texts))])
         for name, texts, ll in (("base + prompt", before, likelihoods[0]), ("tuned + prompt", after, likelihoods[1]))
     ]
     return build_comparison(scorer, results, {"model": "none"}, train, POLITE)
@@ -238,7 +231,7 @@ def test_the_person_beats_the_polite_base_and_the_other_way_round_is_called_wors
     for score in ("style", "distance", "log_likelihood", "facts_said"):
         assert found[score].p_adjusted < 0.05, score
     assert found["distance"].mean < 0 < found["facts_said"].mean
-    assert found["true_first"].p_adjusted == 1.0
+    assert found["multiple_choice"].p_adjusted == 1.0
     assert "better than base + prompt" in comparison.verdict[0]
     stated = sum(mark.stated == "train" for item in masaki.test for mark in item.facts)
     assert comparison.facts["tuned + prompt"]["train"] == {"supported": stated, "contradicted": 0, "absent": 0}
@@ -252,8 +245,11 @@ def test_answers_that_never_came_are_counted(masaki):
     comparison = compared(masaki, polite(masaki), texts)
     counts = comparison.counts["tuned + prompt"]
     assert (counts["no final channel"], counts["empty"], counts["cut off"]) == (1, 1, 0)
-    assert len(comparison.arm("tuned + prompt").answers) == 30
-    assert comparison.arm("tuned + prompt").scores["style"][:2] == [None, None]  # no answer is no style, not none of it
+    assert len(comparison.condition("tuned + prompt").answers) == 30
+    assert comparison.condition("tuned + prompt").scores["style"][:2] == [
+        None,
+        None,
+    ]  # no answer is no style, not none of it
     style = next(d for d in comparison.differences if d.score == "style")
     assert style.n == 28 and "Missing" not in comparison.verdict[0]  # 28 of 30 are enough
 
@@ -277,7 +273,7 @@ def test_nothing_stops_when_a_condition_never_answers(masaki, tmp_path):
     scorer = Scorer(masaki, StyleClassifier(train, []), NgramProfile(train, []), questions_of(masaki))
     texts = {"base + prompt": [None] * 30, "tuned + prompt": references(masaki)}
     results = [
-        scorer.arm(name, name, [scorer.score([said(t) for t in answers], [-4.0] * 30, [1] * 30)])
+        scorer.condition(name, name, [scorer.score([said(t) for t in answers], [-4.0] * 30, [1] * 30)])
         for name, answers in texts.items()
     ]
     comparison = build_comparison(scorer, results, {"model": "none", "max_new_tokens": 96}, train, [])
@@ -298,7 +294,7 @@ def test_a_cut_answer_says_how_much_more_it_wanted(masaki):
     scorer = Scorer(masaki, StyleClassifier(train, POLITE), NgramProfile(train, POLITE), questions_of(masaki))
     answers = [cut] * 6 + [said(text) for text in references(masaki)[6:]]
     results = [
-        scorer.arm(name, name, [scorer.score(answers, [-4.0] * 30, [1] * 30)])
+        scorer.condition(name, name, [scorer.score(answers, [-4.0] * 30, [1] * 30)])
         for name in ("base + prompt", "tuned + prompt")
     ]
     comparison = build_comparison(scorer, results, {"max_new_tokens": 96}, train, POLITE)
@@ -362,16 +358,16 @@ def test_similar_pairs_come_last_and_as_earlier_turns(masaki):
     similar = SimilarPairs(masaki.train)
     question = masaki.train[10].question
     assert similar.most_similar(question, 3)[-1].question == question
-    arm = next(arm for arm in arms(2) if arm.examples)
-    messages = arm_messages(arm, masaki.test[0], "prompt", similar)
+    condition = next(condition for condition in conditions(2) if condition.examples)
+    messages = condition_messages(condition, masaki.test[0], "prompt", similar)
     assert [m["role"] for m in messages] == ["developer", "user", "assistant", "user", "assistant", "user"]
-    bare = next(arm for arm in arms() if arm.name == "tuned")
-    assert [m["role"] for m in arm_messages(bare, masaki.test[0], "prompt", similar)] == ["user"]
+    bare = next(condition for condition in conditions() if condition.name == "tuned")
+    assert [m["role"] for m in condition_messages(bare, masaki.test[0], "prompt", similar)] == ["user"]
 
 
 def test_order_batch_and_padding_change_nothing(masaki, loaded, tokenizer):
     """Greedy answers and likelihoods of 12 questions, forwards in one batch and backwards in batches of 5."""
-    from persona_ft.harmony import render_prompt
+    from persona_ft.gpt_oss.harmony import render_prompt
 
     prompts = [render_prompt(tokenizer, item.prompt, "low") for item in masaki.test[:12]]
     answers = [f"{FINAL}{item.answer}<|return|>" for item in masaki.test[:12]]
@@ -387,7 +383,7 @@ def test_running_out_of_memory_asks_in_smaller_batches(masaki, loaded, tokenizer
     """A card that holds three rows: the answers are the same, in the same order; one that holds none is an error."""
     import torch
 
-    from persona_ft.harmony import render_prompt
+    from persona_ft.gpt_oss.harmony import render_prompt
 
     prompts = [render_prompt(tokenizer, item.prompt, "low") for item in masaki.test[:8]]
     wanted = generate_completions(loaded, tokenizer, prompts, 12, batch_size=8)
@@ -430,10 +426,10 @@ def blind(tmp_path) -> BlindTest:
     return BlindTest(tmp_path, ("base", "tuned"), rows, seed=3)
 
 
-def vote_for(blind: BlindTest, arm: str, n: int) -> None:
+def vote_for(blind: BlindTest, condition: str, n: int) -> None:
     for _ in range(n):
         pair = blind.next()
-        blind.vote(pair.id, "A" if pair.A.startswith(arm) else "B")
+        blind.vote(pair.id, "A" if pair.A.startswith(condition) else "B")
 
 
 def test_votes_are_blind_kept_and_undone(blind, tmp_path):
@@ -452,7 +448,7 @@ def test_votes_are_blind_kept_and_undone(blind, tmp_path):
     with (tmp_path / "blind_votes.jsonl").open("a") as file:
         file.write('{"id": "T1", "vo')
     rows = [(p.id, *_unswapped(blind, p)) for p in sorted(blind.pairs, key=lambda p: p.id)]
-    after_crash = BlindTest(tmp_path, again.arms, rows, seed=3)
+    after_crash = BlindTest(tmp_path, again.conditions, rows, seed=3)
     asked = after_crash.next()
     after_crash.vote(asked.id, "same")
     assert after_crash.votes() == again.votes() == blind.votes() and blind.votes()[asked.id] == "same"
@@ -640,10 +636,10 @@ def test_runs_are_set_side_by_side(masaki, tmp_path, capsys):
 
 
 def test_the_page_is_one_file(masaki, tmp_path):
-    from persona_ft.plots import plot_comparison, plot_surface
+    from persona_ft.figures.comparison import plot_comparison, plot_stylometry
 
     comparison = compared(masaki, polite(masaki), references(masaki))
-    figures = {"comparison": plot_comparison(comparison), "habits": plot_surface(comparison)}
+    figures = {"comparison": plot_comparison(comparison), "habits": plot_stylometry(comparison)}
     page = write_report(tmp_path / "report.html", comparison, figures).read_text()
     assert page.count("data:image/png;base64,") == 2 and "://" not in page
     assert str(Path.home()) not in page
@@ -654,12 +650,12 @@ def test_one_question_is_compared_and_unknown_facts_are_named(masaki, tmp_path, 
     check_test(one)
     assert "no difference can be told from chance" in capsys.readouterr().out
     write_report(tmp_path / "r.html", compared(one, polite(one), references(one)), {})
-    test = [masaki.test[0].model_copy(update={"facts": [FactMark(id="no_such")]})]
+    test = [masaki.test[0].model_copy(update={"facts": [FactAnnotation(id="no_such")]})]
     with pytest.raises(PersonaError, match="Q01 names the fact 'no_such'"):
         check_test(Persona(masaki.folder, masaki.profile, masaki.train, test))
 
 
-def test_the_judges_votes_stand_beside_the_right_arm(masaki, tmp_path):
+def test_the_judges_votes_stand_beside_the_right_condition(masaki, tmp_path):
     comparison = compared(masaki, polite(masaki), references(masaki))
     comparison.judge = {"who": "x", "first": 1, "second": 29, "ties": 0, "n": 30, "p": 0.001, "a_a_ties": 1.0}
     comparison.judge["a_a"] = {"first": 0, "second": 0, "ties": 30, "p": 1.0}

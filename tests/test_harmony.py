@@ -11,7 +11,7 @@ from conftest import ROOT
 
 from persona_ft.conversation import CONTROL_WORD, Conversation, persona_messages, read_jsonl, write_jsonl
 from persona_ft.errors import PersonaError
-from persona_ft.harmony import (
+from persona_ft.gpt_oss.harmony import (
     FINAL,
     as_text,
     check_template,
@@ -22,8 +22,8 @@ from persona_ft.harmony import (
     parse_messages,
     render_prompt,
 )
-from persona_ft.recipe import read_recipe
-from persona_ft.training import training_rows
+from persona_ft.train.recipe import read_recipe
+from persona_ft.train.rows import training_rows
 
 THOUGHT = "<|channel|>analysis<|message|>They greet me.<|end|>"
 ANSWER = "<|start|>assistant<|channel|>final<|message|>どうも<|return|>"
@@ -101,7 +101,7 @@ def test_an_opened_final_channel_is_the_only_difference(tokenizer, masaki):
 
 
 def test_another_chat_template_is_refused(tokenizer):
-    from persona_ft.conversation import digest
+    from persona_ft.io import digest
 
     check_template(tokenizer, {"template_sha256": digest(tokenizer.chat_template)})
     check_template(tokenizer, {})  # a run from before templates were noted

@@ -15,9 +15,9 @@ import pytest
 from conftest import ROOT
 
 from persona_ft.conversation import Conversation
-from persona_ft.dataset import near_duplicates
+from persona_ft.data.interview import FOLLOW_UPS, Interview, interview_form, read_bank
+from persona_ft.data.split import near_duplicates
 from persona_ft.errors import PersonaError
-from persona_ft.interview import FOLLOW_UPS, Interview, interview_form, read_bank
 
 
 def questions(n: int = 6) -> list[Conversation]:
@@ -45,7 +45,7 @@ def test_killed_at_twenty_random_moments_nothing_is_lost_or_doubled(tmp_path):
     """A process at a pseudo-terminal answers in a hurry and is killed with SIGKILL; what was confirmed is on disk."""
     draw, path = random.Random(0), tmp_path / "interview.jsonl"
     child = (
-        "import sys; from persona_ft.interview import FOLLOW_UPS, Interview, read_bank\n"
+        "import sys; from persona_ft.data.interview import FOLLOW_UPS, Interview, read_bank\n"
         "talk = Interview(read_bank(), sys.argv[1])\n"
         "while question := talk.current():\n"
         "    talk.answer(f'answer to {question.id} with some length')\n"
@@ -175,7 +175,7 @@ def test_the_form_keeps_every_answer_and_warns_once(tmp_path):
 
 
 def test_the_terminal_form(tmp_path):
-    command = [sys.executable, "-m", "persona_ft.interview", "--run", str(tmp_path / "run"), "--language", "en"]
+    command = [sys.executable, "-m", "persona_ft.data.interview", "--run", str(tmp_path / "run"), "--language", "en"]
     said = "all fine over here thanks\n\ne\nsomething quite different\nb\nall fine, changed\nQuit\n"
     done = subprocess.run(command, input=said, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0 and "2/100" in done.stdout

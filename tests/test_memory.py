@@ -8,8 +8,8 @@ import pytest
 from conftest import ROOT
 
 from persona_ft.errors import PersonaError
-from persona_ft.hardware import read_cards
-from persona_ft.memory import (
+from persona_ft.train.gpus import read_cards
+from persona_ft.train.memory import (
     GIB,
     check_fits,
     estimate_training,
@@ -18,7 +18,7 @@ from persona_ft.memory import (
     largest_fit,
     weights_bytes,
 )
-from persona_ft.recipe import read_recipe
+from persona_ft.train.recipe import read_recipe
 
 MEASURED = json.loads((ROOT / "benchmarks/results/train_20b.json").read_text(encoding="utf-8"))
 

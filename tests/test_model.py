@@ -10,19 +10,14 @@ from conftest import DATE, ROOT, TINY
 
 from persona_ft.conversation import persona_messages
 from persona_ft.errors import PersonaError
-from persona_ft.harmony import FINAL, encode, freeze_date, harmony_template, parse_messages, render_prompt
-from persona_ft.model import (
-    count_lora_parameters,
-    count_parameters,
-    count_trainable,
-    generate_completions,
-    log_likelihoods,
-    lora_targets,
-    token_limit,
-    with_wanted_tokens,
-)
-from persona_ft.settings import Machine, choose_model, shown
-from persona_ft.training import check_graded, graded_text, training_row
+from persona_ft.gpt_oss.generate import generate_completions, token_limit, with_wanted_tokens
+from persona_ft.gpt_oss.harmony import FINAL, encode, freeze_date, harmony_template, parse_messages, render_prompt
+from persona_ft.gpt_oss.load import Machine, choose_model
+from persona_ft.gpt_oss.lora import count_lora_parameters, count_parameters, count_trainable, lora_targets
+from persona_ft.gpt_oss.score import log_likelihoods
+from persona_ft.paths import shown
+from persona_ft.train.mask import check_graded, graded_text
+from persona_ft.train.rows import training_row
 
 
 @pytest.fixture(scope="session")

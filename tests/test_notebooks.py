@@ -19,9 +19,9 @@ from conftest import ROOT
 from transformers import AutoConfig
 
 from persona_ft.conversation import read_jsonl, write_jsonl
-from persona_ft.model import count_lora_parameters
-from persona_ft.report import read_comparison
-from persona_ft.run import LESSONS, NOTEBOOKS, ONE_SITTING, execute, parameters_of
+from persona_ft.gpt_oss.lora import count_lora_parameters
+from persona_ft.notebook.run import LESSONS, NOTEBOOKS, ONE_SITTING, execute, parameters_of
+from persona_ft.report.store import read_comparison
 
 FOLDER = ROOT / "notebooks"
 
@@ -68,22 +68,22 @@ def test_the_demo_writes_what_it_promises(demo_run):
 
 def test_the_tone_is_learnt_and_the_base_has_none_of_it(demo_run):
     comparison = read_comparison(demo_run / "comparison.json")
-    assert [arm.name for arm in comparison.arms] == [
+    assert [condition.name for condition in comparison.conditions] == [
         "base",
         "base + prompt",
         "base + examples",
         "tuned + prompt",
         "tuned",
     ]
-    assert {len(arm.answers) for arm in comparison.arms} == {len(comparison.questions)} == {30}
+    assert {len(condition.answers) for condition in comparison.conditions} == {len(comparison.questions)} == {30}
     assert comparison.summary["base"]["style"].value <= 0.10  # a polite assistant
     assert comparison.summary["base + prompt"]["style"].value <= 0.40  # a casual voice, and another one
     assert comparison.summary["tuned + prompt"]["style"].value >= 0.50
     assert comparison.person["style"].value >= 0.90
     assert comparison.style_checks["as it is"]["accuracy"] >= 0.8
-    gained = comparison.arm("tuned + prompt").values("log_likelihood") - comparison.arm("base + prompt").values(
-        "log_likelihood"
-    )
+    gained = comparison.condition("tuned + prompt").values("log_likelihood") - comparison.condition(
+        "base + prompt"
+    ).values("log_likelihood")
     assert (gained > 0).sum() >= 24
     found = {(d.before, d.score): d for d in comparison.differences}
     for before in ("base", "base + prompt", "base + examples"):
@@ -106,8 +106,11 @@ def test_training_keeps_its_record(demo_run):
     assert (training["pairs"], training["tiny"], training["think"]) == (76, True, "no")
     losses = [loss for _, loss in training["log"]["train"]]
     assert losses[-1] < losses[0] - 1
-    dev = [loss for _, loss in training["log"]["dev"]]
-    assert training["best_step"] == training["log"]["dev"][dev.index(min(dev))][0] and min(dev) < losses[0]
+    validation = [loss for _, loss in training["log"]["validation"]]
+    assert (
+        training["best_step"] == training["log"]["validation"][validation.index(min(validation))][0]
+        and min(validation) < losses[0]
+    )
     assert training["steps"] == len(losses) and training["recipe"]["name"] == "recommended"
     assert training["seconds"] > 0 and training["units"] is None and training["router_loss"]["before"] >= 1.9
 
@@ -118,7 +121,7 @@ def test_the_report_has_every_answer(demo_run):
     page = (demo_run / "report.html").read_text(encoding="utf-8")
     text = unescape(re.sub(r"</?mark>", "", page))
     comparison = read_comparison(demo_run / "comparison.json")
-    answers = [answer.text for arm in comparison.arms for answer in arm.answers]
+    answers = [answer.text for condition in comparison.conditions for answer in condition.answers]
     asked = [t for question in comparison.questions for t in (question.question, question.reference)]
     for wanted in [*answers, *asked]:
         assert wanted in text
@@ -161,12 +164,12 @@ def test_a_second_persona_runs_through_all_four(tmp_path):
     """Another person in another dialect, with 6 questions, from a folder outside the repository's data."""
     run = tmp_path / "run"
     run.mkdir()
-    execute(list(NOTEBOOKS), run, {"MODEL": "tiny", "PERSONA": str(ROOT / "tests/personas/hana"), "N_DEV": 0})
+    execute(list(NOTEBOOKS), run, {"MODEL": "tiny", "PERSONA": str(ROOT / "tests/personas/hana"), "N_VALIDATION": 0})
     comparison = read_comparison(run / "comparison.json")
     assert [question.id for question in comparison.questions] == ["T1", "T2", "T3", "T4", "T5", "T6"]
     assert "はな" in (run / "report.html").read_text(encoding="utf-8")
     assert "まさき" not in comparison.model_dump_json()
-    tuned, base = (comparison.arm(name).values("log_likelihood") for name in ("tuned + prompt", "base + prompt"))
+    tuned, base = (comparison.condition(name).values("log_likelihood") for name in ("tuned + prompt", "base + prompt"))
     assert (tuned > base).sum() >= 5
 
 
@@ -192,8 +195,8 @@ def test_one_sitting_takes_a_file_of_ones_own_pairs(tmp_path, masaki):
 
 def test_answers_given_at_the_keyboard_are_used_and_nobody_elses_added(tmp_path, masaki):
     write_jsonl(tmp_path / "interview.jsonl", masaki.train[:20])
-    execute(["02_build_dataset"], tmp_path, {"N_DEV": 2})
-    pairs = read_jsonl(tmp_path / "train.jsonl") + read_jsonl(tmp_path / "dev.jsonl")
+    execute(["02_build_dataset"], tmp_path, {"N_VALIDATION": 2})
+    pairs = read_jsonl(tmp_path / "train.jsonl") + read_jsonl(tmp_path / "validation.jsonl")
     assert sorted(p.question for p in pairs) == sorted(p.question for p in masaki.train[:20])
 
 
@@ -209,7 +212,7 @@ def test_a_notebook_worked_in_by_hand_is_moved_aside(tmp_path, capsys):
     """What `make lab` copied and somebody edited is not overwritten by a later `make run`."""
     mine = tmp_path / "02_build_dataset.ipynb"
     shutil.copy(FOLDER / mine.name, mine)
-    text = mine.read_text(encoding="utf-8").replace("N_DEV = 8", "N_DEV = 9")
+    text = mine.read_text(encoding="utf-8").replace("N_VALIDATION = 8", "N_VALIDATION = 9")
     mine.write_text(text, encoding="utf-8")
     execute(["02_build_dataset"], tmp_path, {})
     assert (tmp_path / "02_build_dataset-by-hand-1.ipynb").read_text(encoding="utf-8") == text
@@ -221,7 +224,7 @@ def test_importing_the_package_is_quick_and_pulls_in_no_torch():
     """Every module of the package, in a fresh interpreter: what is not imported costs no time."""
     files = [p.relative_to(ROOT / "src") for p in (ROOT / "src/persona_ft").rglob("*.py") if p.stem != "__init__"]
     modules = sorted(".".join(path.with_suffix("").parts) for path in files)
-    assert "persona_ft.evaluation.facts" in modules
+    assert "persona_ft.evaluate.facts" in modules
     code = f"import sys; import {', '.join(modules)}; print(sorted(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     for heavy in ("torch", "transformers", "unsloth", "matplotlib", "sklearn", "pandas"):
@@ -270,20 +273,27 @@ def test_the_readmes_picture_is_the_one_in_notebook_04():
 
 def test_a_model_that_thinks_goes_through_training_and_comparison(tmp_path):
     """THINK = "yes" at medium effort: rows hold the base's analysis, every condition thinks, nothing is cut."""
-    from persona_ft.recipe import FOLDER
+    from persona_ft.train.recipe import FOLDER
 
     text = (FOLDER / "recommended.yaml").read_text(encoding="utf-8")
     text = text.replace('think: "no"', 'think: "yes"').replace("reasoning_effort: low", "reasoning_effort: medium", 1)
     (tmp_path / "thinking.yaml").write_text(text.replace("num_epochs: 8", "num_epochs: 2"), encoding="utf-8")
     run = tmp_path / "run"
     run.mkdir()
-    given = {"MODEL": "tiny", "PERSONA": "tests/personas/hana", "N_DEV": 3, "RECIPE": str(tmp_path / "thinking.yaml")}
+    given = {
+        "MODEL": "tiny",
+        "PERSONA": "tests/personas/hana",
+        "N_VALIDATION": 3,
+        "RECIPE": str(tmp_path / "thinking.yaml"),
+    }
     execute(["02_build_dataset", "03_train_qlora", "04_compare"], run, given)
     kept = json.loads((run / "answers" / "analysis.json").read_text())
     assert sum(one["messages"][0]["channel"] == "analysis" for one in kept["completions"]) >= 0.9 * len(kept["prompts"])
     comparison = read_comparison(run / "comparison.json")
     assert comparison.protocol.startswith("Protocol: every condition was asked at medium effort and thought first")
     assert comparison.setup["max_new_tokens"] == 1024
-    for arm in comparison.arms:
-        assert sum(answer.thinking is not None for answer in arm.answers) >= 0.9 * len(arm.answers), arm.name
-    assert all(not answer.problem for answer in comparison.arm("base + prompt").answers)
+    for condition in comparison.conditions:
+        assert sum(answer.thinking is not None for answer in condition.answers) >= 0.9 * len(condition.answers), (
+            condition.name
+        )
+    assert all(not answer.problem for answer in comparison.condition("base + prompt").answers)

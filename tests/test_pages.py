@@ -15,14 +15,15 @@ import nbformat
 import pytest
 from conftest import ROOT
 
-from persona_ft.evaluation.comparison import ENOUGH_ANSWERS
-from persona_ft.evaluation.statistics import ALPHA
-from persona_ft.evaluation.style import NgramProfile
-from persona_ft.memory import CONTEXT_BYTES, GIB, NF4_BYTES, estimate
-from persona_ft.model import ANSWER_TOKENS, THINKING_TOKENS, count_lora_parameters, count_parameters
-from persona_ft.recipe import read_recipe
-from persona_ft.run import LESSONS
-from persona_ft.settings import MINIMUM_GIB
+from persona_ft.evaluate.schema import ENOUGH_ANSWERS
+from persona_ft.evaluate.statistics import ALPHA
+from persona_ft.evaluate.style import NgramProfile
+from persona_ft.gpt_oss.generate import ANSWER_TOKENS, THINKING_TOKENS
+from persona_ft.gpt_oss.load import MINIMUM_GIB
+from persona_ft.gpt_oss.lora import count_lora_parameters, count_parameters
+from persona_ft.notebook.run import LESSONS
+from persona_ft.train.memory import CONTEXT_BYTES, GIB, NF4_BYTES, estimate
+from persona_ft.train.recipe import read_recipe
 
 sys.path.insert(0, str(ROOT / "scripts"))
 
@@ -79,7 +80,7 @@ def off_by() -> float:
 
 
 def seconds(way: str) -> float:
-    return sum(arm[way] for arm in results("arms_20b")["arms"])
+    return sum(condition[way] for condition in results("conditions_20b")["conditions"])
 
 
 def share_of_20b() -> float:
@@ -139,12 +140,12 @@ FIGURES = {
         "1,024": lambda: f"{THINKING_TOKENS['medium']:,}",
         "4,096": lambda: f"{THINKING_TOKENS['high']:,}",
         "90": lambda: f"{100 * ENOUGH_ANSWERS:.0f}",
-        "150": lambda: str(results("arms_20b")["answers"]),
-        "64": lambda: str(results("arms_20b")["tokens"]),
+        "150": lambda: str(results("conditions_20b")["answers"]),
+        "64": lambda: str(results("conditions_20b")["tokens"]),
         "99": lambda: f"{seconds('batched_s'):.0f}",
         "773": lambda: f"{seconds('alone_s'):.0f}",
-        "15.3": lambda: f"{results('arms_20b')['peak_gib']:.1f}",
-        "80": lambda: re.search(r"H100 (\d+)GB", results("arms_20b")["machine"])[1],
+        "15.3": lambda: f"{results('conditions_20b')['peak_gib']:.1f}",
+        "80": lambda: re.search(r"H100 (\d+)GB", results("conditions_20b")["machine"])[1],
         "22": lambda: benchmarked(r"cap (22) GiB"),
         "84": lambda: str(sum(1 for _ in (ROOT / "data/masaki/train.jsonl").open(encoding="utf-8"))),
         "0.46": lambda: benchmarked(r"(0\.46) for\s+the other person's"),
@@ -169,9 +170,11 @@ def known(pattern: str) -> str:
     return re.search(pattern, (ROOT / "docs/real-model.md").read_text(encoding="utf-8"))[1]
 
 
-def gain(arm: str) -> float:
-    """Log-likelihood of an arm of the ablation over the article's, nats per token."""
-    return next(row["log_likelihood"]["gain"] for row in results("ablation")["arms"] if row["arm"] == arm)
+def gain(condition: str) -> float:
+    """Log-likelihood of a condition of the ablation over the article's, nats per token."""
+    return next(
+        row["log_likelihood"]["gain"] for row in results("ablation")["conditions"] if row["condition"] == condition
+    )
 
 
 def n_permutations() -> int:
@@ -283,10 +286,10 @@ def test_a_lesson_begins_with_a_question_and_ends_with_its_answer(folder, name):
 
 
 def test_the_table_of_cards_is_that_of_today():
-    import cards
+    import gpus
 
-    for page in cards.HEADERS:
-        assert cards.with_table(page) == (ROOT / page).read_text(encoding="utf-8"), "run python scripts/cards.py"
+    for page in gpus.HEADERS:
+        assert gpus.with_table(page) == (ROOT / page).read_text(encoding="utf-8"), "run python scripts/gpus.py"
 
 
 @pytest.mark.parametrize("language", ["", ".ja"])
@@ -296,7 +299,7 @@ def test_the_figures_of_the_20b_in_readme_and_guide_are_the_measured_ones(langua
         f"{recommended()['loaded_gib']:.1f} GiB",
         f"{recommended()['peak_gib']:.1f} GiB",
         f"{results('train_20b')['t4'][0]['peak_gib']:.1f} GiB",
-        f"{results('arms_20b')['peak_gib']:.1f} GiB",
+        f"{results('conditions_20b')['peak_gib']:.1f} GiB",
         f"{recommended()['train_wall_s']:.0f} ",
         f"{seconds('batched_s'):.0f} ",
         f"{-gain('16 rows at once = recommended'):.2f} ",

@@ -9,8 +9,8 @@ import pytest
 from conftest import ROOT
 
 from persona_ft.conversation import persona_messages
-from persona_ft.harmony import FINAL, pieces_of, render_prompt
-from persona_ft.memory import weights_bytes
+from persona_ft.gpt_oss.harmony import FINAL, pieces_of, render_prompt
+from persona_ft.train.memory import weights_bytes
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_each_piece_says_whose_it_is_and_whether_it_is_graded(row, tokenizer, ma
 def test_no_picture_has_a_sign_that_its_font_lacks(row, tokenizer):
     from transformers import AutoConfig
 
-    from persona_ft.pictures import plot_architecture, plot_lora, plot_tokens
+    from persona_ft.figures.model import plot_architecture, plot_lora, plot_tokens
 
     _, ids, labels = row
     tiny = AutoConfig.from_pretrained(ROOT / "data/tiny-gpt-oss")
@@ -66,7 +66,7 @@ def test_no_picture_has_a_sign_that_its_font_lacks(row, tokenizer):
 def test_the_architectures_sizes_are_those_of_the_memory_estimate():
     from transformers import GptOssConfig
 
-    from persona_ft.pictures import plot_architecture
+    from persona_ft.figures.model import plot_architecture
 
     config = GptOssConfig(num_hidden_layers=24, num_local_experts=32)
     drawn = plot_architecture(config).axes[1]

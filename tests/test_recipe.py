@@ -7,11 +7,12 @@ import types
 
 import pytest
 
-from persona_ft import settings
+from persona_ft import paths as settings
 from persona_ft.errors import PersonaError
-from persona_ft.hardware import choose_recipe, read_cards
-from persona_ft.recipe import FOLDER, differences, read_recipe, recipe_names
-from persona_ft.settings import Machine, prepare_environment, run_folder
+from persona_ft.gpt_oss.load import Machine, prepare_environment
+from persona_ft.paths import run_folder
+from persona_ft.train.gpus import choose_recipe, read_cards
+from persona_ft.train.recipe import FOLDER, differences, read_recipe, recipe_names
 
 
 def test_the_article_is_as_it_was():
@@ -67,11 +68,11 @@ def test_changes_keep_what_is_not_named_and_refuse_nonsense():
             recipe.changed(**change)
 
 
-def test_without_dev_pairs_nothing_is_chosen_by_them():
-    recipe, train, dev = read_recipe("recommended").for_pairs([1, 2], [])
-    assert (recipe.dev_pairs, recipe.early_stopping_patience, train, dev) == (False, None, [1, 2], [])
-    recipe, train, dev = read_recipe("article").for_pairs([1, 2], [3])
-    assert (train, dev) == ([1, 2, 3], [])
+def test_without_validation_pairs_nothing_is_chosen_by_them():
+    recipe, train, validation = read_recipe("recommended").for_pairs([1, 2], [])
+    assert (recipe.validation_pairs, recipe.early_stopping_patience, train, validation) == (False, None, [1, 2], [])
+    recipe, train, validation = read_recipe("article").for_pairs([1, 2], [3])
+    assert (train, validation) == ([1, 2, 3], [])
 
 
 def test_a_recipe_of_ones_own(tmp_path):

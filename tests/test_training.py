@@ -14,21 +14,17 @@ import pytest
 import torch
 from conftest import ROOT
 
-from persona_ft.checkpoints import NEEDED, Checkpoints, checkpoint_bytes
-from persona_ft.conversation import digest, persona_messages
+from persona_ft.conversation import persona_messages
 from persona_ft.errors import PersonaError
-from persona_ft.harmony import FINAL, render_prompt
-from persona_ft.model import check_scores
-from persona_ft.recipe import read_recipe
-from persona_ft.run import execute
-from persona_ft.training import (
-    check_graded,
-    check_same_shape,
-    frozen_heap,
-    router_loss,
-    row_lengths,
-    training_rows,
-)
+from persona_ft.gpt_oss.harmony import FINAL, render_prompt
+from persona_ft.gpt_oss.score import check_scores
+from persona_ft.io import digest
+from persona_ft.notebook.run import execute
+from persona_ft.train.checkpoints import NEEDED, Checkpoints, checkpoint_bytes
+from persona_ft.train.mask import check_graded, check_same_shape
+from persona_ft.train.recipe import read_recipe
+from persona_ft.train.rows import row_lengths, training_rows
+from persona_ft.train.trainer import frozen_heap, router_loss
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 from kill_and_resume import Outcome, kill, start, steps_written
@@ -118,7 +114,7 @@ def killed_run(demo_run, tmp_path_factory) -> Path:
     """Notebook 03 on the demo's data, killed with SIGKILL once its second checkpoint is there."""
     run = tmp_path_factory.mktemp("killed") / "run"
     run.mkdir()
-    for name in ("train.jsonl", "dev.jsonl", "test.jsonl", "persona.yaml"):
+    for name in ("train.jsonl", "validation.jsonl", "test.jsonl", "persona.yaml"):
         shutil.copy(demo_run / name, run)
     process = start(run, "tiny", 8)
     until = time.monotonic() + 300
@@ -140,7 +136,7 @@ def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_happened(demo_run, kill
     assert found.log == wanted.log
     assert found.adapter == wanted.adapter
     training = json.loads((run / "training.json").read_text())
-    assert training["best_step"] in [step for step, _ in found.log["dev"]]
+    assert training["best_step"] in [step for step, _ in found.log["validation"]]
 
 
 def test_a_damaged_newest_checkpoint_is_left_out(killed_run, tmp_path, capsys):
@@ -247,14 +243,19 @@ def test_digest_tells_texts_apart():
 
 
 def test_the_articles_recipe_runs_through_the_notebook(demo_run, tmp_path):
-    """No checkpoints, no dev pairs, whole rows, all 84 pairs: every branch of the notebook the other way."""
+    """No checkpoints, no validation pairs, whole rows, all 84 pairs: every branch of the notebook the other way."""
     run = tmp_path / "run"
     run.mkdir()
-    for name in ("train.jsonl", "dev.jsonl", "test.jsonl", "persona.yaml"):
+    for name in ("train.jsonl", "validation.jsonl", "test.jsonl", "persona.yaml"):
         shutil.copy(demo_run / name, run)
     execute(["03_train_qlora"], run, {"MODEL": "tiny", "RECIPE": "article", "NUM_EPOCHS": 0.1})
     training = json.loads((run / "training.json").read_text())
-    assert (training["pairs"], training["dev_pairs"], training["steps"], training["best_step"]) == (84, 0, 3, None)
+    assert (training["pairs"], training["validation_pairs"], training["steps"], training["best_step"]) == (
+        84,
+        0,
+        3,
+        None,
+    )
     # TRL adds 0.9 of the router's load-balancing loss, which is at least the experts a token visits: 0.9 x 2 here.
     assert training["log"]["train"][0][1] > 0.9 * 2
 
@@ -262,7 +263,7 @@ def test_the_articles_recipe_runs_through_the_notebook(demo_run, tmp_path):
 def test_a_card_that_is_too_small_stops_the_notebook_before_loading(demo_run, tmp_path, capsys):
     run = tmp_path / "run"
     run.mkdir()
-    for name in ("train.jsonl", "dev.jsonl", "test.jsonl", "persona.yaml"):
+    for name in ("train.jsonl", "validation.jsonl", "test.jsonl", "persona.yaml"):
         shutil.copy(demo_run / name, run)
     given = {"MODEL": "tiny", "PROFILE": "T4", "RECIPE": "recommended", "BATCH_SIZE": 4096}
     with pytest.raises(SystemExit):

@@ -33,8 +33,8 @@ from transformers.models.gpt_oss.modeling_gpt_oss import GptOssExperts
 from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func
 
 from persona_ft.conversation import read_jsonl
-from persona_ft.evaluation.general import read_general
-from persona_ft.harmony import STOPS, freeze_date, harmony_template
+from persona_ft.evaluate.general import read_general
+from persona_ft.gpt_oss.harmony import STOPS, freeze_date, harmony_template
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from corpus import TEXT, Corpus, Sample

@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 from rapidfuzz import fuzz, process
 
-from persona_ft.dataset import comparable
+from persona_ft.data.split import comparable
 
 TEXT = Path(__file__).resolve().parent / "corpus_text"
 SLOT = re.compile(r"\{(\w+)\}")

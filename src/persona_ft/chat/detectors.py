@@ -38,7 +38,7 @@ UNITS = "度|円|年|件|枚|個|%|人|分|時|回|歳|本|冊|杯|匹|点|位|�
 EMAIL = re.compile(r"(?<![\w.+'-])[\w.+'-]*[\w+-]@[\w-]+(?:\.[\w-]+)*\.(?!\d+(?![\w-]))[\w-]+", re.A)
 URL_CHARACTERS = r"[^\s<>「」『』（）()、。\"]"
 TOP = (
-    "com|net|org|edu|gov|info|biz|xyz|jp|me|be|io|co|ly|gg|tv|dev|app|ai|us|uk|de|fr|kr|tw|cn|eu|to|page|site|link|shop"
+    "com|net|org|edu|gov|info|biz|xyz|jp|me|be|io|co|ly|gg|tv|validation|app|ai|us|uk|de|fr|kr|tw|cn|eu|to|page|site|link|shop"
     "|cloud|news|online|store|blog|wiki|cc|example"
 )
 URL = re.compile(

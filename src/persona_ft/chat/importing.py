@@ -17,10 +17,10 @@ from persona_ft.chat.privacy import REGIONS, Privacy, kinds
 from persona_ft.chat.read import read_chat, speakers
 from persona_ft.chat.review import Review, apply_choices, export_digest, places, read_choices, review_of
 from persona_ft.conversation import CONTROL_WORD, Conversation
-from persona_ft.dataset import comparable, near_duplicates, near_places
+from persona_ft.data.split import comparable, near_duplicates, near_places
 from persona_ft.errors import PersonaError
 from persona_ft.language import LANGUAGES, script_share
-from persona_ft.settings import resolve
+from persona_ft.paths import resolve
 
 # A pause this long ends a talk.
 TALK = timedelta(hours=6)

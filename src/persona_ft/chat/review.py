@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from persona_ft.chat.pairing import Pairing, Reply
 from persona_ft.chat.privacy import Decision, Finding, Privacy
-from persona_ft.conversation import digest, file_digest, write_text
 from persona_ft.errors import PersonaError
+from persona_ft.io import digest, file_digest, write_text
 
 if TYPE_CHECKING:
     from ipywidgets import Widget

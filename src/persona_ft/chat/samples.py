@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from persona_ft.conversation import Conversation, read_jsonl
-from persona_ft.settings import resolve
+from persona_ft.paths import resolve
 
 ME, OTHER = "まさき", "花子"
 

@@ -1,0 +1,69 @@
+"""How each answer changed, in the article's terms, with the evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from persona_ft.data.persona import Persona
+from persona_ft.evaluate.disclosure import refuses_formally
+from persona_ft.evaluate.schema import Answer, Change, ConditionResult, FactVerdict, Question
+from persona_ft.language import LAUGHTER
+
+
+def classify_changes(
+    questions: Sequence[Question], before: ConditionResult, after: ConditionResult, persona: Persona
+) -> list[Change]:
+    """The article's kinds of change, each given by a rule on the scores, with the evidence; strongest first.
+
+    Good: *refusal tone* (turned down as a friend where the base was formal), *humour* (a laugh or an aside that the
+    base has not), *avoided hallucination* (the base contradicted a fact or invented one), *fact recalled*, *tone*.
+    Bad: *no usable answer*, *AI disclosure*, *invented facts* (a fact that nobody stated, or another value), *altered
+    preference* (a stated fact turned into its opposite), *wrong domain* (another value where the question is about
+    work or technology), *style not learnt*. A question has one kind: the first that fits, bad before good.
+    """
+    laughs = any(LAUGHTER.search(pair.answer) for pair in persona.train)
+    found = []
+    for question, b, a in zip(questions, before.answers, after.answers, strict=True):
+        kind, good, evidence, strength = _change(question, b, a, laughs)
+        if kind:
+            found.append(Change(id=question.id, kind=kind, good=good, evidence=evidence, strength=strength))
+    return sorted(found, key=lambda change: (-change.strength, change.id))
+
+
+def _change(q: Question, b: Answer, a: Answer, laughs: bool) -> tuple[str, bool, str, float]:
+    after, before = (0.5 if answer.style is None or answer.problem else answer.style for answer in (a, b))
+    shift, gain = f"style {before:.2f} → {after:.2f}", after - before
+    if a.problem:
+        return "no usable answer", False, a.problem, 4.0
+    if a.says_ai and not q.asks_for_ai:
+        return "AI disclosure", False, "says that it is an AI", 3.5
+    never = {m.id for m in q.facts if m.stated == "never"}
+
+    def wrong(answer: Answer) -> tuple[str, FactVerdict] | None:
+        """The first fact that an answer gets wrong: one that nobody stated, or one turned into something else."""
+        for fact, found in answer.facts.items():
+            if found.verdict == "contradicted" or (fact in never and found.verdict == "supported"):
+                return fact, found
+        return None
+
+    if bad := wrong(a):
+        fact, found = bad
+        words = f"{fact}: 「{found.evidence}」"
+        if fact in never:
+            return "invented facts", False, f"nobody stated {words}", 3.0
+        if found.by == "negation":
+            return "altered preference", False, words, 2.9
+        return ("wrong domain" if q.category in ("tech", "work") else "invented facts"), False, words, 2.8
+    if a.style is not None and a.style <= 0.5:
+        return "style not learnt", False, shift, 2.0 - a.style
+    if bad := wrong(b):
+        return "avoided hallucination", True, f"the base said {bad[0]}: 「{bad[1].evidence}」", 3.0
+    for fact, found in a.facts.items():
+        if found.verdict == "supported" and b.facts[fact].verdict != "supported":
+            return "fact recalled", True, f"{fact}: 「{found.evidence}」", 2.5 + gain / 2
+    if refuses_formally(b.text) and a.refuses and not refuses_formally(a.text):
+        return "refusal tone", True, shift, 2.0 + gain / 2
+    aside = LAUGHTER.search(a.text) if laughs else None
+    if aside and not LAUGHTER.search(b.text):
+        return "humour", True, f"「{aside.group()}」, {shift}", 1.0 + gain / 2
+    return ("tone", True, shift, gain) if gain > 0 and before <= 0.5 else ("", True, "", 0.0)

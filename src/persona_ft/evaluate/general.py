@@ -1,0 +1,74 @@
+"""What tuning cost: a few general questions with known answers, asked without any persona."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from persona_ft.conversation import Conversation, Text
+from persona_ft.data.persona import Fact
+from persona_ft.evaluate.facts import mentioned
+from persona_ft.evaluate.statistics import paired_difference, sign_test
+from persona_ft.io import read_objects
+
+
+class GeneralQuestion(BaseModel):
+    """A question that anybody can check; ``answer`` is scored, ``accept`` are ways to write a right answer."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: Text
+    question: Text
+    answer: Text
+    accept: list[Text] = Field(min_length=1)
+
+    def is_right(self, text: str) -> bool:
+        """Whether a text holds an accepted answer as a word of its own."""
+        return mentioned(text, Fact(id=self.id, stated="never", aliases=self.accept))
+
+    def conversation(self) -> Conversation:
+        """The question with its answer."""
+        return Conversation.pair(self.question, self.answer, id=self.id)
+
+
+def read_general(path: Path | str) -> list[GeneralQuestion]:
+    """Read the questions, one JSON object a line.
+
+    Raises
+    ------
+    PersonaError
+        Names file and line of what cannot be used.
+    """
+    remedy = 'write {"id": …, "question": …, "answer": …, "accept": [ways to write it]}'
+    return read_objects(path, GeneralQuestion, remedy)
+
+
+@dataclass(frozen=True)
+class GeneralResult:
+    """Right answers and log-likelihoods (nats per token of the right answer) of base and tuned, n questions each."""
+
+    base_right: Sequence[bool]
+    tuned_right: Sequence[bool]
+    base_likelihood: Sequence[float]
+    tuned_likelihood: Sequence[float]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Counts, the paired change in likelihood with its interval, and the sign test on right answers."""
+        change = paired_difference(self.tuned_likelihood, self.base_likelihood)
+        lost = [bool(b and not t) for b, t in zip(self.base_right, self.tuned_right, strict=True)]
+        p = sign_test([float(t) for t in self.tuned_right], [float(b) for b in self.base_right])[2]
+        return {
+            "n": len(self.base_right),
+            "base_right": int(sum(self.base_right)),
+            "tuned_right": int(sum(self.tuned_right)),
+            "lost": int(sum(lost)),
+            "p": p,
+            "base_likelihood": float(np.mean(self.base_likelihood)),
+            "tuned_likelihood": float(np.mean(self.tuned_likelihood)),
+            "likelihood_change": [change.value, change.low, change.high],
+        }

@@ -1,0 +1,240 @@
+"""Answers in batches: token limits, stop tokens, and a store that outlives a session."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from itertools import takewhile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from persona_ft.errors import PersonaError
+from persona_ft.gpt_oss.harmony import FINAL, STOPS, HarmonyMessage, encode, final_message, own_turn, parse_messages
+from persona_ft.io import write_text
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@contextmanager
+def ready_to_generate(model: PreTrainedModel) -> Iterator[None]:
+    """Inside: evaluation mode, cache on, router logits off. After: as it was.
+
+    TRL turns ``output_router_logits`` on for a mixture of experts, to add the router's auxiliary loss; left on, a
+    batched ``generate`` after training fails in ``load_balancing_loss_func``.
+    """
+    from unsloth import FastLanguageModel
+
+    router_logits, training = model.config.output_router_logits, model.training
+    FastLanguageModel.for_inference(model)
+    model.config.output_router_logits = False
+    try:
+        yield
+    finally:
+        model.config.output_router_logits = router_logits
+        if training:
+            FastLanguageModel.for_training(model)
+
+
+# New tokens that a thinking model gets, by effort; an answer without analysis gets the first.
+ANSWER_TOKENS = 96
+
+
+THINKING_TOKENS = {"low": 512, "medium": 1024, "high": 4096}
+
+
+def token_limit(think: bool, reasoning_effort: str, wanted: int | str = "auto") -> int:
+    """New tokens for one answer: what was asked for, else enough for the protocol.
+
+    Published low-effort outputs of gpt-oss-20b reach the final channel after 24 to 47 tokens and medium ones after
+    about 130 (docs/real-model.md), but the tail is long: an answer that is cut off is lost.
+
+    Raises
+    ------
+    PersonaError
+        ``wanted`` is no whole number of at least 1, nor ``"auto"``.
+    """
+    if wanted == "auto":
+        return THINKING_TOKENS[reasoning_effort] if think else ANSWER_TOKENS
+    if isinstance(wanted, str) and wanted.isdecimal():  # typed into Colab's form
+        wanted = int(wanted)
+    if not isinstance(wanted, int) or isinstance(wanted, bool) or wanted < 1:
+        raise PersonaError(f"MAX_NEW_TOKENS = {wanted!r}", 'use "auto" or a whole number of at least 1')
+    return wanted
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What a model generated after a prompt.
+
+    Attributes
+    ----------
+    text : the raw text with its special tokens, for eyes.
+    messages : the same taken apart; read answers from here.
+    n_tokens : new tokens up to the one that stopped generation, that one included.
+    stopped : False when the limit came first.
+    wanted : tokens that it took in the end when it was given more, of one that was cut off; None if nobody tried.
+    """
+
+    text: str
+    messages: tuple[HarmonyMessage, ...]
+    n_tokens: int
+    stopped: bool
+    wanted: int | None = None
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> Completion:
+        """What :func:`dataclasses.asdict` made of one."""
+        return cls(**fields | {"messages": tuple(HarmonyMessage(**message) for message in fields["messages"])})
+
+    @property
+    def answer(self) -> str | None:
+        """The final channel's text; None when the model never reached it."""
+        final = final_message(self.messages)
+        return final.text.strip() if final else None
+
+    @property
+    def thinking(self) -> str | None:
+        """The text of the analysis channel before the answer; None when there is none."""
+        final = final_message(self.messages)
+        before = takewhile(lambda message: message is not final, own_turn(self.messages))
+        return "\n".join(m.text for m in before if m.channel == "analysis").strip() or None
+
+    @property
+    def problem(self) -> str | None:
+        """Why the answer cannot be used: a tool was called, no final channel, empty, or cut off by the limit."""
+        final = final_message(self.messages)
+        if final is None:
+            return "called a tool" if any(m.calls_tool for m in own_turn(self.messages)) else "no final channel"
+        if not final.complete and not self.stopped:
+            return "cut off"
+        return None if final.text.strip() else "empty"
+
+    @property
+    def ran_on(self) -> bool:
+        """Whether it went on after its answer, with another turn or another message; that part is not read."""
+        final = final_message(self.messages)
+        return final is not None and self.messages[-1] is not final
+
+
+def stop_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The tokens that end generation: Harmony's three, and what else the checkpoint's generation_config names."""
+    named = model.generation_config.eos_token_id
+    named = named if isinstance(named, list) else [] if named is None else [named]
+    return sorted({*named, *tokenizer.convert_tokens_to_ids(list(STOPS))})
+
+
+def generate_completions(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: list[str],
+    max_new_tokens: int,
+    batch_size: int = 32,
+    progress: Callable[[int, int], Any] | None = None,
+    **generation: Any,
+) -> list[Completion]:
+    """Answer many prompts, in batches of similar length padded on the left; greedy unless told otherwise.
+
+    Parameters
+    ----------
+    prompts : from ``render_prompt``; one that opens the final channel is answered at once.
+    max_new_tokens : limit for each answer; one that hits it has ``stopped=False``.
+    batch_size : prompts generated at once; halved, as often as it takes, when the GPU runs out of memory.
+    progress : called with (done, total) after each batch.
+    **generation : passed to ``model.generate``, e.g. ``do_sample=True, temperature=0.7``.
+
+    Returns
+    -------
+    list of Completion, in the order of the prompts.
+    """
+    import torch
+
+    ids = [encode(tokenizer, prompt) for prompt in prompts]
+    order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
+    stops = stop_tokens(model, tokenizer)
+    opened = encode(tokenizer, FINAL)
+    how = {"do_sample": False, "max_new_tokens": max_new_tokens, "eos_token_id": stops} | generation
+    done: dict[int, Completion] = {}
+    with ready_to_generate(model), torch.inference_mode():
+        while len(done) < len(order):
+            chosen = order[len(done) : len(done) + batch_size]
+            batch = tokenizer.pad({"input_ids": [ids[i] for i in chosen]}, padding_side="left", return_tensors="pt")
+            try:
+                output = model.generate(**batch.to(model.device), **how)
+            except torch.OutOfMemoryError:
+                if batch_size == 1:
+                    raise
+                batch_size = max(1, min(batch_size, len(chosen)) // 2)
+                torch.cuda.empty_cache()
+                continue
+            for i, row in zip(chosen, output[:, batch["input_ids"].shape[1] :].tolist(), strict=True):
+                done[i] = _completion(row, tokenizer, stops, opened if prompts[i].endswith(FINAL) else [])
+            if progress:
+                progress(len(done), len(order))
+    return [done[i] for i in range(len(prompts))]
+
+
+def _completion(row: list[int], tokenizer: PreTrainedTokenizerBase, stops: list[int], opened: list[int]) -> Completion:
+    """Cut a generated row at the token that stopped it; what follows is padding. ``opened`` is what the prompt began of
+    the answer's message."""
+    last = next((n for n, token in enumerate(row, start=1) if token in stops), None)
+    kept = row[:last]
+    messages = parse_messages(tokenizer, [*opened, *kept])
+    return Completion(tokenizer.decode([*opened, *kept]), tuple(messages), len(kept), last is not None)
+
+
+class AnswerStore:
+    """A condition's completions on disk, so that a lost session does not ask twice.
+
+    Parameters
+    ----------
+    folder : where to keep them, one JSON file each.
+    identity : everything that the answers depend on (model, adapter, prompts' settings, decoding). Answers of another
+        identity are asked again.
+    """
+
+    def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
+        self.folder, self.identity = Path(folder), json.loads(json.dumps(identity))
+
+    def get_or_ask(
+        self, name: str, prompts: list[str], ask: Callable[[list[str]], list[Completion]]
+    ) -> list[Completion]:
+        """What was answered before to exactly these prompts, else what ``ask`` returns, which is then kept."""
+        path = self.folder / f"{name.replace(' ', '').replace('+', '-')}.json"
+        wanted = {"identity": self.identity, "prompts": prompts}
+        try:
+            kept = json.loads(path.read_text(encoding="utf-8"))
+            if {key: kept[key] for key in wanted} == wanted:
+                return [Completion.from_dict(fields) for fields in kept["completions"]]
+        except (OSError, ValueError, KeyError, TypeError):
+            pass  # none yet, or a damaged file: ask
+        completions = ask(prompts)
+        write_text(
+            path,
+            json.dumps(wanted | {"completions": [asdict(c) for c in completions]}, ensure_ascii=False, indent=1) + "\n",
+        )
+        return completions
+
+
+def with_wanted_tokens(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: list[str],
+    completions: list[Completion],
+    limit: int,
+    times: int = 4,
+) -> list[Completion]:
+    """Ask again, greedily, what was cut off, with ``times`` as much room, and note how many tokens it took.
+
+    The answers stay as they were: the limit was the same for all. One that runs out of this room too stays without.
+    """
+    cut = [i for i, completion in enumerate(completions) if not completion.stopped and completion.problem]
+    if not cut:
+        return completions
+    longer = generate_completions(model, tokenizer, [prompts[i] for i in cut], times * limit)
+    found = list(completions)
+    for i, whole in zip(cut, longer, strict=True):
+        found[i] = replace(found[i], wanted=whole.n_tokens if whole.stopped else None)
+    return found

@@ -1,0 +1,258 @@
+"""Harmony, gpt-oss's chat format: render a prompt, and take an answer apart.
+
+Source: https://github.com/openai/harmony and the chat template that ships with the model. One assistant turn is one or
+more messages ``<|start|>assistant<|channel|>CHANNEL<|message|>TEXT<|end|>``; the last ends with ``<|return|>``.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import takewhile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from persona_ft.conversation import CONTROL_WORD
+from persona_ft.errors import PersonaError
+from persona_ft.io import digest
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+TODAY = 'strftime_now("%Y-%m-%d")'
+ASSISTANT = "<|start|>assistant"
+FINAL = "<|channel|>final<|message|>"
+ENDS = ("<|end|>", "<|return|>", "<|call|>", "<|endoftext|>")
+# Where generation stops, by gpt-oss-20b's generation_config: 200002, 199999, 200012.
+STOPS = ("<|return|>", "<|endoftext|>", "<|call|>")
+# A noncharacter: no text that people exchange may hold it, so it can mark what only looks like a control token.
+MARK = "\ufdd0"
+MARKED = re.compile(rf"(<{MARK}\|\w+\|>)")
+
+
+@dataclass(frozen=True)
+class HarmonyMessage:
+    """One message of a Harmony text. ``complete`` is False when generation stopped inside it; ``recipient`` is whom a
+    header names with ``to=``, a tool for the most part."""
+
+    role: str
+    channel: str | None
+    text: str
+    complete: bool
+    recipient: str | None = None
+
+    @property
+    def calls_tool(self) -> bool:
+        """Whether it is for a tool and not for people."""
+        return self.recipient not in (None, "user", "assistant")
+
+
+def harmony_template() -> str:
+    """The gpt-oss chat template that ships inside TRL (Jinja, Apache-2.0), without importing TRL."""
+    spec = importlib.util.find_spec("trl")
+    if spec is None or not spec.submodule_search_locations:
+        raise PersonaError("TRL is not installed", "install the stack with scripts/install.py")
+    return (Path(spec.submodule_search_locations[0]) / "chat_templates" / "gptoss.jinja").read_text(encoding="utf-8")
+
+
+def freeze_date(template: str, date: str) -> str:
+    """The template with a fixed date: it prints today's, and with it no run repeats and training ages by the day.
+
+    Parameters
+    ----------
+    template : a gpt-oss chat template.
+    date : ``YYYY-MM-DD``.
+    """
+    if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", date):
+        raise PersonaError(f"the date {date!r} is not YYYY-MM-DD", 'write it like "2025-12-04"')
+    if TODAY not in template:
+        raise PersonaError(
+            f"the chat template has no {TODAY}", "load the tokenizer again: its date may be frozen already"
+        )
+    return template.replace(TODAY, f'"{date}"')
+
+
+def check_template(tokenizer: PreTrainedTokenizerBase, training: dict[str, Any]) -> None:
+    """Say when a checkpoint's chat template is not the one that the adapter was trained with.
+
+    TRL's, Unsloth's and the Hub's templates for gpt-oss differ by line ends and a sentence on tools, and what is asked
+    otherwise is answered otherwise.
+
+    Parameters
+    ----------
+    training : the run's training.json.
+    """
+    trained = training.get("template_sha256")
+    if trained and trained != digest(tokenizer.chat_template):
+        raise PersonaError(
+            "this checkpoint's chat template is not the one that the adapter was trained with",
+            "set MODEL to the checkpoint that notebook 03 loaded, or run 03 again with this one",
+        )
+
+
+def as_text(words: str) -> str:
+    """Somebody's words, with every control word in them (``<|end|>``, ...) marked as the text that it is.
+
+    :func:`encode` gives marked words the tokens of ordinary text, and takes the mark out. A plain tokenizer would make
+    control tokens of unmarked ones, and a message could speak as the system.
+    """
+    return CONTROL_WORD.sub(lambda match: f"<{MARK}{match[0][1:]}", words.replace(MARK, ""))
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """The tokens of a rendered text; marked words (:func:`as_text`) become ordinary text."""
+    ids: list[int] = []
+    for piece in MARKED.split(text):
+        if piece:
+            plain = MARKED.fullmatch(piece) is not None
+            ids += tokenizer(piece.replace(MARK, ""), add_special_tokens=False, split_special_tokens=plain)["input_ids"]
+    return ids
+
+
+def protected(messages: Iterable[dict[str, str]]) -> list[dict[str, str]]:
+    """Chat-template messages whose words are marked by :func:`as_text`."""
+    return [{key: text if key == "role" else as_text(text) for key, text in m.items()} for m in messages]
+
+
+def render_prompt(
+    tokenizer: PreTrainedTokenizerBase,
+    messages: list[dict[str, str]],
+    reasoning_effort: str = "medium",
+    think: bool = True,
+) -> str:
+    """The text that the model receives before it answers, for :func:`encode`.
+
+    Parameters
+    ----------
+    tokenizer : one with a gpt-oss chat template.
+    messages : ``{"role", "content"}`` dictionaries; a first system or developer message becomes the developer message.
+    reasoning_effort : ``"low"``, ``"medium"`` or ``"high"``.
+    think : True leaves the choice of a channel to the model, which as a rule thinks first, at low effort too; the text
+        then ends with ``<|start|>assistant``. False opens the final channel for it, and it answers at once.
+    """
+    text = tokenizer.apply_chat_template(
+        protected(messages), tokenize=False, add_generation_prompt=True, reasoning_effort=reasoning_effort
+    )
+    return text if think else text + FINAL
+
+
+def completion_text(answer: str, thinking: str | None = None) -> str:
+    """What follows ``<|start|>assistant`` when somebody answers: analysis, if there is any, and the final message."""
+    thought = f"<|channel|>analysis<|message|>{as_text(thinking)}<|end|>{ASSISTANT}" if thinking else ""
+    return f"{thought}{FINAL}{as_text(answer)}<|return|>"
+
+
+def parse_messages(tokenizer: PreTrainedTokenizerBase, ids: Iterable[int]) -> list[HarmonyMessage]:
+    """Take the tokens of a Harmony text apart, complete or cut off.
+
+    It goes by tokens and not by text, so that typed words such as "<|end|>" stay text, and reads what sampling really
+    produces: a message without ``<|end|>``, a channel chosen twice (the last one counts), padding. A completion, which
+    begins after ``<|start|>assistant``, counts as the assistant's. What follows a token that stops generation is not
+    read. The cases are those of openai-harmony, which is made for well-formed text.
+    """
+    names = {tokenizer.convert_tokens_to_ids(name): name for name in ("<|start|>", "<|message|>", "<|channel|>", *ENDS)}
+    names[tokenizer.convert_tokens_to_ids("<|constrain|>")] = "<|constrain|>"
+    found: list[HarmonyMessage] = []
+    header: list[tuple[str, list[int]]] | None = [("<|start|>", [])]  # sections: what opened each, and its tokens
+    opened: HarmonyMessage | None = None
+    implicit, body = True, []
+
+    def close(complete: bool) -> None:
+        text = tokenizer.decode(body, skip_special_tokens=True)
+        found.append(replace(opened, text=text if complete else text.rstrip("\ufffd"), complete=complete))
+
+    for token in ids:
+        name = names.get(token)
+        if name == "<|message|>" and opened is None:
+            opened, body = _header(tokenizer, header or [], implicit or header is None), []
+        elif name in ("<|start|>", "<|channel|>") and (opened is not None or header is None or name == "<|start|>"):
+            if opened is not None:
+                close(complete=False)  # <|end|> is missing
+            header, opened, implicit = [(name, [])], None, name == "<|channel|>"
+        elif name in ("<|channel|>", "<|constrain|>") and opened is None:
+            header = [*(header or []), (name, [])]
+        elif name in ENDS:
+            if opened is not None:
+                close(complete=True)
+            header, opened, implicit = None, None, True
+            if name in STOPS:
+                break
+        elif opened is not None:
+            body.append(token)
+        elif header is not None:
+            header[-1][1].append(token)
+    if opened is not None:
+        close(complete=False)
+    return found
+
+
+def _header(
+    tokenizer: PreTrainedTokenizerBase, sections: list[tuple[str, list[int]]], implicit: bool
+) -> HarmonyMessage:
+    """A message's role, channel and recipient from its header; the assistant's where no ``<|start|>`` opened it."""
+    words = [(opener, tokenizer.decode(tokens).split()) for opener, tokens in sections]
+    recipient = next((w.removeprefix("to=") for _, ws in words for w in ws if w.startswith("to=")), None)
+    role = next((w for opener, ws in words for w in ws if opener == "<|start|>" and not w.startswith("to=")), "")
+    channels = [ws[0] for opener, ws in words if opener == "<|channel|>" and ws]
+    return HarmonyMessage(
+        "assistant" if implicit or not role else role, channels[-1] if channels else None, "", False, recipient
+    )
+
+
+def own_turn(messages: Iterable[HarmonyMessage]) -> list[HarmonyMessage]:
+    """The assistant's messages up to the first of another role: what a model writes after that answers itself."""
+    return list(takewhile(lambda message: message.role == "assistant", messages))
+
+
+def final_message(messages: Iterable[HarmonyMessage]) -> HarmonyMessage | None:
+    """The assistant's first message on the final channel, or None when its turn never got there."""
+    return next((m for m in own_turn(messages) if m.channel == "final" and not m.calls_tool), None)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One token of a Harmony text: what it stands for, what it belongs to, and whether its prediction is graded.
+
+    ``text`` is the piece of text, or ``<E381>`` where the token is a part of a character: the bytes in it.
+    ``kind`` is ``"special token"``, ``"name of a role or channel"``, or the role whose words it is part of.
+    """
+
+    text: str
+    kind: str
+    graded: bool = False
+
+
+def pieces_of(
+    tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], labels: Sequence[int] | None = None
+) -> list[Piece]:
+    """A Harmony text token by token.
+
+    Parameters
+    ----------
+    ids : the tokens, n of them.
+    labels : n labels, -100 where a token is not graded; None grades none.
+    """
+    found, role, naming = [], "assistant", ""
+    for token, label in zip(ids, labels or [-100] * len(ids), strict=True):
+        text = tokenizer.decode([token])
+        if re.fullmatch(r"<\|\w+\|>", text):
+            kind = "special token"
+            naming = text if text in ("<|start|>", "<|channel|>") else ""
+            role = "" if text == "<|start|>" else role
+        elif naming:
+            kind = "name of a role or channel"
+            role += text if naming == "<|start|>" else ""  # a small vocabulary writes "assistant" in several tokens
+        else:
+            kind = role.split()[0]
+        found.append(Piece(_bytes_of(tokenizer, token) if "\ufffd" in text else text, kind, label != -100))
+    return found
+
+
+def _bytes_of(tokenizer: PreTrainedTokenizerBase, token: int) -> str:
+    """The bytes of a token that is a part of a character, as ``<E381>``; its vocabulary writes each as a letter."""
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+    byte = {letter: value for value, letter in bytes_to_unicode().items()}
+    return f"<{''.join(f'{byte[letter]:02X}' for letter in tokenizer.convert_ids_to_tokens(token))}>"

@@ -1,0 +1,91 @@
+"""LoRA's targets, their shapes and their count."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from persona_ft.errors import PersonaError
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PretrainedConfig
+
+ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
+
+
+EXPERTS = ("gate_up_projs", "down_projs")
+
+
+SCOPES = ("attention", "attention+experts")
+
+
+def lora_targets(scope: str, n_experts: int) -> list[str]:
+    """Module names for ``get_peft_model(target_modules=...)``, spelt out so that no version decides for the reader.
+
+    The seven usual names (q, k, v, o, gate, up, down) reached attention alone in Unsloth before July 2026 and 1,536
+    expert matrices since; naming the modules keeps the trainable count what the text says.
+
+    Parameters
+    ----------
+    scope : ``"attention"`` or ``"attention+experts"``.
+    n_experts : experts a layer, ``config.num_local_experts``.
+    """
+    if scope not in SCOPES:
+        raise PersonaError(f"the LoRA scope {scope!r} is unknown", f"use one of {', '.join(SCOPES)}")
+    experts = [f"{name}.{i}" for name in EXPERTS for i in range(n_experts)] if scope != "attention" else []
+    return [*ATTENTION, *experts]
+
+
+def lora_shapes(config: PretrainedConfig, scope: str) -> dict[str, tuple[int, int, int]]:
+    """What LoRA is attached to: name -> (inputs, outputs, number of such matrices in the model)."""
+    hidden, head = config.hidden_size, config.head_dim
+    queries, keys = config.num_attention_heads * head, config.num_key_value_heads * head
+    layers = config.num_hidden_layers
+    shapes = {
+        "q_proj": (hidden, queries, layers),
+        "k_proj": (hidden, keys, layers),
+        "v_proj": (hidden, keys, layers),
+        "o_proj": (queries, hidden, layers),
+    }
+    if scope != "attention":
+        experts = layers * config.num_local_experts
+        shapes["gate_up_projs"] = (hidden, 2 * config.intermediate_size, experts)
+        shapes["down_projs"] = (config.intermediate_size, hidden, experts)
+    return shapes
+
+
+def count_lora_parameters(config: PretrainedConfig, r: int, scope: str = "attention") -> int:
+    """Trainable parameters of rank-r LoRA: r x (inputs + outputs) a matrix (arXiv 2106.09685, section 4)."""
+    return sum(r * (inputs + outputs) * n for inputs, outputs, n in lora_shapes(config, scope).values())
+
+
+def lora_in_float32(model: torch.nn.Module) -> None:
+    """Keep what is trained in 32 bit, as Unsloth does on a GPU; TRL puts LoRA on 4-bit weights in bfloat16.
+
+    Call it once the trainer is made. In bfloat16 an update smaller than 1/256 of a weight is lost; and PEFT loads a
+    checkpoint's LoRA in 32 bit, so that a resumed run would not be the run that was interrupted.
+    """
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+
+
+def count_trainable(model: torch.nn.Module) -> int:
+    """Parameters that the optimizer will change."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def count_parameters(config: PretrainedConfig) -> dict[str, int]:
+    """gpt-oss's parameters by part, from its config alone."""
+    hidden, layers, experts = config.hidden_size, config.num_hidden_layers, config.num_local_experts
+    attention = sum(n * (i * o + o) for i, o, n in lora_shapes(config, "attention").values())
+    attention += layers * config.num_attention_heads  # sinks
+    expert = 3 * hidden * config.intermediate_size + 2 * config.intermediate_size + hidden
+    return {
+        "embedding": config.vocab_size * hidden,
+        "attention": attention,
+        "router": layers * (hidden + 1) * experts,
+        "experts": layers * experts * expert,
+        "norms": (2 * layers + 1) * hidden,
+        "head": config.vocab_size * hidden,
+    }

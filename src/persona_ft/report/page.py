@@ -1,0 +1,87 @@
+"""A comparison as files for people: report.html, comparison.md, answers.csv."""
+
+from __future__ import annotations
+
+import base64
+import io
+from difflib import SequenceMatcher
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from persona_ft.evaluate.schema import AFTER, BEFORE, Comparison
+from persona_ft.io import write_text
+from persona_ft.report.render import render_page
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+from persona_ft.report.tables import answer_rows, count_rows, difference_rows, fact_rows, markdown_table, score_rows
+
+
+def write_tables(folder: Path, comparison: Comparison) -> tuple[Path, Path]:
+    """Write answers.csv, every answer with its scores, and comparison.md, the tables as text."""
+    import pandas as pd
+
+    # Excel reads UTF-8 only with a byte order mark, and runs what begins with = + - @ as a formula.
+    frame = pd.DataFrame(answer_rows(comparison))
+    texts = frame.select_dtypes(exclude="number").columns
+    frame[texts] = frame[texts].map(lambda v: f"'{v}" if isinstance(v, str) and v[:1] in ("=", "+", "-", "@") else v)
+    csv = write_text(folder / "answers.csv", "\ufeff" + frame.to_csv(index=False))
+    parts = [f"# Does it sound like {comparison.persona} now?", comparison.protocol, *comparison.verdict]
+    parts += [markdown_table(rows) for rows in (score_rows(comparison), difference_rows(comparison))]
+    parts += [markdown_table(rows) for rows in (fact_rows(comparison), count_rows(comparison))]
+    parts += [markdown_table([{"setting": k, "value": v} for k, v in comparison.setup.items()])]
+    return csv, write_text(folder / "comparison.md", "\n\n".join(parts) + "\n")
+
+
+def marked(before: str, after: str) -> list[tuple[str, bool]]:
+    """A text in pieces, each with whether it is new against another text."""
+    matcher = SequenceMatcher(None, before, after, autojunk=False)
+    return [(after[j1:j2], tag != "equal") for tag, _, _, j1, j2 in matcher.get_opcodes() if j2 > j1]
+
+
+def write_report(path: Path | str, comparison: Comparison, figures: dict[str, Figure]) -> Path:
+    """Write report.html, complete in one file; every text of a person or a model is escaped, and the page's policy lets
+    no script run but its own.
+
+    Parameters
+    ----------
+    figures : description -> figure, embedded as PNG.
+    """
+    before = {q.id: a.text for q, a in zip(comparison.questions, comparison.condition(BEFORE).answers, strict=True)}
+    page = render_page(
+        "report",
+        comparison=comparison,
+        tables=[
+            ("Scores", score_rows(comparison)),
+            (f"{AFTER} minus the others, paired by question", difference_rows(comparison)),
+            ("Facts: supported / contradicted / absent", fact_rows(comparison)),
+            ("Counts", count_rows(comparison)),
+        ],
+        figures=[{"alt": alt, "png": _png(figure)} for alt, figure in figures.items()],
+        items=[
+            {
+                "question": question,
+                "answers": [
+                    (condition.name, condition.answers[i], marked(before[question.id], condition.answers[i].text))
+                    for condition in comparison.conditions
+                ],
+                "change": next((c for c in comparison.changes if c.id == question.id), None),
+                "style": (comparison.condition(AFTER).answers[i].style or 0)
+                - (comparison.condition(BEFORE).answers[i].style or 0),
+                "likelihood": comparison.condition(AFTER).answers[i].log_likelihood
+                - comparison.condition(BEFORE).answers[i].log_likelihood,
+            }
+            for i, question in enumerate(comparison.questions)
+        ],
+        picks=[
+            ("What worked", [c for c in comparison.changes if c.good and c.kind != "tone"][:5]),
+            ("What failed", [c for c in comparison.changes if not c.good][:5]),
+        ],
+    )
+    return write_text(path, page)
+
+
+def _png(figure: Figure) -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
+    return base64.b64encode(buffer.getvalue()).decode("ascii")

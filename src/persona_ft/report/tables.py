@@ -1,0 +1,153 @@
+"""A comparison as rows of text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from persona_ft.evaluate.schema import AFTER, HEADLINES, SCORES, Comparison, IntervalModel, Score
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from pandas.io.formats.style import Styler
+
+
+def text_table(frame: pd.DataFrame) -> Styler:
+    """A table of sentences as a notebook should show it: whole, and from the left."""
+    left = [{"selector": "th, td", "props": [("text-align", "left"), ("vertical-align", "top")]}]
+    return frame.style.set_table_styles(left)
+
+
+def text_of(interval: IntervalModel, score: Score) -> str:
+    """A value with its interval, as tables show it."""
+    if interval.value is None:
+        return "–"
+    if interval.low is None or interval.high is None:  # one question alone
+        return f"{interval.value:.2f}"
+    if score.is_share:
+        return f"{interval.value:.0%} [{interval.low:.0%}, {interval.high:.0%}]"
+    return f"{interval.value:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
+
+
+def score_rows(comparison: Comparison) -> list[dict[str, str]]:
+    """The headline scores as rows of text: a column a condition, and the person's own test answers.
+
+    ★ is the best condition; ≈ one that cannot be told from it (p > 0.05, Holm over them). No mark: all are the same.
+    """
+    best, rows = comparison.best, []
+    for score in HEADLINES:
+        row = {"score": score.label + ("" if score.more_is_better else " (less is better)")}
+        values = {
+            condition.name: comparison.summary[condition.name][score.key].value for condition in comparison.conditions
+        }
+        for name, value in values.items():
+            mark = ""
+            if best[score.key] and len(set(values.values())) > 1:
+                mark = " ★" if value == values[best[score.key][0]] else " ≈" if name in best[score.key] else ""
+            row[name] = text_of(comparison.summary[name][score.key], score) + mark
+        row["the person"] = text_of(comparison.person[score.key], score) if score.key in comparison.person else ""
+        rows.append(row)
+    return rows
+
+
+def difference_text(score: Score, mean: float, low: float, high: float, p_adjusted: float) -> str:
+    """A difference with its interval, its adjusted p, and what may be said of it."""
+    return f"{mean:+.2f} [{low:+.2f}, {high:+.2f}], p = {p_adjusted:.2g}: {score.word(mean, p_adjusted)}"
+
+
+def difference_rows(comparison: Comparison) -> list[dict[str, str]]:
+    """The paired differences as rows of text: ``tuned + prompt`` minus each other condition, with Holm's p over all;
+    better or worse is said where that is below 0.05."""
+    rows: dict[str, dict[str, str]] = {}
+    for d in comparison.differences:
+        row = rows.setdefault(d.score, {"score": SCORES[d.score].label})
+        row[f"minus {d.before}"] = difference_text(SCORES[d.score], d.mean, d.low, d.high, d.p_adjusted)
+    return list(rows.values())
+
+
+def count_rows(comparison: Comparison) -> list[dict[str, str]]:
+    """What is counted beside the scores, as rows of text."""
+    names = list(next(iter(comparison.counts.values())))
+    return [
+        {
+            "count": name,
+            **{
+                condition: "–" if counts[name] is None else f"{counts[name]:.3g}"
+                for condition, counts in comparison.counts.items()
+            },
+        }
+        for name in names
+    ]
+
+
+def fact_rows(comparison: Comparison) -> list[dict[str, str]]:
+    """Verdicts on facts by where they are stated: supported / contradicted / absent for each condition."""
+    wanted = {"train": "supported", "prompt": "supported", "never": "absent"}
+    labels = {"train": "stated in training", "prompt": "stated in the prompt alone", "never": "never stated"}
+    return [
+        {"facts": f"{labels[where]}: supported / contradicted / absent (right: {right})"}
+        | {
+            condition: " / ".join(str(table[where][v]) for v in ("supported", "contradicted", "absent"))
+            for condition, table in comparison.facts.items()
+        }
+        for where, right in wanted.items()
+    ]
+
+
+def rightness(comparison: Comparison) -> str:
+    """Is it still right? A sentence on general questions and on whether answers fit their questions."""
+    general, multiple_choice = comparison.general, comparison.summary[AFTER]["multiple_choice"]
+    said = f"Right: for {AFTER} {multiple_choice.value:.0%} of the person's answers are the likeliest of four, "
+    said += "where guessing gives 25%"
+    if general is None:
+        return said + "."
+    said += (
+        f"; of {general['n']} general questions it answers {general['tuned_right']}, the base {general['base_right']}"
+    )
+    return said + (", and a base that answers none has nothing to lose." if not general["base_right"] else ".")
+
+
+def general_rows(general: dict[str, Any]) -> list[dict[str, str]]:
+    """What was lost, in words: right answers of base and tuned, and the likelihood of the right answer."""
+    change, low, high = general["likelihood_change"]
+    return [
+        {"general questions": "right, base", "value": f"{general['base_right']} of {general['n']}"},
+        {"general questions": "right, tuned", "value": f"{general['tuned_right']} of {general['n']}"},
+        {
+            "general questions": "right before and wrong now",
+            "value": f"{general['lost']} (sign test: p = {general['p']:.2g})",
+        },
+        {
+            "general questions": "log-likelihood of the right answer, nats per token",
+            "value": f"{general['base_likelihood']:.2f} → {general['tuned_likelihood']:.2f}, "
+            f"{change:+.2f} [{low:+.2f}, {high:+.2f}]",
+        },
+    ]
+
+
+def answer_rows(comparison: Comparison) -> list[dict[str, Any]]:
+    """One row a question and condition, as answers.csv holds them."""
+    rows = []
+    for condition in comparison.conditions:
+        for question, answer in zip(comparison.questions, condition.answers, strict=True):
+            verdicts = "; ".join(f"{fact}: {found.verdict}" for fact, found in answer.facts.items())
+            fields = answer.model_dump(exclude={"facts"})
+            rows.append(
+                {"id": question.id, "category": question.category, "question": question.question}
+                | {"reference": question.reference, "condition": condition.name}
+                | fields
+                | {"facts": verdicts}
+            )
+    return rows
+
+
+def markdown_table(rows: Sequence[dict[str, Any]]) -> str:
+    """Rows of text as a Markdown table."""
+
+    def cell(value: Any) -> str:
+        return " ".join(str(value).replace("|", "\\|").replace("<", "&lt;").split())
+
+    if not rows:
+        return ""
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
+    return "\n".join("| " + " | ".join(map(cell, line)) + " |" for line in lines) + "\n"

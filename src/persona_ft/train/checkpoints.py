@@ -1,0 +1,314 @@
+"""Checkpoints that survive a lost session: written whole or not at all, checked before use, never of another run."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from persona_ft.errors import PersonaError
+from persona_ft.io import file_digest, write_text
+from persona_ft.paths import shown
+
+if TYPE_CHECKING:
+    from transformers import Trainer, TrainerCallback
+
+MANIFEST, IDENTITY, STAGING = "manifest.json", "identity.json", ".writing"
+# What resuming needs. PEFT also writes a model card, which names the base model's folder.
+NEEDED = {
+    "adapter_model.safetensors",
+    "adapter_config.json",
+    "optimizer.pt",
+    "scheduler.pt",
+    "scaler.pt",
+    "rng_state.pth",
+    "trainer_state.json",
+}
+# The newest, one before it in case the newest is damaged, and the best, which may be either.
+KEPT = 2
+# More than three checkpoints of room: two kept, the best, and the one being written.
+ROOM = 4
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A whole checkpoint. ``seconds``: training time up to it; ``finished``: nothing is left to train after it."""
+
+    path: Path
+    step: int
+    finished: bool
+    seconds: float
+
+    def trainer_state(self) -> dict[str, Any]:
+        """The Trainer's own record: ``log_history``, ``best_global_step``, ``num_input_tokens_seen`` and so on."""
+        return json.loads((self.path / "trainer_state.json").read_text(encoding="utf-8"))
+
+
+def checkpoint_bytes(n_trainable: int, optimizer: str) -> int:
+    """Size of one checkpoint: a 32-bit adapter, two optimizer values a parameter (8 or 32 bit), a MB of the rest."""
+    return n_trainable * (4 + 2 * (1 if "8bit" in optimizer else 4)) + 1_000_000
+
+
+class Checkpoints:
+    """The checkpoints of one training run.
+
+    Parameters
+    ----------
+    folder : where they are; made when missing.
+    identity : what is being trained (recipe, data digest, model, date), as flat JSON values. A folder that holds
+        another identity's checkpoints is refused.
+    """
+
+    def __init__(self, folder: Path | str, identity: dict[str, Any]) -> None:
+        self.folder = Path(folder)
+        # As it comes back from the file: tuples become lists, keys become text.
+        self.identity = json.loads(json.dumps(identity))
+
+    @property
+    def staging(self) -> Path:
+        """The Trainer's ``output_dir``: checkpoints are written here and moved out when they are whole."""
+        return self.folder / STAGING
+
+    def open(self, n_bytes: int, restart: bool = False) -> None:
+        """Make sure, before anything is trained, that checkpoints can be written and belong to this run.
+
+        Parameters
+        ----------
+        n_bytes : size of one checkpoint, from :func:`checkpoint_bytes`.
+        restart : move what is there aside and begin anew.
+
+        Raises
+        ------
+        PersonaError
+            The folder cannot be written to, the disk has too little room, or the folder's checkpoints are of a run
+            with another recipe, other data or another model.
+        """
+        if restart and self.folder.exists():
+            aside = next(
+                path
+                for n in range(1, 10_000)
+                if not (path := self.folder.with_name(f"{self.folder.name}-{n}")).exists()
+            )
+            self.folder.rename(aside)
+            print(f"the checkpoints that were here are in {shown(aside)} now")
+        try:
+            shutil.rmtree(self.staging, ignore_errors=True)
+            self.staging.mkdir(parents=True, exist_ok=True)
+            probe = self.staging / "probe"
+            probe.write_bytes(b"\0" * 4096)
+            probe.unlink()
+            free = shutil.disk_usage(self.folder).free
+        except OSError as error:
+            raise PersonaError(
+                f"checkpoints cannot be written here ({error.strerror})",
+                "set RUN to a folder that you may write to, on a disk with room",
+                shown(self.folder),
+            ) from error
+        if free < ROOM * n_bytes:
+            raise PersonaError(
+                f"the disk has {free / 1e6:,.0f} MB free and checkpoints want {ROOM * n_bytes / 1e6:,.0f} MB",
+                "free some room, or set RUN to a folder on another disk",
+                shown(self.folder),
+            )
+        self._claim()
+
+    def _claim(self) -> None:
+        path = self.folder / IDENTITY
+        if not path.exists() or not self.all():  # nothing was saved: there is nothing to be mixed up with
+            write_text(path, json.dumps(self.identity, indent=1, ensure_ascii=False) + "\n")
+            return
+        try:
+            there = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            there = {}
+        changed = [key for key in {**there, **self.identity} if there.get(key) != self.identity.get(key)]
+        if changed:
+            what = "; ".join(_change(key, there.get(key), self.identity.get(key)) for key in changed)
+            raise PersonaError(
+                f"the checkpoints in this folder are of another training ({what})",
+                "set RESTART = True to begin anew (the old ones are kept beside it), put the old values back to go on "
+                "with them, or use another RUN",
+                shown(self.folder),
+            )
+
+    def all(self) -> list[tuple[int, Path]]:
+        """(step, folder) of each checkpoint that was moved here, newest first, checked or not."""
+        found = [(int(path.name.rsplit("-", 1)[1]), path) for path in self.folder.glob("checkpoint-*")]
+        return sorted(found, reverse=True)
+
+    def last_good(self) -> Checkpoint | None:
+        """The newest checkpoint whose files are all as they were written, with a warning for each newer damaged one."""
+        for _, path in self.all():
+            try:
+                return self.read(path)
+            except PersonaError as error:
+                print(f"warning: {shown(path)} is left out: {error.reason}")
+        return None
+
+    def read(self, path: Path) -> Checkpoint:
+        """Check a checkpoint against its manifest.
+
+        Raises
+        ------
+        PersonaError
+            A file is missing or is not what was written.
+        """
+        remedy = "the checkpoint before it is used; delete this folder if you like"
+        try:
+            manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+            for name, wanted in manifest["files"].items():
+                if file_digest(path / name) != wanted:
+                    raise PersonaError(f"{name} is not what was written", remedy, shown(path))
+        except OSError as error:
+            missing = Path(error.filename or MANIFEST).name
+            raise PersonaError(f"it is not whole ({missing}: {error.strerror})", remedy, shown(path)) from error
+        except (ValueError, KeyError) as error:
+            raise PersonaError(f"it is not whole ({MANIFEST}: {error})", remedy, shown(path)) from error
+        return Checkpoint(path, manifest["step"], manifest["finished"], manifest["seconds"])
+
+    @staticmethod
+    def save_adapter_alone(trainer: Trainer) -> None:
+        """Make the Trainer's checkpoints hold the adapter and what resuming needs, and nothing else.
+
+        Left alone it looks through the state of every module to find the adapter's (3,264 quantised ones in
+        gpt-oss-20b), and writes the tokenizer (27 MB) and a pickle of its arguments, with folder names, beside it.
+        """
+
+        def save(output_dir: str | None = None, state_dict: dict | None = None) -> None:
+            model = trainer.model
+            adapter = {name: value for name, value in model.named_parameters() if value.requires_grad}
+            model.save_pretrained(
+                output_dir or trainer.args.output_dir, state_dict=adapter, save_embedding_layers=False
+            )
+
+        trainer._save = save
+
+    def callback(self, seconds_before: float = 0.0) -> TrainerCallback:
+        """A Trainer callback that moves each checkpoint out of :attr:`staging` once it is whole.
+
+        It also asks for a checkpoint at each evaluation, so that the best step is always among them.
+
+        Parameters
+        ----------
+        seconds_before : training time already spent, when the run is continued.
+        """
+        from transformers import TrainerCallback
+
+        checkpoints = self
+
+        class MoveWhenWhole(TrainerCallback):
+            def on_train_begin(self, args, state, control, **_) -> None:
+                self.started = time.monotonic() - seconds_before
+
+            def on_evaluate(self, args, state, control, **_):
+                control.should_save = args.save_strategy != "no"
+                return control
+
+            def on_save(self, args, state, control, **_) -> None:
+                checkpoints.keep(
+                    Path(args.output_dir) / f"checkpoint-{state.global_step}",
+                    state.global_step,
+                    finished=control.should_training_stop or state.global_step >= state.max_steps,
+                    seconds=time.monotonic() - self.started,
+                    best=state.best_global_step,
+                )
+
+        return MoveWhenWhole()
+
+    def keep(self, written: Path, step: int, finished: bool, seconds: float, best: int | None) -> None:
+        """Seal a written checkpoint with a manifest, move it in one step to where it counts, and drop old ones."""
+        for path in written.iterdir():
+            if path.name not in NEEDED:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        config = written / "adapter_config.json"
+        if config.exists():  # the base model's folder may be somebody's home
+            fields = json.loads(config.read_text(encoding="utf-8"))
+            fields["base_model_name_or_path"] = Path(fields["base_model_name_or_path"] or "").name
+            write_text(config, json.dumps(fields, indent=2) + "\n")
+        files = {path.name: file_digest(path) for path in sorted(written.iterdir())}
+        manifest = {"step": step, "finished": finished, "seconds": round(seconds, 3), "files": files}
+        write_text(written / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+        for path in written.iterdir():
+            _flush(path)
+        target = self.folder / written.name
+        if target.exists():
+            shutil.rmtree(target)
+        written.replace(target)
+        _flush(self.folder)
+        for n, (number, path) in enumerate(self.all()):
+            if n >= KEPT and number != best:
+                shutil.rmtree(path)
+
+    def finish(self, trainer: Trainer) -> dict[str, Any]:
+        """Put the best step's weights into the model and return the Trainer's record of the whole run.
+
+        Without validation pairs there is no best step and the last weights stay. A run that was finished in an
+        earlier session is read back from its last checkpoint.
+        """
+        last = self.last_good()
+        state = last.trainer_state() if last else asdict(trainer.state)
+        best = state["best_global_step"]
+        if last and (best or not trainer.state.global_step):
+            wanted = self.folder / f"checkpoint-{best}" if best else last.path
+            load_adapter_weights(trainer.model, self.read(wanted))
+        return state
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Around ``trainer.train()``: a checkpoint that could not be written becomes an error that says so.
+
+        Raises
+        ------
+        PersonaError
+            The disk filled up or went away while a checkpoint was written; earlier ones are untouched.
+        """
+        try:
+            yield
+        except Exception as error:
+            # Whole checkpoints leave the staging folder at once: one that is still there could not be finished.
+            broken = sorted(self.staging.glob("checkpoint-*")) if self.staging.exists() else []
+            if isinstance(error, PersonaError) or (self.staging.exists() and not broken):
+                raise
+            last = next((f"checkpoint-{step} is whole" for step, _ in self.all()), "there is none before it")
+            name = broken[-1].name if broken else "a checkpoint"
+            raise PersonaError(
+                f"{name} could not be written ({error})",
+                f"free some room or mount the disk again, then run the notebook again to go on: {last}",
+                shown(self.folder),
+            ) from error
+
+
+def _change(key: str, before: Any, after: Any) -> str:
+    return f"{key} changed" if key.endswith("sha256") else f"{key}: {before} → {after}"
+
+
+def _flush(path: Path) -> None:
+    """See a file or a folder's entries onto the disk, where the file system can do that."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError:  # some network file systems refuse it for folders
+        pass
+    finally:
+        os.close(handle)
+
+
+def load_adapter_weights(model: Any, checkpoint: Checkpoint) -> None:
+    """Put a checkpoint's LoRA weights into the model that was trained."""
+    from peft import set_peft_model_state_dict
+    from safetensors.torch import load_file
+
+    weights = load_file(checkpoint.path / "adapter_model.safetensors", device=str(model.device))
+    outcome = set_peft_model_state_dict(model, weights)
+    if outcome.unexpected_keys:
+        raise PersonaError(
+            f"the checkpoint has weights that this model has no place for, such as {outcome.unexpected_keys[0]}",
+            "train with the same LoRA scope, or set RESTART = True",
+            shown(checkpoint.path),
+        )

@@ -1,0 +1,124 @@
+"""Rented GPUs: what they hold, how fast they are, and what an hour of them costs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from persona_ft.errors import PersonaError
+from persona_ft.gpt_oss.load import Machine
+from persona_ft.train.recipe import Recipe, read_recipe
+
+TABLE = Path(__file__).parent / "gpus.yaml"
+
+
+class Card(BaseModel):
+    """One kind of GPU; ``gpus.yaml`` explains the fields and their units."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    matches: list[str] = Field(default_factory=list)
+    memory_gib: float = Field(gt=0)
+    bfloat16: bool
+    gb_s: float | None = None
+    tflops: float | None = None
+    units_per_hour: float | None = None
+
+
+class Cards(BaseModel):
+    """The table of cards, with the day and the source of its prices."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    checked: str
+    source: str
+    usd_per_unit: float
+    cards: list[Card]
+
+    def named(self, name: str) -> Card:
+        """The card of one name, such as ``"L4"``.
+
+        Raises
+        ------
+        PersonaError
+            The table has no such card.
+        """
+        for card in self.cards:
+            if card.name == name:
+                return card
+        known = ", ".join(card.name for card in self.cards)
+        raise PersonaError(
+            f"no card is called {name!r}", f'use "auto", "CPU" or one of {known}, or add it to {TABLE.name}'
+        )
+
+    def of_machine(self, machine: Machine) -> Card | None:
+        """The card at hand with the memory that it really reports; None on a CPU. An unknown one has no price."""
+        if not machine.cuda:
+            return None
+        for card in self.cards:
+            if any(machine.name.endswith(text) for text in card.matches):
+                return card.model_copy(update={"memory_gib": machine.memory_gib, "bfloat16": machine.bfloat16})
+        return Card(name=machine.name, memory_gib=machine.memory_gib, bfloat16=machine.bfloat16)
+
+    def profile(self, name: str, machine: Machine) -> tuple[Card | None, str]:
+        """The card to plan for, and why: ``"auto"`` is the one at hand; ``"CPU"`` is none.
+
+        Raises
+        ------
+        PersonaError
+            The table has no card of that name.
+        """
+        if name == "auto":
+            card = self.of_machine(machine)
+            found = f"it is here, with {machine.memory_gib:.1f} GiB" if card else "no CUDA GPU is here"
+            return card, found
+        return None if name == "CPU" else self.named(name), f'PROFILE = "{name}"'
+
+    def cost(self, card: Card | None, seconds: float) -> tuple[float, float] | None:
+        """(compute units, USD) for some seconds; None where the card has no price."""
+        if card is None or card.units_per_hour is None:
+            return None
+        units = seconds / 3600 * card.units_per_hour
+        return units, units * self.usd_per_unit
+
+
+def read_cards(path: Path | str = TABLE) -> Cards:
+    """Read the table of cards.
+
+    Raises
+    ------
+    PersonaError
+        The file is not what it should be; the message names the entry.
+    """
+    path = Path(path)
+    try:
+        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return Cards.model_validate(fields | {"checked": str(fields["checked"])})
+    except (yaml.YAMLError, ValidationError, KeyError, TypeError) as error:
+        where = ".".join(map(str, error.errors()[0]["loc"])) if isinstance(error, ValidationError) else ""
+        raise PersonaError(f"the table of cards is damaged {where}".strip(), "undo the last edit", path.name) from error
+
+
+# Under this much the recommended recipe does not fit: its batch of 16 rows is the t4 recipe's in halves.
+SMALL_GIB = 16.0
+
+
+def choose_recipe(name: str, card: Card | None) -> tuple[Recipe, str]:
+    """The recipe that a name or ``"auto"`` stands for, and why.
+
+    Parameters
+    ----------
+    name : ``"auto"``, a recipe's name, or the path of a recipe file.
+    card : the card to train on; None on a CPU.
+    """
+    if name != "auto":
+        return read_recipe(name), f'RECIPE = "{name}"'
+    if card is not None and (not card.bfloat16 or card.memory_gib < SMALL_GIB):
+        lack = "no bfloat16" if not card.bfloat16 else f"less than {SMALL_GIB:.0f} GiB"
+        return read_recipe("t4"), f"{card.name} has {card.memory_gib:.1f} GiB and {lack}"
+    return read_recipe(
+        "recommended"
+    ), f"{card.name} has {card.memory_gib:.1f} GiB" if card else "there is no GPU to fill"

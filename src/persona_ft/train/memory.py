@@ -1,0 +1,329 @@
+"""What fits on which card: the bytes of a training step, from the model's config and the recipe, before anything loads.
+
+The formulas follow what is alive at the fullest moment of a step in Unsloth's 4-bit gpt-oss with gradient
+checkpointing. Their constants were read off PyTorch's record of every allocation (``torch.cuda.memory._snapshot``) on
+the 20B's shapes; `benchmarks/train_20b.py` holds them against measured peaks at settings they were not read from.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from persona_ft.errors import PersonaError
+from persona_ft.gpt_oss.lora import count_lora_parameters, count_parameters
+from persona_ft.train.gpus import Card
+from persona_ft.train.recipe import Recipe
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+GIB = 2**30
+# 4 bits, an 8-bit scale per 64 weights, and a 32-bit scale per 256 of those scales (QLoRA, arXiv 2305.14314).
+NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
+# What is stored so; embedding, router, norms and head stay in 16 bit.
+FOUR_BIT_PARTS = ("attention", "experts")
+# What the driver, CUDA's libraries and their workspaces hold outside PyTorch: measured on an H100 with CUDA 13.
+CONTEXT_BYTES = 0.75 * GIB
+# PyTorch's allocator reserves more than it hands out: 1 to 5 % at the measured settings, less when it must.
+RESERVE = 0.03
+# Alive for each (token, chosen expert) and intermediate column while a layer's experts are recomputed and
+# differentiated: gate_up and its two halves, the gated product and its pieces, down's output, the weighted sum,
+# most of them in 32 bit.
+EXPERT_BYTES = 40
+# For each head and pair of tokens: 32-bit softmax input and output and a 16-bit copy (eager attention, no compile).
+SCORE_BYTES = {"bfloat16": 10, "float16": 6}
+# For each token and hidden column: residual streams, q, k, v, norms and their gradients, checkpointing's buffers.
+TOKEN_BYTES = 44
+# What is left: workspaces of the matrix library, routing tables, rounding to the allocator's blocks.
+FIXED_BYTES = 0.06 * GIB
+# The fused head works on tiles of this many words; in float16 training, which Unsloth runs in 32 bit, two tiles of the
+# head's weights are held in 32 bit at once.
+HEAD_TILE = 32768
+# The loss over all positions: 32-bit scores, their centred copy, gradients and 16-bit logits. Unsloth counts 16 bytes a
+# score and cuts the tokens in a multiple of four chunks when that is over half of what is free, at most 4 GiB.
+LOGIT_BYTES = 19
+LOSS_CHUNK_BYTES = 4 * GIB
+# Below compute capability 8.0, and in float16 on an L4, Unsloth unpacks experts in windows of 256 MiB.
+FLOAT16_WINDOW_BYTES = 256 * 2**20
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of each part at the fullest moment. ``loss_phase``: that moment is in the loss and not in a layer."""
+
+    weights: float
+    lora: float = 0.0
+    gradients: float = 0.0
+    optimizer: float = 0.0
+    unpacked_experts: float = 0.0
+    activations: float = 0.0
+    attention_scores: float = 0.0
+    logits: float = 0.0
+    context: float = 0.0
+    loss_phase: bool = False
+
+    PARTS = (
+        "weights",
+        "lora",
+        "gradients",
+        "optimizer",
+        "unpacked_experts",
+        "activations",
+        "attention_scores",
+        "logits",
+        "reserve",
+        "context",
+    )
+
+    @property
+    def peak(self) -> float:
+        """What ``torch.cuda.max_memory_allocated`` should report: neither the reserve nor the context are in it."""
+        return sum(getattr(self, part) for part in self.PARTS[:-2])
+
+    @property
+    def reserve(self) -> float:
+        """What PyTorch's allocator takes from the card and cannot hand out: cut-offs of its blocks."""
+        return self.peak * RESERVE
+
+    @property
+    def total(self) -> float:
+        return self.peak + self.reserve + self.context
+
+    def gib(self) -> dict[str, float]:
+        """The parts and their total in GiB."""
+        return {part: getattr(self, part) / GIB for part in self.PARTS} | {"total": self.total / GIB}
+
+
+def weights_bytes(config: PretrainedConfig, four_bit: bool) -> float:
+    """Attention and experts in NF4 or 16 bit; embedding, router, norms and head stay in 16 bit."""
+    parts = count_parameters(config)
+    small = sum(parts[part] for part in FOUR_BIT_PARTS)
+    return small * (NF4_BYTES if four_bit else 2.0) + (sum(parts.values()) - small) * 2.0
+
+
+def _layer_bytes(config: PretrainedConfig, rows: int, tokens: int, precision: str, four_bit: bool) -> dict[str, float]:
+    """One layer being recomputed and differentiated: unpacked experts, activations, attention scores."""
+    n = rows * tokens
+    hidden, inner = config.hidden_size, config.intermediate_size
+    unpacked = 0.0
+    if four_bit:
+        unpacked = config.num_local_experts * hidden * 3 * inner * 2
+        if precision == "float16":
+            unpacked = min(unpacked, FLOAT16_WINDOW_BYTES)
+    return {
+        "unpacked_experts": unpacked,
+        "activations": n * (config.num_experts_per_tok * inner * EXPERT_BYTES + hidden * TOKEN_BYTES) + FIXED_BYTES,
+        "attention_scores": rows * config.num_attention_heads * tokens**2 * SCORE_BYTES[precision],
+    }
+
+
+def _loss_bytes(config: PretrainedConfig, rows: int, tokens: int, graded: int, precision: str, logits: str) -> float:
+    """The loss: the head on the graded tokens in tiles, or on all tokens in chunks."""
+    if logits == "all":
+        scores = rows * tokens * config.vocab_size
+        over = scores * 16 / LOSS_CHUNK_BYTES
+        return scores * LOGIT_BYTES / (1 if over <= 1 else 4 * math.ceil(over / 4))
+    tile = min(HEAD_TILE, config.vocab_size)
+    width = 4 if precision == "float16" else 2
+    head = 2 * tile * config.hidden_size * 4 if precision == "float16" else 0
+    return head + min(rows * graded, 4096) * tile * width * 2
+
+
+def estimate_training(
+    config: PretrainedConfig,
+    recipe: Recipe,
+    tokens: int,
+    graded: int,
+    bfloat16: bool = True,
+    four_bit: bool = True,
+) -> Memory:
+    """Estimate the fullest moment of a training step.
+
+    Parameters
+    ----------
+    config : the model's.
+    recipe : batch size, LoRA scope and rank, optimizer, and which logits are computed.
+    tokens : of the longest row; shorter ones are padded to it.
+    graded : graded tokens of the row that has most.
+    bfloat16 : train in bfloat16; False is float16 as on a T4.
+
+    Notes
+    -----
+    LoRA's weights and gradients are 32 bit; the optimizer keeps two values a parameter, 8 bit each for
+    ``adamw_8bit``. Without compilation attention holds a score for every pair of tokens.
+    """
+    precision = "bfloat16" if bfloat16 else "float16"
+    n_lora = count_lora_parameters(config, recipe.lora_r, recipe.lora_scope)
+    layer = _layer_bytes(config, recipe.batch_size, tokens, precision, four_bit)
+    loss = _loss_bytes(config, recipe.batch_size, tokens, graded, precision, recipe.logits)
+    kept = recipe.batch_size * tokens * config.hidden_size * TOKEN_BYTES + FIXED_BYTES
+    common = {
+        "weights": weights_bytes(config, four_bit),
+        "lora": n_lora * 4.0,
+        "gradients": n_lora * 4.0,
+        "optimizer": n_lora * (2.0 if "8bit" in recipe.optimizer else 8.0),
+        "context": CONTEXT_BYTES,
+    }
+    if loss + kept > sum(layer.values()):
+        return Memory(**common, activations=kept, logits=loss, loss_phase=True)
+    return Memory(**common, **layer)
+
+
+def estimate(config: PretrainedConfig, way: str, rows: int = 4, tokens: int = 256, r: int = 8) -> Memory:
+    """Estimate one way of using the model.
+
+    Parameters
+    ----------
+    way : ``"inference, 4 bit"``, ``"QLoRA"``, ``"LoRA, 16 bit"`` or ``"full fine-tuning"``.
+    rows, tokens : of a training batch.
+    r : LoRA rank, attention only.
+
+    Notes
+    -----
+    Adam keeps two values for each trained parameter: 32 bit each in full fine-tuning, 8 bit each for LoRA here
+    (``adamw_8bit``). LoRA's own weights and gradients are 32 bit.
+    """
+    if way not in WAYS:
+        raise ValueError(f"unknown way: {way}")
+    n_lora, n_all = count_lora_parameters(config, r), sum(count_parameters(config).values())
+    four_bit = way in ("inference, 4 bit", "QLoRA")
+    weights = weights_bytes(config, four_bit)
+    layer = _layer_bytes(config, rows, tokens, "bfloat16", four_bit)
+    if way == "inference, 4 bit":
+        return Memory(weights, unpacked_experts=layer["unpacked_experts"], context=CONTEXT_BYTES)
+    if way == "full fine-tuning":
+        trained = {"gradients": n_all * 2.0, "optimizer": n_all * 8.0}
+    else:
+        trained = {"lora": n_lora * 4.0, "gradients": n_lora * 4.0, "optimizer": n_lora * 2.0}
+    return Memory(weights, **trained, **layer, context=CONTEXT_BYTES)
+
+
+WAYS = ("inference, 4 bit", "QLoRA", "LoRA, 16 bit", "full fine-tuning")
+
+
+def fits(memory: Memory, card: Card) -> bool:
+    """Whether an estimate fits a card."""
+    return memory.total <= card.memory_gib * GIB
+
+
+def largest_fit(config: PretrainedConfig, recipe: Recipe, tokens: int, graded: int, bfloat16: bool, card: Card):
+    """The nearest smaller setting that fits the card, as parameters of notebook 03; None when none does.
+
+    Rows to an optimizer step stay the same where they can: a smaller batch is made up for by accumulation, so that the
+    training is the same and only slower. Then LoRA is kept to attention.
+    """
+    for scope in dict.fromkeys((recipe.lora_scope, "attention")):
+        for batch_size in range(recipe.batch_size, 0, -1):
+            if recipe.rows_per_step % batch_size:
+                continue
+            smaller = recipe.changed(batch_size=batch_size, lora_scope=scope)
+            if fits(estimate_training(config, smaller, tokens, graded, bfloat16), card):
+                knobs = {"BATCH_SIZE": batch_size, "GRADIENT_ACCUMULATION": recipe.rows_per_step // batch_size}
+                return knobs | ({"LORA_SCOPE": scope} if scope != recipe.lora_scope else {})
+    return None
+
+
+def check_fits(
+    config: PretrainedConfig, recipe: Recipe, tokens: int, graded: int, bfloat16: bool, card: Card
+) -> Memory:
+    """Estimate the memory and stop before anything is loaded when it does not fit the card.
+
+    Raises
+    ------
+    PersonaError
+        It does not fit; the message names the setting that would.
+    """
+    memory = estimate_training(config, recipe, tokens, graded, bfloat16)
+    if fits(memory, card):
+        return memory
+    raise PersonaError(
+        f"training would need about {memory.total / GIB:.1f} GiB and {card.name} has {card.memory_gib:.1f} GiB "
+        f"({recipe.batch_size} rows of up to {tokens} tokens at once, LoRA on {recipe.lora_scope})",
+        smaller_setting(config, recipe, tokens, graded, bfloat16, card),
+    )
+
+
+def smaller_setting(
+    config: PretrainedConfig, recipe: Recipe, tokens: int, graded: int, bfloat16: bool, card: Card
+) -> str:
+    """The remedy as a sentence: what to set, and what that would need."""
+    knobs = largest_fit(config, recipe, tokens, graded, bfloat16, card)
+    if knobs is None:
+        return f"use a larger card, or leave out the longest rows: one row of {tokens} tokens does not fit at a time"
+    smaller = recipe.changed(**{name.lower(): value for name, value in knobs.items()})
+    needs = estimate_training(config, smaller, tokens, graded, bfloat16).total / GIB
+    return f"set {', '.join(f'{name} = {value!r}' for name, value in knobs.items())}: about {needs:.1f} GiB"
+
+
+@contextmanager
+def explained_out_of_memory(
+    config: PretrainedConfig,
+    recipe: Recipe,
+    tokens: int,
+    graded: int,
+    bfloat16: bool,
+    card: Card | None,
+    memory: Memory | None,
+) -> Iterator[None]:
+    """Around ``trainer.train()``: CUDA running out of memory says what was asked, what was expected, and what to set.
+
+    Raises
+    ------
+    PersonaError
+        Instead of ``torch.OutOfMemoryError``.
+    """
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        if card is None or memory is None:
+            raise
+        # One step below what was expected, whatever the card should have held.
+        below = card.model_copy(update={"memory_gib": min(card.memory_gib, memory.total / GIB) - 0.01})
+        asked = re.search(r"Tried to allocate ([\d.]+ \w+)", str(error))
+        remedy = smaller_setting(config, recipe, tokens, graded, bfloat16, below)
+        raise PersonaError(
+            f"CUDA ran out of memory when {asked[1] if asked else 'more'} was asked for; the estimate was "
+            f"{memory.total / GIB:.1f} of {card.memory_gib:.1f} GiB (does another program use this GPU?)",
+            f"restart the kernel to free the memory, then {remedy}",
+        ) from error
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """A rough time for one optimizer step, in seconds: what moving the bytes takes, the arithmetic, the launches."""
+
+    memory: float
+    arithmetic: float
+    launches: float
+
+    @property
+    def total(self) -> float:
+        return self.memory + self.arithmetic + self.launches
+
+
+# Host time to launch a batch's forward, recomputation and backward, some 13,000 kernels: 0.5 s on an H100's host.
+LAUNCH_SECONDS = 0.5
+
+
+def estimate_step(config: PretrainedConfig, recipe: Recipe, tokens: int, card: Card) -> StepTime | None:
+    """A rough time for one optimizer step on a card; None where its speed is not known.
+
+    The experts are unpacked twice a batch (forward, recomputation), each time written once and read by the products
+    that use them; arithmetic is forward, recomputation and the backward pass to the inputs, at half of the card's peak.
+    """
+    if card.gb_s is None or card.tflops is None:
+        return None
+    parts = count_parameters(config)
+    batches = recipe.gradient_accumulation
+    unpacked = parts["experts"] * 2
+    moved = batches * (2 * (unpacked + parts["experts"] * NF4_BYTES) + 3 * unpacked)
+    active = parts["attention"] + parts["experts"] * config.num_experts_per_tok / config.num_local_experts
+    flops = 3 * 2 * active * recipe.rows_per_step * tokens
+    return StepTime(moved / (card.gb_s * 1e9), flops / (card.tflops * 1e12 * 0.5), batches * LAUNCH_SECONDS)

@@ -1,0 +1,261 @@
+"""Recipes: every value of a training run as a file that a reader can open and diff, with the reason for each change."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from persona_ft.errors import PersonaError
+from persona_ft.paths import resolve
+
+FOLDER = Path(__file__).parent / "recipes"
+# What a notebook's parameter says when the recipe's own value is wanted.
+UNCHANGED = "recipe"
+# gpt-oss-20b is 2,880 wide, the tiny model of this repository 256 to 512.
+NARROW = 1024
+
+
+class Recipe(BaseModel):
+    """One way to train. The YAML files in ``recipes/`` explain each field beside its value."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    about: str
+    loss_on: Literal["text", "completion", "question+completion"]
+    system_prompt: bool
+    freeze_date: bool
+    reasoning_effort: Literal["low", "medium", "high"]
+    think: Literal["no", "yes"] = "no"
+    validation_pairs: bool
+    lora_scope: Literal["attention", "attention+experts"]
+    lora_r: int = Field(ge=1)
+    lora_alpha: int = Field(ge=1)
+    lora_dropout: float = Field(ge=0, lt=1)
+    lora_seed: int
+    batch_size: int = Field(ge=1)
+    gradient_accumulation: int = Field(ge=1)
+    max_steps: int | None = Field(ge=1)
+    num_epochs: float | None = Field(gt=0)
+    learning_rate: float = Field(gt=0)
+    tiny_learning_rate: float = Field(gt=0)
+    lr_scheduler: Literal["linear", "cosine", "constant", "constant_with_warmup"]
+    warmup_steps: int = Field(ge=0)
+    optimizer: str
+    weight_decay: float = Field(ge=0)
+    max_grad_norm: float = Field(gt=0)
+    packing: bool
+    max_length: int = Field(ge=32)
+    router_aux_loss_coef: float | None = Field(ge=0)
+    precision: Literal["auto", "bfloat16", "float16"]
+    seed: int
+    compile: bool
+    logits: Literal["all", "graded"]
+    early_stopping_patience: int | None = Field(ge=1)
+    checkpoint_every: int | None = Field(ge=1)
+    why: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Recipe:
+        if (self.max_steps is None) == (self.num_epochs is None):
+            raise ValueError("give max_steps or num_epochs, and null for the other")
+        if self.early_stopping_patience and not self.validation_pairs:
+            raise ValueError("early_stopping_patience needs validation_pairs: true")
+        if unknown := set(self.why) - set(type(self).model_fields):
+            raise ValueError(f"why: there is no setting called {', '.join(sorted(unknown))}")
+        return self
+
+    @property
+    def rows_per_step(self) -> int:
+        """Rows that one optimizer step sees."""
+        return self.batch_size * self.gradient_accumulation
+
+    @property
+    def same_shape(self) -> bool:
+        """Whether what precedes the answer is the same in training and in inference, by construction."""
+        return self.system_prompt and self.freeze_date and self.loss_on != "text"
+
+    def values(self) -> dict[str, Any]:
+        """The settings alone, without name and reasons."""
+        return self.model_dump(exclude={"name", "about", "why"})
+
+    def changed(self, **values: Any) -> Recipe:
+        """The recipe with some values replaced; a value of ``"recipe"`` keeps the recipe's own.
+
+        Raises
+        ------
+        PersonaError
+            A value that the setting does not admit.
+        """
+        changes = {key: value for key, value in values.items() if value != UNCHANGED}
+        # A rate that somebody names is meant for the model at hand.
+        if "learning_rate" in changes:
+            changes.setdefault("tiny_learning_rate", changes["learning_rate"])
+        # Epochs and steps say the same thing; the one that is given wins.
+        for key, other in (("num_epochs", "max_steps"), ("max_steps", "num_epochs")):
+            if changes.get(key) is not None:
+                changes.setdefault(other, None)
+        if not {key: value for key, value in changes.items() if getattr(self, key) != value}:
+            return self
+        try:
+            return Recipe.model_validate(self.model_dump() | changes)
+        except ValidationError as error:
+            field, message = _first(error)
+            remedy = f'give another value, or "{UNCHANGED}" for the value of {self.name}.yaml'
+            raise PersonaError(f"{field.upper()}: {message}", remedy) from error
+
+    def for_pairs(self, train: list, validation: list) -> tuple[Recipe, list, list]:
+        """The recipe and the pairs to train on and to watch: all are trained on where the recipe sets none aside.
+
+        Without validation pairs nothing can be chosen by them: no evaluation, no early stop, the last step is kept.
+        """
+        if not self.validation_pairs:
+            return self, train + validation, []
+        return (
+            (self if validation else self.changed(validation_pairs=False, early_stopping_patience=None)),
+            train,
+            validation,
+        )
+
+    def steps(self, n_rows: int) -> int:
+        """Optimizer steps over ``n_rows`` rows, as the trainer counts them."""
+        per_epoch = self.steps_per_epoch(n_rows)
+        return self.max_steps or math.ceil(self.num_epochs * per_epoch)
+
+    def steps_per_epoch(self, n_rows: int) -> int:
+        """Optimizer steps in one pass over the rows; the last one may be short."""
+        return max(1, math.ceil(math.ceil(n_rows / self.batch_size) / self.gradient_accumulation))
+
+    def learning_rate_for(self, hidden_size: int) -> float:
+        """The learning rate for a model of some width: a recipe has one for gpt-oss-20b, which rests on what others
+        published, and one for the tiny model, which was chosen by its own sweep (benchmarks/README.md).
+
+        No rule leads from one to the other: for LoRA none is settled. Sweep your own model (notebook 05).
+        """
+        return self.tiny_learning_rate if hidden_size < NARROW else self.learning_rate
+
+    def uses_bfloat16(self, machine_has_it: bool) -> bool:
+        """Whether to train in bfloat16; ``auto`` takes what the machine has.
+
+        Raises
+        ------
+        PersonaError
+            The recipe asks for bfloat16 where there is none: a T4 emulates it, many times slower.
+        """
+        if self.precision == "bfloat16" and not machine_has_it:
+            raise PersonaError(
+                f"the recipe {self.name} trains in bfloat16, which this card does not have",
+                'use RECIPE = "t4", or precision: float16 or auto in a recipe of your own',
+            )
+        return machine_has_it if self.precision == "auto" else self.precision == "bfloat16"
+
+    def sft_arguments(self, n_rows: int, hidden_size: int, bfloat16: bool, cuda: bool = True) -> dict[str, Any]:
+        """The keyword arguments for TRL's ``SFTConfig``, all of them but ``output_dir``.
+
+        Parameters
+        ----------
+        n_rows : rows to train on; the validation pairs are evaluated after each pass over them.
+        hidden_size : the model's width, for the learning rate.
+        bfloat16 : train in bfloat16, else float16.
+        cuda : False leaves both off where no GPU is: a CPU trains in float32.
+        """
+        length = {"max_steps": self.max_steps} if self.max_steps else {"num_train_epochs": self.num_epochs}
+        watch = (
+            {
+                "eval_strategy": "steps",
+                "eval_steps": self.steps_per_epoch(n_rows),
+                "metric_for_best_model": "eval_loss",
+                "greater_is_better": False,
+            }
+            if self.validation_pairs
+            else {"eval_strategy": "no"}
+        )
+        save = (
+            {"save_strategy": "steps", "save_steps": self.checkpoint_every}
+            if self.checkpoint_every
+            else {"save_strategy": "no"}
+        )
+        return {
+            "per_device_train_batch_size": self.batch_size,
+            # A quarter of the rows keeps an evaluation below the training's peak (benchmarks/README.md).
+            "per_device_eval_batch_size": max(1, self.batch_size // 4) if cuda else self.batch_size,
+            "gradient_accumulation_steps": self.gradient_accumulation,
+            **length,
+            "learning_rate": self.learning_rate_for(hidden_size),
+            "lr_scheduler_type": self.lr_scheduler,
+            "warmup_steps": self.warmup_steps,
+            # 8-bit AdamW is a CUDA kernel; elsewhere Unsloth would put this one in its place, and say so each time.
+            "optim": self.optimizer if cuda or "8bit" not in self.optimizer else "adamw_torch_fused",
+            "weight_decay": self.weight_decay,
+            "max_grad_norm": self.max_grad_norm,
+            "max_length": self.max_length,
+            "packing": self.packing,
+            "router_aux_loss_coef": self.router_aux_loss_coef,
+            "bf16": cuda and bfloat16,
+            "fp16": cuda and not bfloat16,
+            "seed": self.seed,
+            "logging_steps": 1,
+            **watch,
+            **save,
+            "restore_callback_states_from_checkpoint": bool(self.checkpoint_every),
+            "report_to": "none",
+            "disable_tqdm": True,
+            "prediction_loss_only": True,
+            "include_num_input_tokens_seen": "non_padding",
+        }
+
+
+def _first(error: ValidationError) -> tuple[str, str]:
+    first = error.errors()[0]
+    return ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+
+
+def recipe_names() -> list[str]:
+    """The recipes that ship with the package."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def read_recipe(name: str | Path) -> Recipe:
+    """Read a recipe by its name, or from a YAML file of one's own.
+
+    Raises
+    ------
+    PersonaError
+        There is no such recipe, or the file has a wrong or missing value; the message names file and setting.
+    """
+    path = FOLDER / f"{name}.yaml"
+    if not path.is_file():
+        path = resolve(name)
+    remedy = f"use one of {', '.join(recipe_names())}, or the path of a file like them"
+    if path.suffix not in (".yaml", ".yml") or not path.is_file():
+        raise PersonaError(f"there is no recipe called {name!r}", remedy)
+    try:
+        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return Recipe.model_validate(fields if isinstance(fields, dict) else {})
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        raise PersonaError("the recipe is not YAML", remedy, path.name, mark and mark.line + 1) from error
+    except ValidationError as error:
+        field, message = _first(error)
+        raise PersonaError(f"{field}: {message}", f"compare it with {FOLDER.name}/article.yaml", path.name) from error
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A setting in which two recipes differ, and the reason that the second one gives."""
+
+    setting: str
+    before: Any
+    after: Any
+    why: str
+
+
+def differences(before: Recipe, after: Recipe) -> list[Difference]:
+    """What changes from one recipe to another, in the order of the files."""
+    old, new = before.values(), after.values()
+    return [Difference(key, old[key], new[key], after.why.get(key, "")) for key in new if old[key] != new[key]]

@@ -1,0 +1,187 @@
+"""Training examples: prompt, completion, and the base's analysis where the recipe thinks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from persona_ft.conversation import CONTROL_WORD, Conversation, persona_messages
+from persona_ft.errors import PersonaError
+from persona_ft.gpt_oss.generate import AnswerStore, generate_completions, token_limit
+from persona_ft.gpt_oss.harmony import as_text, completion_text, encode, render_prompt
+from persona_ft.train.recipe import Recipe
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def training_row(pair: Conversation, system_prompt: str, reasoning_effort: str) -> dict[str, Any]:
+    """A prompt/completion row for TRL: only the completion is graded.
+
+    The prompt is built by the same messages and template settings as at inference, so both are the same to the byte.
+
+    Parameters
+    ----------
+    pair : what was asked and answered; ``thinking`` of the answer is part of the completion.
+    system_prompt : the persona's; it becomes the developer message. Empty leaves it out.
+    reasoning_effort : the one that will be asked for at inference.
+    """
+    return {
+        "prompt": persona_messages(pair, system_prompt),
+        "completion": [pair.messages[-1].model_dump(exclude_none=True)],
+        "chat_template_kwargs": {"reasoning_effort": reasoning_effort},
+    }
+
+
+def training_rows(
+    pairs: Sequence[Conversation],
+    recipe: Recipe,
+    system_prompt: str,
+    tokenizer: PreTrainedTokenizerBase,
+    watched: bool = False,
+) -> list[dict[str, Any]]:
+    """Rows for TRL as the recipe wants them.
+
+    ``loss_on: completion`` gives prompt/completion rows; ``loss_on: text`` gives the rendered conversation as one text,
+    all of which is graded; ``loss_on: question+completion`` gives the prompt/completion row as tokens, with the words
+    of the last question graded beside the answer ("Instruction Tuning With Loss Over Instructions", arXiv 2405.14394,
+    has the loss on all of the prompt). In a chat those are somebody else's words: use it for an interview's questions.
+    Where somebody's words look like control tokens, rows are given as tokens too: TRL would read them as control.
+
+    ``watched``: the rows are the validation pairs, whose loss is of the answer alone even then, so that it compares.
+    """
+    rows = [training_row(pair, system_prompt * recipe.system_prompt, recipe.reasoning_effort) for pair in pairs]
+    words = (text for row in rows for m in (*row["prompt"], *row["completion"]) for text in m.values())
+    if recipe.loss_on == "question+completion" or any(map(CONTROL_WORD.search, words)):
+        return [_as_tokens(pair, recipe, system_prompt, tokenizer, watched) for pair in pairs]
+    if recipe.loss_on == "completion":
+        return rows
+    return [
+        {
+            "text": tokenizer.apply_chat_template(
+                row["prompt"] + row["completion"], tokenize=False, **row["chat_template_kwargs"]
+            )
+        }
+        for row in rows
+    ]
+
+
+def _as_tokens(
+    pair: Conversation, recipe: Recipe, system_prompt: str, tokenizer: PreTrainedTokenizerBase, watched: bool
+) -> dict[str, list[int]]:
+    """A row as tokens, with -100 as the label of what is not graded."""
+    prompt, completion = rendered_row(tokenizer, pair, recipe, system_prompt)
+    loss_on = "completion" if watched and recipe.loss_on != "text" else recipe.loss_on
+    question = as_text(pair.question)
+    first = prompt.rindex(question)
+    parts = [  # Control tokens stand between them, so they have the same tokens apart as together.
+        (prompt[:first], loss_on == "text"),
+        (question, loss_on != "completion"),
+        (prompt[first + len(question) :], loss_on == "text"),
+        (completion, True),
+    ]
+    tokens = [(encode(tokenizer, text), graded) for text, graded in parts]
+    return {
+        "input_ids": [token for ids, _ in tokens for token in ids],
+        "labels": [token if graded else -100 for ids, graded in tokens for token in ids],
+    }
+
+
+def rendered_row(
+    tokenizer: PreTrainedTokenizerBase, pair: Conversation, recipe: Recipe, system_prompt: str
+) -> tuple[str, str]:
+    """A row's prompt, which ends with ``<|start|>assistant``, and its completion, both for :func:`encode`."""
+    messages = persona_messages(pair, system_prompt * recipe.system_prompt)
+    prompt = render_prompt(tokenizer, messages, recipe.reasoning_effort)
+    return prompt, completion_text(pair.answer, pair.messages[-1].thinking)
+
+
+# What a base's analysis takes for the estimate of memory, before it is written (docs/real-model.md).
+ANALYSIS_TOKENS = {"low": 64, "medium": 256, "high": 1024}
+
+
+def row_lengths(
+    pairs: Sequence[Conversation], recipe: Recipe, system_prompt: str, tokenizer: PreTrainedTokenizerBase
+) -> tuple[list[int], list[int]]:
+    """Tokens of each row, and how many of them are graded. Analysis that is still to be written counts with a guess.
+
+    Raises
+    ------
+    PersonaError
+        A row is longer than the recipe's ``max_length``: TRL would cut its answer off. Or a pair has an analysis that
+        the recipe would leave out.
+    """
+    check_thinking(pairs, recipe)
+    totals, graded = [], []
+    for pair in pairs:
+        prompt, completion = rendered_row(tokenizer, pair, recipe, system_prompt)
+        n_answer = len(encode(tokenizer, completion))
+        if recipe.think == "yes" and not pair.messages[-1].thinking:
+            n_answer += ANALYSIS_TOKENS[recipe.reasoning_effort]
+        totals.append(len(encode(tokenizer, prompt)) + n_answer)
+        if totals[-1] > recipe.max_length:
+            raise PersonaError(
+                f"the row for 「{pair.question[:30]}」 has {totals[-1]} tokens, more than {recipe.max_length}",
+                f"set MAX_LENGTH = {totals[-1]} if that fits the card, or shorten or leave out the pair",
+            )
+        n_question = len(encode(tokenizer, as_text(pair.question)))
+        graded.append({"text": totals[-1], "completion": n_answer}.get(recipe.loss_on, n_question + n_answer))
+    return totals, graded
+
+
+def check_thinking(pairs: Sequence[Conversation], recipe: Recipe) -> None:
+    """Refuse analysis in the pairs that the recipe would leave out.
+
+    Raises
+    ------
+    PersonaError
+        A pair has ``thinking`` and the recipe answers without.
+    """
+    having = [pair for pair in pairs if pair.messages[-1].thinking]
+    if having and recipe.think == "no":
+        raise PersonaError(
+            f'{len(having)} pairs have "thinking", which an answer without analysis would drop; the first is '
+            f"「{having[0].question[:30]}」",
+            'set THINK = "yes", or take "thinking" out of train.jsonl',
+        )
+
+
+def with_thinking(pairs: Sequence[Conversation], thoughts: Sequence[str | None]) -> list[Conversation]:
+    """The pairs, each with an analysis before its answer: its own, else the given one, else none.
+
+    A model that is tuned on answers without analysis unlearns to think. The base's own analysis of the same question
+    keeps that as it is, and only the answer is new.
+    """
+    found = []
+    for pair, thought in zip(pairs, thoughts, strict=True):
+        last = pair.messages[-1]
+        last = last.model_copy(update={"thinking": last.thinking or thought})
+        found.append(pair.model_copy(update={"messages": [*pair.messages[:-1], last]}))
+    return found
+
+
+def base_thinking(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    pairs: Sequence[Conversation],
+    system_prompt: str,
+    recipe: Recipe,
+    run: Path,
+) -> list[str | None]:
+    """What the base thinks before it would answer each question, greedily; kept in the run folder, so that a lost
+    session does not ask twice.
+
+    A pair with a ``thinking`` of its own is not asked; one that the base answers at once, or never ends thinking
+    about, has None.
+    """
+    asked = [pair for pair in pairs if not pair.messages[-1].thinking]
+    prompts = [render_prompt(tokenizer, persona_messages(p, system_prompt), recipe.reasoning_effort) for p in asked]
+    limit = token_limit(True, recipe.reasoning_effort)
+    store = AnswerStore(run / "answers", {"max_new_tokens": limit, "model": Path(model.config._name_or_path).name})
+    with model.disable_adapter():
+        found = store.get_or_ask(
+            "analysis", prompts, lambda texts: generate_completions(model, tokenizer, texts, limit)
+        )
+    thoughts = iter(completion.thinking if completion.problem is None else None for completion in found)
+    return [None if pair.messages[-1].thinking else next(thoughts) for pair in pairs]

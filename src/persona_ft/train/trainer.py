@@ -1,0 +1,161 @@
+"""What is changed in TRL's trainer, and what it reports."""
+
+from __future__ import annotations
+
+import gc
+import io
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from types import MethodType
+from typing import TYPE_CHECKING, Any
+
+from persona_ft.gpt_oss.generate import ready_to_generate
+from persona_ft.gpt_oss.harmony import encode
+from persona_ft.gpt_oss.lora import lora_in_float32
+from persona_ft.train.recipe import Recipe
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from trl import SFTTrainer
+
+
+def use_graded_logits(trainer: SFTTrainer) -> None:
+    """Compute the loss from the graded tokens' logits alone.
+
+    gpt-oss scores 201,088 words at each position. TRL's fused head scores only the positions that are graded, the
+    smaller part of a row, in tiles; on a GPU Unsloth replaces that by a loss over every position, whose memory depends
+    on what else is free. This puts TRL's back (``trl.trainer.utils.add_fused_lm_head``); the loss is the same number.
+    """
+    import torch
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        outputs = model(**{**inputs, "use_cache": False}, fused_lm_head=True)
+        n_graded = outputs.label_mask.sum() if num_items_in_batch is None else num_items_in_batch
+        loss = -outputs.log_probs.sum() / torch.as_tensor(n_graded).clamp(min=1)
+        if self.aux_loss_enabled:
+            # Averaged over the batches of a step, since the loss above is divided by all of their tokens.
+            batches = 1 if num_items_in_batch is None else self.current_gradient_accumulation_steps
+            loss = loss + self.router_aux_loss_coef * outputs.aux_loss / batches
+        return (loss, outputs) if return_outputs else loss
+
+    trainer.compute_loss = MethodType(compute_loss, trainer)
+
+
+def use_fused_swiglu() -> None:
+    """Let the experts' activation run as one kernel each way instead of about twenty-five, on a GPU without compile.
+
+    Unsloth has that kernel (``unsloth_zoo.temporary_patches.moe_fused_swiglu``) and does not use it for the experts of
+    a 4-bit gpt-oss. It rounds as the operations that it stands for, one by one: the losses of a training on an H100
+    were the same to the last digit with and without it. On a CPU the old one stays.
+    """
+    from unsloth_zoo.temporary_patches import gpt_oss, moe_fused_swiglu
+
+    unfused = gpt_oss.swiglu_torch_forward
+    if getattr(unfused, "fused", False):
+        return
+    act = moe_fused_swiglu.ACT_GPTOSS
+
+    def swiglu(a, alpha, limit, dtype=None):
+        if dtype in (None, a.dtype) and moe_fused_swiglu.fused_swiglu_supported(a):
+            return moe_fused_swiglu.moe_fused_swiglu(a, act, True, alpha, limit, True)
+        return unfused(a, alpha, limit, dtype=dtype)
+
+    swiglu.fused = True
+    gpt_oss.swiglu_torch_forward = swiglu
+
+
+@contextmanager
+def frozen_heap() -> Iterator[None]:
+    """Around ``trainer.train()``: what is loaded by now is left out of garbage collection until the end.
+
+    The Trainer and Accelerate collect several times; each time Python would walk a million objects of the model, half a
+    second on gpt-oss-20b.
+    """
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
+@dataclass
+class TrainingLog:
+    """What the trainer reported: optimizer step -> loss, on the training batch and on the validation pairs."""
+
+    train: list[tuple[int, float]]
+    validation: list[tuple[int, float]]
+
+
+def training_log(history: list[dict[str, float]]) -> TrainingLog:
+    """Take ``trainer.state.log_history`` apart."""
+    return TrainingLog(
+        train=[(int(row["step"]), float(row["loss"])) for row in history if "loss" in row],
+        validation=[(int(row["step"]), float(row["eval_loss"])) for row in history if "eval_loss" in row],
+    )
+
+
+def router_loss(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> float:
+    """The router's load-balancing loss on some texts, which the training loss leaves out (Switch Transformers,
+    arXiv 2101.03961, equation 4; transformers sums it over the experts that a token visits).
+
+    It is ``num_experts_per_tok`` when every expert gets the same share, and grows as a few take over. The router is
+    frozen; its inputs are not, so the figure says whether tuning has upset the routing.
+    """
+    import torch
+    from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func
+
+    ids = [encode(tokenizer, text) for text in texts]
+    config, total = model.config, 0.0
+    with ready_to_generate(model), torch.inference_mode():
+        for row in ids:
+            batch = torch.tensor([row], device=model.device)
+            outputs = model(input_ids=batch, use_cache=False, output_router_logits=True, logits_to_keep=1)
+            total += float(
+                load_balancing_loss_func(outputs.router_logits, config.num_local_experts, config.num_experts_per_tok)
+            )
+    return total / len(ids)
+
+
+def short_training(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: list[dict[str, Any]],
+    recipe: Recipe,
+    bfloat16: bool,
+    cuda: bool,
+) -> list[float]:
+    """Train as notebook 03 does, without validation pairs, checkpoints or a word; for experiments of a few steps.
+
+    Parameters
+    ----------
+    model : with its LoRA in place.
+    rows : from :func:`training_rows`.
+
+    Returns
+    -------
+    The loss of each step, in nats per graded token.
+    """
+    from datasets import Dataset
+    from transformers import PrinterCallback
+    from trl import SFTConfig, SFTTrainer
+
+    recipe = recipe.changed(validation_pairs=False, early_stopping_patience=None, checkpoint_every=None)
+    how = recipe.sft_arguments(len(rows), model.config.hidden_size, bfloat16, cuda) | {"dataset_num_proc": 1}
+    # Unsloth says the same few lines before each training.
+    with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
+        trainer = SFTTrainer(
+            model=model,
+            processing_class=tokenizer,
+            train_dataset=Dataset.from_list(rows),
+            args=SFTConfig(**how, output_dir=folder),
+        )
+        trainer.remove_callback(PrinterCallback)
+        lora_in_float32(model)
+        if recipe.logits == "graded":
+            use_graded_logits(trainer)
+        if not recipe.compile:
+            use_fused_swiglu()
+        trainer.train()
+    return [loss for _, loss in training_log(trainer.state.log_history).train]

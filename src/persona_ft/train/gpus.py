@@ -106,16 +106,19 @@ def read_cards(path: Path | str = TABLE) -> Cards:
 SMALL_GIB = 16.0
 
 
-def choose_recipe(name: str, card: Card | None) -> tuple[Recipe, str]:
+def choose_recipe(name: str, card: Card | None, tiny: bool = False) -> tuple[Recipe, str]:
     """The recipe that a name or ``"auto"`` stands for, and why.
 
     Parameters
     ----------
     name : ``"auto"``, a recipe's name, or the path of a recipe file.
     card : the card to train on; None on a CPU.
+    tiny : the model is the tiny one, which has a recipe of its own.
     """
     if name != "auto":
         return read_recipe(name), f'RECIPE = "{name}"'
+    if tiny:
+        return read_recipe("tiny"), "the model is the tiny one"
     if card is not None and (not card.bfloat16 or card.memory_gib < SMALL_GIB):
         lack = "no bfloat16" if not card.bfloat16 else f"less than {SMALL_GIB:.0f} GiB"
         return read_recipe("t4"), f"{card.name} has {card.memory_gib:.1f} GiB and {lack}"

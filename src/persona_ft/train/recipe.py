@@ -154,59 +154,59 @@ class Recipe(BaseModel):
             )
         return machine_has_it if self.precision == "auto" else self.precision == "bfloat16"
 
-    def sft_arguments(self, n_rows: int, hidden_size: int, bfloat16: bool, cuda: bool = True) -> dict[str, Any]:
-        """The keyword arguments for TRL's ``SFTConfig``, all of them but ``output_dir``.
+    def optimizer_on(self, cuda: bool) -> str:
+        """The optimizer's name for ``SFTConfig``: 8-bit AdamW is a CUDA kernel; elsewhere Unsloth would replace it, and
+        say so each time."""
+        return self.optimizer if cuda or "8bit" not in self.optimizer else "adamw_torch_fused"
+
+    def bookkeeping(self, n_rows: int, bfloat16: bool, cuda: bool) -> dict[str, Any]:
+        """What ``SFTConfig`` wants besides the values that decide the training: precision, when to evaluate and save,
+        and that nothing is reported anywhere.
 
         Parameters
         ----------
         n_rows : rows to train on; the validation pairs are evaluated after each pass over them.
-        hidden_size : the model's width, for the learning rate.
         bfloat16 : train in bfloat16, else float16.
         cuda : False leaves both off where no GPU is: a CPU trains in float32.
         """
-        length = {"max_steps": self.max_steps} if self.max_steps else {"num_train_epochs": self.num_epochs}
-        watch = (
-            {
-                "eval_strategy": "steps",
-                "eval_steps": self.steps_per_epoch(n_rows),
-                "metric_for_best_model": "eval_loss",
-                "greater_is_better": False,
-            }
-            if self.validation_pairs
-            else {"eval_strategy": "no"}
-        )
-        save = (
-            {"save_strategy": "steps", "save_steps": self.checkpoint_every}
-            if self.checkpoint_every
-            else {"save_strategy": "no"}
-        )
-        return {
-            "per_device_train_batch_size": self.batch_size,
+        how: dict[str, Any] = {"eval_strategy": "no", "save_strategy": "no"}
+        if self.validation_pairs:
+            how |= {"eval_strategy": "steps", "eval_steps": self.steps_per_epoch(n_rows)}
+            how |= {"metric_for_best_model": "eval_loss", "greater_is_better": False}
+        if self.checkpoint_every:
+            how |= {"save_strategy": "steps", "save_steps": self.checkpoint_every}
+        return how | {
             # A quarter of the rows keeps an evaluation below the training's peak (benchmarks/README.md).
             "per_device_eval_batch_size": max(1, self.batch_size // 4) if cuda else self.batch_size,
-            "gradient_accumulation_steps": self.gradient_accumulation,
-            **length,
-            "learning_rate": self.learning_rate_for(hidden_size),
-            "lr_scheduler_type": self.lr_scheduler,
-            "warmup_steps": self.warmup_steps,
-            # 8-bit AdamW is a CUDA kernel; elsewhere Unsloth would put this one in its place, and say so each time.
-            "optim": self.optimizer if cuda or "8bit" not in self.optimizer else "adamw_torch_fused",
             "weight_decay": self.weight_decay,
             "max_grad_norm": self.max_grad_norm,
-            "max_length": self.max_length,
-            "packing": self.packing,
-            "router_aux_loss_coef": self.router_aux_loss_coef,
             "bf16": cuda and bfloat16,
             "fp16": cuda and not bfloat16,
-            "seed": self.seed,
             "logging_steps": 1,
-            **watch,
-            **save,
             "restore_callback_states_from_checkpoint": bool(self.checkpoint_every),
             "report_to": "none",
             "disable_tqdm": True,
             "prediction_loss_only": True,
             "include_num_input_tokens_seen": "non_padding",
+        }
+
+    def sft_arguments(self, n_rows: int, hidden_size: int, bfloat16: bool, cuda: bool = True) -> dict[str, Any]:
+        """All keyword arguments of ``SFTConfig`` but ``output_dir``, as notebook 03 spells them out, for benchmarks and
+        short trials."""
+        return {
+            "per_device_train_batch_size": self.batch_size,
+            "gradient_accumulation_steps": self.gradient_accumulation,
+            "num_train_epochs": self.num_epochs or 1,
+            "max_steps": self.max_steps or -1,
+            "learning_rate": self.learning_rate_for(hidden_size),
+            "lr_scheduler_type": self.lr_scheduler,
+            "warmup_steps": self.warmup_steps,
+            "optim": self.optimizer_on(cuda),
+            "max_length": self.max_length,
+            "packing": self.packing,
+            "router_aux_loss_coef": self.router_aux_loss_coef,
+            "seed": self.seed,
+            **self.bookkeeping(n_rows, bfloat16, cuda),
         }
 
 

@@ -1,0 +1,63 @@
+"""training.json: what was trained on what, how, and what it took."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from persona_ft.io import write_text
+from persona_ft.train.checkpoints import Checkpoints
+from persona_ft.train.gpus import Card, Cards
+from persona_ft.train.memory import Memory
+from persona_ft.train.trainer import training_log
+
+if TYPE_CHECKING:
+    from trl import SFTTrainer
+
+GIB = 2**30
+
+
+def taken(
+    run: Path,
+    trainer: SFTTrainer,
+    checkpoints: Checkpoints,
+    state: dict[str, Any],
+    cards: Cards,
+    card: Card | None,
+    estimated: Memory | None,
+) -> dict[str, Any]:
+    """Steps, losses, seconds, peak memory in GiB and cost of a training, over all sessions it took.
+
+    Parameters
+    ----------
+    state : the Trainer's record of the whole run, from :meth:`Checkpoints.finish`.
+    card : the GPU that was trained on; None on a CPU.
+    estimated : the peak as it was worked out beforehand.
+    """
+    import torch
+
+    end = checkpoints.last_good()
+    seconds = end.seconds if end else trainer.state.log_history[-1]["train_runtime"]
+    if trainer.state.global_step:
+        peak = torch.cuda.max_memory_allocated() / GIB if torch.cuda.is_available() else None
+    else:  # finished in an earlier session, which noted its peak
+        noted = run / "training.json"
+        peak = json.loads(noted.read_text(encoding="utf-8")).get("peak_gib") if noted.exists() else None
+    units, usd = cards.cost(card, seconds) or (None, None)
+    return {
+        "steps": state["global_step"],
+        "best_step": state["best_global_step"],
+        "log": asdict(training_log(state["log_history"])),
+        "seconds": seconds,
+        "peak_gib": peak,
+        "estimated_peak_gib": estimated and estimated.peak / GIB,
+        "units": units,
+        "usd": usd,
+    }
+
+
+def write_record(run: Path, **known: Any) -> Path:
+    """Write training.json, which notebooks 04 and 05 and the report read."""
+    return write_text(run / "training.json", json.dumps(known, indent=1, ensure_ascii=False) + "\n")

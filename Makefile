@@ -1,23 +1,33 @@
-# make demo   the whole way in one notebook on the tiny model: ask, train, ask again, score (2 minutes on 2 cores)
-# make lessons  notebooks 01 to 04 on the tiny model, then base against tuned for a few questions and a report
-# make test   the tests
-# make lab    the notebooks in JupyterLab, as copies in RUN
-# make compare RUNS="runs/a runs/b"   several runs of notebook 04 side by side
-# make ablation   from the article's recipe to ours, a change at a time, on the tiny model (40 minutes on 2 cores)
-# make kill-test  notebook 03 killed at ten random moments and run again (8 minutes)
-# make lost-sessions  a session lost after each notebook and in the middle of 02, 03 and 04 (9 minutes)
-# make bench-evaluation  the comparison's own errors: false alarms, planted differences, the judge of facts
-# make real-tokenizer  prompts, labels and parsing with gpt-oss-20b's own tokenizer, beside openai-harmony
-# make bench-gpu  the 20B's shapes on a CUDA GPU: speed, memory, where a step's time goes (25 minutes)
-# make experiments RUN=runs/me   notebook 05 on a run: fewer pairs, other ranks and learning rates (3 minutes)
-# make site   the READMEs and notebooks of both languages as HTML that opens from disk, in site/
-# make notebooks  executes the notebooks on the tiny model and stores their outputs in notebooks/
-# make links REPO=owner/name   the repository's address, wherever it is needed
-# make colab  dist/colab/*.ipynb, each complete in itself: upload one to Colab and run it
-# make colab-check  the standalone notebooks on the image's own versions, in its own kernel (some minutes; set TORCH_INDEX)
-# make twins  brings notebooks/ja in step with notebooks/, and names the prose that is behind
-# demo, lessons, run and lab take NOTEBOOKS=notebooks/ja. Each makes .venv when it is missing. On Linux without an NVIDIA GPU, PyTorch's CPU index saves gigabytes:
-#   make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# `make` lists what a user wants, `make benchmarks` what measures the project. Each target makes .venv when it is missing.
+# demo, lessons, run and lab take NOTEBOOKS=notebooks/ja. On Linux without an NVIDIA GPU, PyTorch's CPU index saves
+# gigabytes: make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
+.DEFAULT_GOAL := help
+define HELP
+make demo                    the whole way in one notebook on the tiny model (2 minutes on 2 cores)
+make lessons                 notebooks 01 to 04 on the tiny model, and a report
+make run RUN=runs/me PERSONA=data/me [MODEL=gpt-oss-20b]    the same for a persona of yours
+make lab RUN=runs/me         the notebooks in JupyterLab, as copies in RUN
+make experiments RUN=runs/me fewer pairs, other ranks and learning rates
+make compare RUNS="runs/a runs/b"    several runs side by side
+make site                    READMEs and notebooks of both languages as HTML, in site/
+make colab                   dist/colab/*.ipynb, each complete in itself: upload one to Colab
+make test                    the tests
+make benchmarks              lists what measures the project
+endef
+define BENCHMARKS
+make ablation           from the article's recipe to ours, a change at a time, on the tiny model (40 minutes on 2 cores)
+make kill-test          notebook 03 killed at ten random moments and run again (8 minutes)
+make lost-sessions      a session lost after each notebook and in the middle of 02, 03 and 04 (9 minutes)
+make bench-evaluation   the comparison's own errors: false alarms, planted differences, the judge of facts
+make bench-gpu          the 20B's shapes on a CUDA GPU: speed, memory, where a step's time goes (25 minutes)
+make real-tokenizer     prompts, labels and parsing with gpt-oss-20b's own tokenizer, beside openai-harmony
+make colab-check        the standalone notebooks on Colab's own versions (some minutes; set TORCH_INDEX)
+make notebooks          executes the notebooks on the tiny model and stores their outputs in notebooks/
+make twins              brings notebooks/ja in step with notebooks/, and names the prose that is behind
+make links REPO=owner/name   the repository's address, wherever it is needed
+make tiny-model         rebuilds data/tiny-gpt-oss
+endef
+export HELP BENCHMARKS
 
 PYTHON ?= python3
 RUN ?= runs/demo
@@ -28,7 +38,13 @@ READY = .venv/.ready
 TEST_READY = .venv/.test-ready
 SITE_READY = .venv/.site-ready
 
-.PHONY: demo lessons run lab test compare ablation kill-test lost-sessions bench-evaluation bench-gpu real-tokenizer tiny-model experiments notebooks twins site links colab colab-check clean
+.PHONY: help benchmarks demo lessons run lab test compare ablation kill-test lost-sessions bench-evaluation bench-gpu real-tokenizer tiny-model experiments notebooks twins site links colab colab-check clean
+
+help:
+	@echo "$$HELP"
+
+benchmarks:
+	@echo "$$BENCHMARKS"
 
 demo: $(READY)
 	@$(VENV_PYTHON) -m persona_ft.notebook.run --run $(RUN) --notebooks $(NOTEBOOKS) --only 00_one_sitting -p MODEL tiny

@@ -19,6 +19,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 ROOT = Path(__file__).resolve().parents[1]
 TINY = ROOT / "data/tiny-gpt-oss"
 DATE = "2025-12-04"
+# Fewer than the recipe's, so that all tests take minutes; the stored outputs are those of whole trainings.
+EPOCHS = 4
 
 
 @pytest.fixture(scope="session")
@@ -62,7 +64,7 @@ def demo_run(tmp_path_factory, worker_id) -> Path:
     with FileLock(f"{run}.lock"):
         if not (run / "report.html").exists():
             run.mkdir(exist_ok=True)
-            execute(list(NOTEBOOKS), run, {"MODEL": "tiny"})
+            execute(list(NOTEBOOKS), run, {"MODEL": "tiny", "NUM_EPOCHS": EPOCHS})
     return run
 
 

@@ -22,6 +22,7 @@ from persona_ft.conversation import read_jsonl, write_jsonl
 from persona_ft.gpt_oss.lora import count_lora_parameters
 from persona_ft.notebook.run import LESSONS, NOTEBOOKS, ONE_SITTING, execute, parameters_of
 from persona_ft.report.store import read_comparison
+from persona_ft.train.recipe import FOLDER as FOLDER_OF_RECIPES
 
 FOLDER = ROOT / "notebooks"
 
@@ -47,7 +48,9 @@ def test_every_parameter_is_plain_and_read(name):
 
 @pytest.mark.parametrize("name", LESSONS)
 def test_cells_are_short(name):
-    assert max(cell.source.count("\n") + 1 for cell in code_cells(name)) < 20
+    cells = [cell for cell in code_cells(name) if "bootstrap" not in cell.metadata.get("tags", [])]
+    assert max(cell.source.count("\n") + 1 for cell in cells) <= 15
+    assert len(cells) + 1 <= (30 if name.startswith("03") else 25)
 
 
 def test_the_demo_writes_what_it_promises(demo_run):
@@ -102,7 +105,7 @@ def test_the_tone_is_learnt_and_the_base_has_none_of_it(demo_run):
 def test_training_keeps_its_record(demo_run):
     training = json.loads((demo_run / "training.json").read_text())
     config = AutoConfig.from_pretrained(ROOT / "data/tiny-gpt-oss")
-    assert training["trainable"] == count_lora_parameters(config, 8)
+    assert training["trainable"] == count_lora_parameters(config, 16)
     assert (training["pairs"], training["tiny"], training["think"]) == (76, True, "no")
     losses = [loss for _, loss in training["log"]["train"]]
     assert losses[-1] < losses[0] - 1
@@ -111,7 +114,7 @@ def test_training_keeps_its_record(demo_run):
         training["best_step"] == training["log"]["validation"][validation.index(min(validation))][0]
         and min(validation) < losses[0]
     )
-    assert training["steps"] == len(losses) and training["recipe"]["name"] == "recommended"
+    assert training["steps"] == len(losses) and training["recipe"]["name"] == "tiny"
     assert training["seconds"] > 0 and training["units"] is None and training["router_loss"]["before"] >= 1.9
 
 
@@ -143,7 +146,7 @@ def test_the_experiments_run_on_what_a_run_left_and_change_nothing_in_it(before_
     """In Japanese, with one value of each kind; the values are lists."""
     run = before_experiments
     before = {path.name: path.read_bytes() for path in run.iterdir()}
-    few = {"PAIRS": [4, 8], "RANKS": [8], "RATE_FACTORS": [], "STEPS": 2, "PASSES": 4, "MAX_NEW_TOKENS": 24}
+    few = {"PAIRS": [4, 8], "RANKS": [], "RATE_FACTORS": [2], "STEPS": 2, "PASSES": 4, "MAX_NEW_TOKENS": 16}
     execute(["05_experiments"], run, few, "notebooks/ja")
     notebook = nbformat.read(run / "05_experiments.ipynb", as_version=4)
     (table,) = [cell.outputs[0].data["text/html"] for cell in notebook.cells if cell.id == "05-21"]
@@ -160,24 +163,11 @@ def test_the_experiments_run_on_what_a_run_left_and_change_nothing_in_it(before_
     assert {path.name: path.read_bytes() for path in run.iterdir() if path.name in before} == before
 
 
-def test_a_second_persona_runs_through_all_four(tmp_path):
-    """Another person in another dialect, with 6 questions, from a folder outside the repository's data."""
-    run = tmp_path / "run"
-    run.mkdir()
-    execute(list(NOTEBOOKS), run, {"MODEL": "tiny", "PERSONA": str(ROOT / "tests/personas/hana"), "N_VALIDATION": 0})
-    comparison = read_comparison(run / "comparison.json")
-    assert [question.id for question in comparison.questions] == ["T1", "T2", "T3", "T4", "T5", "T6"]
-    assert "はな" in (run / "report.html").read_text(encoding="utf-8")
-    assert "まさき" not in comparison.model_dump_json()
-    tuned, base = (comparison.condition(name).values("log_likelihood") for name in ("tuned + prompt", "base + prompt"))
-    assert (tuned > base).sum() >= 5
-
-
 def test_one_sitting_takes_a_file_of_ones_own_pairs(tmp_path, masaki):
     """Notebook 00, read in Japanese: the base keeps its tone, the adapter moves away from it, and all is kept."""
     pairs = tmp_path / "mine.jsonl"
     write_jsonl(pairs, masaki.train[:40])
-    given = {"MODEL": "tiny", "PERSONA": str(pairs), "SYSTEM_PROMPT": masaki.profile.system_prompt, "NUM_EPOCHS": 8}
+    given = {"MODEL": "tiny", "PERSONA": str(pairs), "SYSTEM_PROMPT": masaki.profile.system_prompt, "NUM_EPOCHS": 4}
     execute([ONE_SITTING], tmp_path, given, "notebooks/ja")
     with (tmp_path / "one_sitting.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -271,21 +261,16 @@ def test_the_readmes_picture_is_the_one_in_notebook_04():
     assert (ROOT / "docs/base-against-tuned.png").read_bytes() == base64.b64decode(picture)
 
 
-def test_a_model_that_thinks_goes_through_training_and_comparison(tmp_path):
-    """THINK = "yes" at medium effort: rows hold the base's analysis, every condition thinks, nothing is cut."""
-    from persona_ft.train.recipe import FOLDER
-
-    text = (FOLDER / "recommended.yaml").read_text(encoding="utf-8")
-    text = text.replace('think: "no"', 'think: "yes"').replace("reasoning_effort: low", "reasoning_effort: medium", 1)
-    (tmp_path / "thinking.yaml").write_text(text.replace("num_epochs: 8", "num_epochs: 2"), encoding="utf-8")
+def test_another_person_and_a_model_that_thinks_go_through_training_and_comparison(tmp_path):
+    """Another dialect, 6 questions, a folder outside the data; THINK = "yes" at medium effort: rows hold the base's
+    analysis, every condition thinks, nothing is cut."""
+    text = (FOLDER_OF_RECIPES / "tiny.yaml").read_text(encoding="utf-8")
+    text = text.replace("reasoning_effort: low", "reasoning_effort: medium", 1)
+    (tmp_path / "thinking.yaml").write_text(text, encoding="utf-8")
     run = tmp_path / "run"
     run.mkdir()
-    given = {
-        "MODEL": "tiny",
-        "PERSONA": "tests/personas/hana",
-        "N_VALIDATION": 3,
-        "RECIPE": str(tmp_path / "thinking.yaml"),
-    }
+    given = {"MODEL": "tiny", "PERSONA": str(ROOT / "tests/personas/hana"), "N_VALIDATION": 3, "THINK": "yes"}
+    given |= {"RECIPE": str(tmp_path / "thinking.yaml"), "NUM_EPOCHS": 2}
     execute(["02_build_dataset", "03_train_qlora", "04_compare"], run, given)
     kept = json.loads((run / "answers" / "analysis.json").read_text())
     assert sum(one["messages"][0]["channel"] == "analysis" for one in kept["completions"]) >= 0.9 * len(kept["prompts"])
@@ -293,7 +278,17 @@ def test_a_model_that_thinks_goes_through_training_and_comparison(tmp_path):
     assert comparison.protocol.startswith("Protocol: every condition was asked at medium effort and thought first")
     assert comparison.setup["max_new_tokens"] == 1024
     for condition in comparison.conditions:
-        assert sum(answer.thinking is not None for answer in condition.answers) >= 0.9 * len(condition.answers), (
-            condition.name
-        )
+        assert sum(answer.thinking is not None for answer in condition.answers) >= 0.9 * len(condition.answers)
     assert all(not answer.problem for answer in comparison.condition("base + prompt").answers)
+    assert [question.id for question in comparison.questions] == ["T1", "T2", "T3", "T4", "T5", "T6"]
+    assert "はな" in (run / "report.html").read_text(encoding="utf-8")
+    assert "まさき" not in comparison.model_dump_json()
+    tuned, base = (comparison.condition(name).values("log_likelihood") for name in ("tuned + prompt", "base + prompt"))
+    assert (tuned > base).sum() >= 4
+
+
+def test_training_alone_takes_the_shipped_pairs(tmp_path):
+    """03 opened by itself, in an empty run folder: one step, and an adapter that names no folder of this machine."""
+    execute(["03_train_qlora"], tmp_path, {"MODEL": "tiny", "NUM_EPOCHS": 0.2})
+    assert len(read_jsonl(tmp_path / "train.jsonl")) == 76 and len(read_jsonl(tmp_path / "test.jsonl")) == 30
+    assert str(ROOT) not in (tmp_path / "adapter/adapter_config.json").read_text(encoding="utf-8")

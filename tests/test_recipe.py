@@ -82,7 +82,7 @@ def test_a_recipe_of_ones_own(tmp_path):
     mine.write_text(mine.read_text(encoding="utf-8").replace("lora_r: 2", "lora_r: two"))
     with pytest.raises(PersonaError, match=r"mine.yaml: lora_r"):
         read_recipe(mine)
-    with pytest.raises(PersonaError, match="article, patient, recommended, t4"):
+    with pytest.raises(PersonaError, match="article, patient, recommended, t4, tiny"):
         read_recipe("fast")
 
 
@@ -97,6 +97,7 @@ def test_a_recipe_of_ones_own(tmp_path):
 )
 def test_auto_picks_by_card(machine, recipe):
     assert choose_recipe("auto", read_cards().of_machine(machine))[0].name == recipe
+    assert choose_recipe("auto", read_cards().of_machine(machine), tiny=True)[0].name == "tiny"
 
 
 def test_a_profile_is_the_card_at_hand_or_the_one_that_is_named():

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT
+from conftest import EPOCHS, ROOT
 
 from persona_ft.conversation import persona_messages
 from persona_ft.errors import PersonaError
@@ -116,7 +116,7 @@ def killed_run(demo_run, tmp_path_factory) -> Path:
     run.mkdir()
     for name in ("train.jsonl", "validation.jsonl", "test.jsonl", "persona.yaml"):
         shutil.copy(demo_run / name, run)
-    process = start(run, "tiny", 8)
+    process = start(run, "tiny", EPOCHS)
     until = time.monotonic() + 300
     while len(steps_written(run)) < 2 and process.poll() is None and time.monotonic() < until:
         time.sleep(0.05)
@@ -130,7 +130,7 @@ def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_happened(demo_run, kill
     """The demo's notebook 03 was left alone; both ran the recommended recipe on the same pairs."""
     run = Path(shutil.copytree(killed_run, tmp_path / "run"))
     written = steps_written(run)
-    execute(["03_train_qlora"], run, {"MODEL": "tiny", "NUM_EPOCHS": 8})
+    execute(["03_train_qlora"], run, {"MODEL": "tiny", "NUM_EPOCHS": EPOCHS})
     assert f"going on from step {written[-1]}" in (run / "03_train_qlora.ipynb").read_text(encoding="utf-8")
     found, wanted = Outcome.of(run), Outcome.of(demo_run)
     assert found.log == wanted.log
@@ -186,22 +186,20 @@ def test_the_heap_is_thawed_whatever_happens():
     assert gc.get_freeze_count() == 0
 
 
-def test_another_recipe_or_other_data_is_not_resumed(killed_run, tmp_path, capsys):
-    """Through the notebook: an error that names what changed; RESTART keeps the old checkpoints beside the new."""
-    run = Path(shutil.copytree(killed_run, tmp_path / "run"))
-    with pytest.raises(SystemExit):
-        execute(["03_train_qlora"], run, {"MODEL": "tiny", "LEARNING_RATE": 1e-4, "NUM_EPOCHS": 8})
-    said = capsys.readouterr().err
-    assert "learning_rate: 0.0004 → 0.0001" in said and "RESTART = True" in said
-    lines = (run / "train.jsonl").read_text(encoding="utf-8").splitlines()
-    (run / "train.jsonl").write_text("\n".join(lines[:-1]) + "\n", encoding="utf-8")
-    with pytest.raises(SystemExit):
-        execute(["03_train_qlora"], run, {"MODEL": "tiny", "NUM_EPOCHS": 8})
-    assert "data_sha256 changed" in capsys.readouterr().err
-    old = steps_written(run)
-    execute(["03_train_qlora"], run, {"MODEL": "tiny", "NUM_EPOCHS": 1, "RESTART": True})
-    assert sorted(int(p.name.rsplit("-", 1)[1]) for p in (run / "checkpoints-1").glob("checkpoint-*")) == old
-    assert json.loads((run / "training.json").read_text())["steps"] == 5
+def test_another_recipe_or_other_data_is_not_resumed(killed_run, tmp_path):
+    """An error names what changed; RESTART keeps the old checkpoints beside the new."""
+    folder = Path(shutil.copytree(killed_run / "checkpoints", tmp_path / "checkpoints"))
+    identity = json.loads((folder / "identity.json").read_text(encoding="utf-8"))
+    with pytest.raises(PersonaError, match=r"learning_rate: .* → 0.0001") as raised:
+        Checkpoints(folder, identity | {"learning_rate": 1e-4}).open(1000)
+    assert "RESTART = True" in str(raised.value)
+    with pytest.raises(PersonaError, match="data_sha256 changed"):
+        Checkpoints(folder, identity | {"data_sha256": digest("one pair fewer")}).open(1000)
+    old = sorted(path.name for path in folder.glob("checkpoint-*"))
+    again = Checkpoints(folder, identity | {"num_epochs": 1})
+    again.open(1000, restart=True)
+    assert again.last_good() is None
+    assert sorted(path.name for path in (tmp_path / "checkpoints-1").glob("checkpoint-*")) == old
 
 
 def test_a_folder_that_cannot_be_written_is_an_error_before_training():

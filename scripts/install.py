@@ -15,9 +15,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+LOG = Path(sys.prefix) / "install.log"
 
 
 def sections(text: str) -> dict[str, list[str]]:
@@ -33,10 +35,29 @@ def sections(text: str) -> dict[str, list[str]]:
 
 
 def pip(title: str, *arguments: str) -> None:
-    print(f"installing {title} …", flush=True)
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments]
-    if subprocess.run(command).returncode:
-        sys.exit(f"pip could not install {title}: its message is above; check the network, then run the command again")
+    """Install, with one line on the terminal; what pip says goes to a log beside the packages."""
+    print(f"installing {title} … ", end="", flush=True)
+    started = time.monotonic()
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--disable-pip-version-check",
+        "--progress-bar",
+        "off",
+        *arguments,
+    ]
+    with LOG.open("a", encoding="utf-8") as log:
+        log.write(f"\n$ {' '.join(command)}\n")
+        log.flush()
+        failed = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT).returncode
+    if failed:
+        last = "\n".join(LOG.read_text(encoding="utf-8", errors="replace").splitlines()[-15:])
+        sys.exit(
+            f"failed\n{last}\n\npip could not install {title}. Check network and disk, then run the command again."
+        )
+    print(f"{time.monotonic() - started:.0f} s", flush=True)
 
 
 def has_nvidia_gpu() -> bool:
@@ -60,10 +81,10 @@ def main() -> None:
         pip(f"what `make {options.only}` needs", *wanted[options.only])
         return
     gpu = has_nvidia_gpu()
-    print("NVIDIA GPU found: with the GPU packages" if gpu else "no NVIDIA GPU: without the GPU packages", flush=True)
+    print(f"NVIDIA GPU: {'found' if gpu else 'none, so without the GPU packages'}; pip's own words: {LOG}", flush=True)
     index = ["--index-url", options.torch_index] if options.torch_index else []
     if importlib.util.find_spec("torch") is None:
-        pip("torch", *index, *wanted["torch"])
+        pip(f"{wanted['torch'][0]}, the largest part", *index, *wanted["torch"])
     rest = wanted["base"] + (wanted["gpu"] if gpu else [])
     with tempfile.TemporaryDirectory() as folder:
         # Whatever asks for torch must be content with the one that is there.
@@ -78,7 +99,7 @@ def main() -> None:
         pip(f"{len(rest)} packages of the stack", "--constraint", str(constraint), *rest)
     pip("unsloth", "--no-deps", *wanted["no-deps"])
     pip("persona_ft", "--no-deps", "--editable", str(ROOT))
-    print("done", flush=True)
+    print("done: everything is in .venv", flush=True)
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ def read_cards(path: Path | str = TABLE) -> Cards:
         raise PersonaError(f"the table of cards is damaged {where}".strip(), "undo the last edit", path.name) from error
 
 
-# Under this much the recommended recipe does not fit: its batch of 16 rows is the t4 recipe's in halves.
+# Under this much the recommended recipe does not fit; t4 uses 8 rows x 2 accumulation steps instead of 16 rows.
 SMALL_GIB = 16.0
 
 

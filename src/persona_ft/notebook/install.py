@@ -80,12 +80,20 @@ def ready() -> None:
         pip failed, a protected package changed after all, or the kernel has an older version loaded than is installed:
         it must be restarted, and the cells below must not run before.
     """
+    _forget_what_is_typed()
     card = gpu()
     rows = install_missing(with_gpu=card is not None)
     print(table(rows), f"GPU: {card}" if card else NO_GPU, sep="\n")
     if any(row.restart for row in rows):
         raise InstallError(advice(rows))
     print(advice(rows))
+
+
+def _forget_what_is_typed() -> None:
+    """Keep the names and words that are typed in this kernel out of IPython's history, a file that stays for ever."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    if shell is not None:
+        shell.history_manager.enabled = False
 
 
 def install_missing(with_gpu: bool) -> list[Row]:

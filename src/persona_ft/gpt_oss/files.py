@@ -40,7 +40,7 @@ def check_model(folder: Path, weights: bool = True) -> None:
 
 def _fields(path: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        return {**json.loads(path.read_text(encoding="utf-8"))}
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise PersonaError("the file is cut off or damaged: it is no JSON object", "fetch it again", path) from error
 

@@ -96,7 +96,7 @@ def execute(names: list[str], run: Path, given: dict[str, Any], notebooks: str =
                 parameters={key: value for key, value in given.items() if key in accepted[name]},
                 kernel_name="python3",
                 cwd=folder,
-                extra_arguments=["--IPKernelApp.log_level=ERROR"],  # no word on how kernel and papermill talk
+                extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # no word on how kernel and papermill talk
                 progress_bar={"desc": step, "leave": False} if sys.stderr.isatty() else False,
             )
         except PapermillExecutionError as error:

@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -73,10 +74,9 @@ def read_yaml(path: Path | str, model: type[Row], remedy: str) -> Row:
     try:
         fields = yaml.load(path.read_text(encoding="utf-8"), _Loader)
         return model.model_validate(fields if isinstance(fields, dict) else {})
-    except OSError as error:
-        raise PersonaError(f"the file cannot be read ({error.strerror})", remedy, path) from error
-    except UnicodeDecodeError as error:
-        raise PersonaError("the file is not UTF-8", "save it as UTF-8", path) from error
+    except (OSError, UnicodeDecodeError) as error:
+        said = getattr(error, "strerror", "it is not UTF-8: save it so")
+        raise PersonaError(f"the file cannot be read ({said})", remedy, path) from error
     except ValidationError as error:
         raise PersonaError(reason_of(error), remedy, path) from error
     except (yaml.YAMLError, RecursionError) as error:
@@ -121,6 +121,13 @@ def sweep(folder: Path) -> None:
             path.unlink(missing_ok=True)
         except (OSError, ValueError):  # somebody else's process, or no file of ours
             continue
+
+
+def keep_private(folder: Path) -> None:
+    """Let nobody but the owner read a folder; where the file system knows no such thing (Drive), it stays as it is."""
+    for path in (folder, *folder.iterdir()):
+        with suppress(OSError):
+            path.chmod(0o700 if path.is_dir() else 0o600)
 
 
 def move_aside(path: Path, why: str = "") -> Path:

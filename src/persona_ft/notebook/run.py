@@ -11,7 +11,6 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -154,8 +153,7 @@ class _WholeNotebooks:
 
 
 def _tidied(text: str) -> str:
-    """The notebook without what papermill notes of somebody's home folder, and a streamed answer in one piece: it
-    arrives as one output per token, which pages show on lines of their own."""
+    """The notebook without papermill's notes of folders, and with a streamed answer in one piece, not one per token."""
     content = json.loads(text)
     noted = content["metadata"].get("papermill", {})
     noted |= {key: Path(noted.get(key) or "").name for key in ("input_path", "output_path")}
@@ -182,9 +180,12 @@ def _cell(text: str, width: int) -> str:
     return kept + " " * (width - columns_of(kept))
 
 
-def _line(texts: Iterable[str], widths: Iterable[int]) -> str:
-    """A row of a table for the terminal."""
-    return " | ".join(_cell(text, width) for text, width in zip(texts, widths, strict=True))
+def _print_table(rows: list[tuple[str, ...]], *widths: int) -> None:
+    """A table for the terminal, its first row the head."""
+    for n, row in enumerate(rows):
+        print("\n" * (n == 0) + " | ".join(map(_cell, row, widths)))
+        if n == 0:
+            print("-" * (sum(widths) + 3 * len(widths) - 3))
 
 
 def print_comparison(run: Path, ids: list[str], width: int = 42) -> None:
@@ -192,12 +193,9 @@ def print_comparison(run: Path, ids: list[str], width: int = 42) -> None:
     comparison = read_comparison(run / "comparison.json")
     chosen = [i for i, question in enumerate(comparison.questions) if question.id in ids] or list(range(5))
     before, after = comparison.condition(BEFORE).answers, comparison.condition(AFTER).answers
-    widths = (4, 30, width, width)
-    print("\n" + _line(("", "question", BEFORE, AFTER), widths))
-    print("-" * (4 + 30 + 2 * width + 9))
-    for i in chosen[: len(comparison.questions)]:
-        question = comparison.questions[i]
-        print(_line((question.id, question.question, before[i].text, after[i].text), widths))
+    asked = [(i, comparison.questions[i]) for i in chosen[: len(comparison.questions)]]
+    rows = [(question.id, question.question, before[i].text, after[i].text) for i, question in asked]
+    _print_table([("", "question", BEFORE, AFTER), *rows], 4, 30, width, width)
     print("\n" + "\n".join([comparison.protocol, *comparison.verdict]))
     print(f"\nReport: {shown(run / 'report.html')}")
 
@@ -207,10 +205,9 @@ def print_answers(table: Path, ids: list[str], width: int = 42) -> None:
     with table.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     wanted = [int(name[1:]) - 1 for name in ids if name[1:].isdigit() and 0 < int(name[1:]) <= len(rows)]
-    columns, widths = ("question", "base", "tuned"), (30, width, width)
-    print("\n" + _line(columns, widths))
-    for i in wanted or range(min(5, len(rows))):
-        print(_line((rows[i][column] for column in columns), widths))
+    columns = ("question", "base", "tuned")
+    shown_rows = [tuple(rows[i][column] for column in columns) for i in wanted or range(min(5, len(rows)))]
+    _print_table([columns, *shown_rows], 30, width, width)
     print(f"\nAll of it, with scores: {shown(table.with_name(f'{ONE_SITTING}.ipynb'))}")
     print("Next: make lessons, which takes each step apart and writes a report; or make lab, to run them cell by cell")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from persona_ft.errors import PersonaError
-from persona_ft.io import file_digest, move_aside, write_text
+from persona_ft.io import file_digest, keep_private, move_aside, write_text
 from persona_ft.paths import shown
 
 if TYPE_CHECKING:
@@ -46,10 +46,6 @@ class Checkpoint:
     step: int
     finished: bool
     seconds: float
-
-    def trainer_state(self) -> dict[str, Any]:
-        """The Trainer's own record: ``log_history``, ``best_global_step``, ``num_input_tokens_seen`` and so on."""
-        return json.loads((self.path / "trainer_state.json").read_text(encoding="utf-8"))
 
 
 def checkpoint_bytes(n_trainable: int, optimizer: str) -> int:
@@ -110,26 +106,16 @@ class Checkpoints:
                 "free some room, or set RUN to a folder on another disk",
                 shown(self.folder),
             )
-        self._refuse_others()
-
-    def _refuse_others(self) -> None:
-        there = next(filter(None, (self._identity_of(path) for _, path in self.all())), self.identity)
+        there = next(filter(None, (_identity_of(path) for _, path in self.all())), self.identity)
         if changed := [key for key in {**there, **self.identity} if there.get(key) != self.identity.get(key)]:
-            what = "; ".join(_change(key, there.get(key), self.identity.get(key)) for key in changed)
+            values = ((key, f"{there.get(key)} → {self.identity.get(key)}") for key in changed)
+            what = "; ".join(f"{key} changed" if key.endswith("sha256") else f"{key}: {v}" for key, v in values)
             raise PersonaError(
                 f"the checkpoints in this folder are of another training ({what})",
                 "set RESTART = True to begin anew (the old ones are kept beside it), put the old values back to go on "
                 "with them, or use another RUN",
                 shown(self.folder),
             )
-
-    @staticmethod
-    def _identity_of(path: Path) -> dict[str, Any] | None:
-        """What a checkpoint says that it is of; None where its manifest is damaged."""
-        try:
-            return dict(json.loads((path / MANIFEST).read_text(encoding="utf-8"))["identity"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
 
     def all(self) -> list[tuple[int, Path]]:
         """(step, folder) of each checkpoint that was moved here, newest first, checked or not."""
@@ -177,11 +163,9 @@ class Checkpoints:
         """
 
         def save(output_dir: str | None = None, state_dict: dict | None = None) -> None:
-            model = trainer.model
-            adapter = {name: value for name, value in model.named_parameters() if value.requires_grad}
-            model.save_pretrained(
-                output_dir or trainer.args.output_dir, state_dict=adapter, save_embedding_layers=False
-            )
+            adapter = {name: value for name, value in trainer.model.named_parameters() if value.requires_grad}
+            folder = output_dir or trainer.args.output_dir
+            trainer.model.save_pretrained(folder, state_dict=adapter, save_embedding_layers=False)
 
         trainer._save = save
 
@@ -229,9 +213,8 @@ class Checkpoints:
         manifest = {"step": step, "finished": finished, "seconds": round(seconds, 3), "identity": self.identity}
         manifest["files"] = {path.name: file_digest(path) for path in sorted(written.iterdir())}
         write_text(written / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
-        written.chmod(0o700)
+        keep_private(written)
         for path in written.iterdir():
-            path.chmod(0o600)
             _flush(path)
         target = self.folder / written.name
         if target.exists():
@@ -248,8 +231,9 @@ class Checkpoints:
         Without validation pairs there is no best step and the last weights stay. A run that was finished in an
         earlier session is read back from its last checkpoint.
         """
-        last = self.last_good()
-        state = last.trainer_state() if last else asdict(trainer.state)
+        last, state = self.last_good(), asdict(trainer.state)
+        if last:
+            state = json.loads((last.path / "trainer_state.json").read_text(encoding="utf-8"))
         best = state["best_global_step"]
         if last and (best or not trainer.state.global_step):
             wanted = self.folder / f"checkpoint-{best}" if best else last.path
@@ -282,8 +266,12 @@ class Checkpoints:
             ) from error
 
 
-def _change(key: str, before: Any, after: Any) -> str:
-    return f"{key} changed" if key.endswith("sha256") else f"{key}: {before} → {after}"
+def _identity_of(path: Path) -> dict[str, Any] | None:
+    """What a checkpoint says that it is of; None where its manifest is damaged."""
+    try:
+        return dict(json.loads((path / MANIFEST).read_text(encoding="utf-8"))["identity"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _flush(path: Path) -> None:

@@ -10,7 +10,7 @@ from persona_ft.conversation import read_jsonl
 from persona_ft.data.persona import read_profile, read_test
 from persona_ft.data.split import check_leakage
 from persona_ft.errors import PersonaError
-from persona_ft.io import digest, file_digest, write_text
+from persona_ft.io import digest, file_digest, keep_private, write_text
 from persona_ft.paths import require, shown
 
 NOTE, NOTEBOOK = "adapter/identity.json", "03_train_qlora"
@@ -36,8 +36,7 @@ def seal_adapter(run: Path, recipe: dict[str, Any]) -> dict[str, str]:
     Name -> SHA-256 of each file of :data:`FILES`, of the prompt and of the recipe, for ``sha256`` in training.json.
     """
     found = _digests(run, recipe)
-    for path in (run / "adapter", *(run / "adapter").iterdir()):
-        path.chmod(0o700 if path.is_dir() else 0o600)
+    keep_private(run / "adapter")
     write_text(run / NOTE, json.dumps(found, indent=1) + "\n")
     return found
 

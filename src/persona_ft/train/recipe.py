@@ -167,21 +167,6 @@ class Recipe(BaseModel):
         cuda : False leaves both off where no GPU is: a CPU trains in float32.
         """
         length = {"max_steps": self.max_steps} if self.max_steps else {"num_train_epochs": self.num_epochs}
-        watch = (
-            {
-                "eval_strategy": "steps",
-                "eval_steps": self.steps_per_epoch(n_rows),
-                "metric_for_best_model": "eval_loss",
-                "greater_is_better": False,
-            }
-            if self.validation_pairs
-            else {"eval_strategy": "no"}
-        )
-        save = (
-            {"save_strategy": "steps", "save_steps": self.checkpoint_every}
-            if self.checkpoint_every
-            else {"save_strategy": "no"}
-        )
         return {
             "per_device_train_batch_size": self.batch_size,
             # A quarter of the rows keeps an evaluation below the training's peak (benchmarks/README.md).
@@ -202,8 +187,12 @@ class Recipe(BaseModel):
             "fp16": cuda and not bfloat16,
             "seed": self.seed,
             "logging_steps": 1,
-            **watch,
-            **save,
+            "eval_strategy": "steps" if self.validation_pairs else "no",
+            "eval_steps": self.steps_per_epoch(n_rows),
+            "metric_for_best_model": "eval_loss",
+            "greater_is_better": False,
+            "save_strategy": "steps" if self.checkpoint_every else "no",
+            "save_steps": self.checkpoint_every or self.steps_per_epoch(n_rows),
             "restore_callback_states_from_checkpoint": bool(self.checkpoint_every),
             "report_to": "none",
             "disable_tqdm": True,

@@ -28,7 +28,7 @@ from persona_ft.gpt_oss.harmony import render_prompt
 from persona_ft.io import write_text
 from persona_ft.notebook.install import _forget_what_is_typed
 from persona_ft.notebook.parameters import check_parameters
-from persona_ft.notebook.run import execute
+from persona_ft.notebook.run import LESSONS, PARAMETER_TAGS, execute
 from persona_ft.paths import repository_root, resolve, run_folder, shown
 from persona_ft.report.tables import text_table
 from persona_ft.train.identity import check_adapter, read_training, seal_adapter
@@ -279,6 +279,15 @@ def test_a_parameter_of_the_wrong_kind_is_named(shell, line, said):
     assert said in str(told.value)
 
 
+@pytest.mark.parametrize("name", LESSONS)
+def test_every_default_is_of_its_own_kind(shell, name):
+    for cell in nbformat.read(ROOT / f"notebooks/{name}.ipynb", as_version=4).cells:
+        if PARAMETER_TAGS & set(cell.metadata.get("tags", [])):
+            shell.run_cell(cell.source, store_history=True)
+    assert "# @param" in shell.user_ns["In"][-1]
+    check_parameters()
+
+
 def test_what_is_typed_is_not_kept_in_ipythons_history(shell, tmp_path):
     shell.run_cell("open_before = 1", store_history=True)
     _forget_what_is_typed()
@@ -314,7 +323,7 @@ def test_absurd_values_of_a_recipe_are_named(setting, value):
         ("name: a\nhabits: [" + "9" * 5000 + "]\n", 2),
         ("name: [[[[", 1),
         ("x: !!python/object/apply:os.system [id]", 1),
-        ("name: " + "[" * 5000, None),
+        ("name: " + "[" * 1500, None),
         ("- a", None),
         ('name: "a\0b"', None),
     ],

@@ -147,7 +147,7 @@ def gpu() -> str | None:
     if tool is None:
         return None
     query = [tool, "--query-gpu=name,memory.total", "--format=csv,noheader"]
-    found = subprocess.run(query, capture_output=True, text=True)
+    found = subprocess.run(query, capture_output=True, encoding="utf-8", errors="replace")
     lines = found.stdout.strip().splitlines()
     return lines[0] if found.returncode == 0 and lines else None
 
@@ -166,7 +166,7 @@ def _is_stale(name: str) -> bool:
 
 def _pip(packages: list[str]) -> None:
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check", *packages]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace")
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1][:300]
         raise InstallError(

@@ -118,11 +118,8 @@ class Recipe(BaseModel):
         """
         if not self.validation_pairs:
             return self, train + validation, []
-        return (
-            (self if validation else self.changed(validation_pairs=False, early_stopping_patience=None)),
-            train,
-            validation,
-        )
+        watched = self if validation else self.changed(validation_pairs=False, early_stopping_patience=None)
+        return watched, train, validation
 
     def steps(self, n_rows: int) -> int:
         """Optimizer steps over ``n_rows`` rows, as the trainer counts them."""

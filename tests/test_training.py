@@ -141,8 +141,11 @@ def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_happened(demo_run, kill
 
 def test_a_damaged_newest_checkpoint_is_left_out(killed_run, tmp_path, capsys):
     folder = Path(shutil.copytree(killed_run / "checkpoints", tmp_path / "checkpoints"))
-    checkpoints = Checkpoints(folder, {})
-    (newest, path), (before, _) = checkpoints.all()[:2]
+    (newest, path), (before, _) = Checkpoints(folder, {}).all()[:2]
+    checkpoints = Checkpoints(folder, json.loads((path / "manifest.json").read_text(encoding="utf-8"))["identity"])
+    assert checkpoints.last_good().step == newest
+    assert Checkpoints(folder, {"lora_r": 4}).last_good() is None
+    assert capsys.readouterr().out.count("is left out: it is of another training") == len(checkpoints.all())
     with (path / "optimizer.pt").open("r+b") as file:
         file.truncate(100)
     assert checkpoints.last_good().step == before
@@ -161,7 +164,9 @@ def test_checkpoints_hold_what_is_needed_and_no_private_path(killed_run):
         assert {"adapter_model.safetensors", "optimizer.pt", "trainer_state.json", "manifest.json"} <= names
         assert names <= NEEDED | {"manifest.json"}
         for name in ("adapter_config.json", "trainer_state.json"):
-            assert str(ROOT) not in (path / name).read_text(encoding="utf-8")
+            text = (path / name).read_text(encoding="utf-8")
+            assert str(ROOT) not in text and str(killed_run) not in text
+        assert path.stat().st_mode & 0o77 == 0 and all(file.stat().st_mode & 0o77 == 0 for file in path.iterdir())
 
 
 def test_a_checkpoints_adapter_is_what_peft_writes(killed_run, tmp_path):

@@ -8,14 +8,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from persona_ft.errors import PersonaError
-from persona_ft.io import write_text
+from persona_ft.io import read_rows, write_text
 
 # What looks like one of Harmony's control tokens. In somebody's words it is text, and stays text (harmony.as_text).
 CONTROL_WORD = re.compile(r"<\|\w+\|>")
-
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
@@ -95,15 +94,6 @@ class Conversation(BaseModel):
         )
 
 
-def _reason(error: ValidationError) -> str:
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    text = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "string_too_short":
-        text = "is empty"
-    return f"{where}: {text}" if where else text
-
-
 ROW_REMEDY = 'write the line as {"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}'
 
 
@@ -116,35 +106,16 @@ def read_jsonl(path: Path | str) -> list[Conversation]:
         Names file, line, reason and remedy: a missing file, an encoding other than UTF-8, a line that is not JSON,
         unknown keys, wrong roles, no assistant turn, an empty answer, or no row at all.
     """
-    path = Path(path)
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise PersonaError(f"the file cannot be read ({error.strerror})", "check the path", path) from error
-    rows, marked = [], []
-    for number, line in enumerate(raw.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
-        try:
-            text = line.decode("utf-8")
-        except UnicodeDecodeError as error:
-            remedy = "save the file as UTF-8 (a file from Excel or an old Japanese editor is often Shift_JIS or UTF-16)"
-            raise PersonaError(f"byte {error.start + 1} of the line is not UTF-8", remedy, path, number) from error
-        if not text.strip():
-            continue
-        try:
-            rows.append(Conversation.model_validate(json.loads(text)))
-            if words := [w for m in rows[-1].messages for w in CONTROL_WORD.findall(f"{m.content}{m.thinking or ''}")]:
-                marked.append(f"line {number}: {', '.join(words[:3])}")
-        except json.JSONDecodeError as error:
-            remedy = "keep one whole JSON object on each line, with double quotes and no comma after the last item"
-            reason = f"the line is not JSON ({error.msg} at column {error.colno})"
-            raise PersonaError(reason, remedy, path, number) from error
-        except ValidationError as error:
-            raise PersonaError(_reason(error), ROW_REMEDY, path, number) from error
+    rows, marked = read_rows(path, Conversation, ROW_REMEDY), []
+    for number, row in rows.items():
+        if words := [w for m in row.messages for w in CONTROL_WORD.findall(f"{m.content}{m.thinking or ''}")]:
+            marked.append(f"line {number}: {', '.join(words[:3])}")
     if not rows:
         raise PersonaError("the file has no conversation", ROW_REMEDY, path)
     if marked:
-        print(f"{path.name}: {len(marked)} rows hold words like control tokens, kept as text ({'; '.join(marked[:3])})")
-    return rows
+        name = Path(path).name
+        print(f"{name}: {len(marked)} rows hold words like control tokens, kept as text ({'; '.join(marked[:3])})")
+    return list(rows.values())
 
 
 def write_jsonl(path: Path | str, conversations: Iterable[Conversation]) -> Path:

@@ -3,38 +3,86 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from pydantic import BaseModel
+import yaml
+from pydantic import BaseModel, ValidationError
 
-from persona_ft.errors import PersonaError
+from persona_ft.errors import PersonaError, reason_of
 
 Row = TypeVar("Row", bound=BaseModel)
 
 
-def read_objects(path: Path | str, model: type[Row], remedy: str) -> list[Row]:
-    """The objects of a JSONL file of the project's own, checked against a pydantic model.
+def read_rows(path: Path | str, model: type[Row], remedy: str) -> dict[int, Row]:
+    """The objects of a JSONL file by their lines, checked against a pydantic model; blank lines are skipped.
+
+    Parameters
+    ----------
+    remedy : how a line should be written.
 
     Raises
     ------
     PersonaError
-        The file is missing or no UTF-8, or names the line that is no such object.
+        Names file, line, reason and remedy: a missing file, an encoding other than UTF-8, a line that is not JSON or
+        no such object.
     """
-    path, rows = Path(path), []
+    path, rows = Path(path), {}
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise PersonaError("the file cannot be read", "get it back with git", path.name) from error
-    for number, line in enumerate(lines, start=1):
+        raw = path.read_bytes()
+    except OSError as error:
+        raise PersonaError(f"the file cannot be read ({error.strerror})", "check the path", path) from error
+    for number, line in enumerate(raw.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
         try:
-            rows.append(model.model_validate(json.loads(line)))
-        except ValueError as error:  # pydantic's is one too
-            raise PersonaError("the line cannot be used", remedy, path.name, number) from error
+            if text := line.decode("utf-8").strip():
+                rows[number] = model.model_validate(json.loads(text))
+        except UnicodeDecodeError as error:
+            how = "save the file as UTF-8 (a file from Excel or an old Japanese editor is often Shift_JIS or UTF-16)"
+            raise PersonaError(f"byte {error.start + 1} of the line is not UTF-8", how, path, number) from error
+        except ValidationError as error:
+            raise PersonaError(reason_of(error), remedy, path, number) from error
+        except (ValueError, RecursionError) as error:  # of json; a number of 5,000 digits is a plain ValueError
+            how = "keep one whole JSON object on each line, with double quotes and no comma after the last item"
+            raise PersonaError(f"the line is not JSON ({str(error)[:80]})", how, path, number) from error
     return rows
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, which says where a value is that it cannot make: the 45th of a month, 5,000 digits."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, TypeError) as error:
+            raise yaml.MarkedYAMLError(problem=f"{error}: quote it", problem_mark=node.start_mark) from error
+
+
+def read_yaml(path: Path | str, model: type[Row], remedy: str) -> Row:
+    """A YAML file, checked against a pydantic model.
+
+    Raises
+    ------
+    PersonaError
+        The file is missing, is not UTF-8 or not YAML (with its line), or a value is missing, unknown or wrong.
+    """
+    path = Path(path)
+    try:
+        fields = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        return model.model_validate(fields if isinstance(fields, dict) else {})
+    except (OSError, UnicodeDecodeError) as error:
+        said = getattr(error, "strerror", "it is not UTF-8: save it so")
+        raise PersonaError(f"the file cannot be read ({said})", remedy, path) from error
+    except ValidationError as error:
+        raise PersonaError(reason_of(error), remedy, path) from error
+    except (yaml.YAMLError, RecursionError) as error:
+        mark, problem = (getattr(error, name, None) for name in ("problem_mark", "problem"))
+        reason = f"this is not YAML ({problem or str(error).splitlines()[0]})"
+        raise PersonaError(reason, "quote texts that hold : or #", path, mark and mark.line + 1) from error
 
 
 def write_text(path: Path | str, text: str) -> Path:
@@ -49,7 +97,8 @@ def write_text(path: Path | str, text: str) -> Path:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        # Its name says whose it is: sweep() removes what a process that was killed left.
+        handle, temporary = tempfile.mkstemp(".part", f".{path.name}.{os.getpid()}.", path.parent)
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
             file.write(text)
             file.flush()
@@ -61,6 +110,33 @@ def write_text(path: Path | str, text: str) -> Path:
         remedy = "free some disk space or choose a folder that you may write to"
         raise PersonaError(f"the file cannot be written ({error.strerror})", remedy, path) from error
     return path
+
+
+def sweep(folder: Path) -> None:
+    """Remove what :func:`write_text` had half written under a folder when its process was killed."""
+    for path in folder.rglob(".*.*.*.part"):
+        try:
+            os.kill(int(path.name.split(".")[-3]), 0)  # 0: no signal, but an error where there is no such process
+        except ProcessLookupError:
+            path.unlink(missing_ok=True)
+        except (OSError, ValueError):  # somebody else's process, or no file of ours
+            continue
+
+
+def keep_private(folder: Path) -> None:
+    """Let nobody but the owner read a folder; where the file system knows no such thing (Drive), it stays as it is."""
+    for path in (folder, *folder.iterdir()):
+        with suppress(OSError):
+            path.chmod(0o700 if path.is_dir() else 0o600)
+
+
+def move_aside(path: Path, why: str = "") -> Path:
+    """Rename a file or folder to the first free of ``name-1``, ``name-2`` …, so that nothing is written over.
+
+    ``why`` goes into the name: ``name-why-1``.
+    """
+    names = (path.with_name("-".join(filter(None, (path.stem, why, str(n)))) + path.suffix) for n in itertools.count(1))
+    return path.rename(next(free for free in names if not free.exists()))
 
 
 def append_line(path: Path, line: str) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from persona_ft.errors import PersonaError
+from persona_ft.errors import PersonaError, visible
+from persona_ft.io import sweep
 
 DRIVE = Path("/content/drive")
 
 
 def repository_root() -> Path:
-    """The folder that holds data/ and notebooks/: the nearest one above the working folder, else the package's own.
+    """The folder that holds data/, notebooks/ and this package: the nearest above the working folder, else its own.
 
     Raises
     ------
@@ -19,19 +21,32 @@ def repository_root() -> Path:
     """
     package = Path(__file__).resolve()
     for folder in [Path.cwd(), *Path.cwd().parents, *package.parents]:
-        if (folder / "notebooks").is_dir() and (folder / "data").is_dir():
+        if all((folder / name).is_dir() for name in ("notebooks", "data", "src/persona_ft")):
             return folder
     raise PersonaError(
-        "no folder with notebooks/ and data/ was found above the working folder",
+        "no folder with persona_ft's notebooks/ and data/ was found above the working folder",
         "clone the repository and start from inside it",
         Path.cwd(),
     )
 
 
 def resolve(path: str | Path) -> Path:
-    """A path as given when it is absolute, else relative to the repository, wherever a notebook was started."""
-    path = Path(path).expanduser()
-    return path if path.is_absolute() else repository_root() / path
+    """A path as given when it is absolute, else relative to the repository, wherever a notebook was started.
+
+    Raises
+    ------
+    PersonaError
+        No file has such a name: it holds NUL, bytes that are not UTF-8, an unknown ~user, or more than 255 bytes.
+    """
+    try:
+        found = Path(path).expanduser()
+        possible = "\0" not in str(found) and all(len(part.encode("utf-8")) <= 255 for part in found.parts)
+    except (RuntimeError, UnicodeEncodeError):  # no such user, bytes that are not UTF-8
+        possible = False
+    if not possible:
+        reason = f"{str(path)[:60]!r} cannot be the name of a file or folder"
+        raise PersonaError(reason, "choose a shorter name, in letters and digits")
+    return found if found.is_absolute() else repository_root() / found
 
 
 def on_drive(path: str | Path) -> Path:
@@ -54,7 +69,7 @@ def on_drive(path: str | Path) -> Path:
 
 
 def run_folder(path: str | Path, persist: str = "") -> Path:
-    """The run's folder, made when missing.
+    """The run's folder, made when missing, for its owner only; what a killed process left half written is removed.
 
     Parameters
     ----------
@@ -76,10 +91,11 @@ def run_folder(path: str | Path, persist: str = "") -> Path:
             folder,
         )
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         probe = folder / ".write-test"
         probe.touch()
         probe.unlink()
+        sweep(folder)
     except OSError as error:
         raise PersonaError(
             f"the run folder cannot be written to ({error.strerror})", "set RUN to a folder of your own", shown(folder)
@@ -89,9 +105,8 @@ def run_folder(path: str | Path, persist: str = "") -> Path:
 
 def shown(path: str | Path) -> str:
     """A path as notebooks print it: relative to the repository, so that nobody's home folder is in an output."""
-    path = Path(path).resolve()
-    root = repository_root().resolve()
-    return str(path.relative_to(root)) if path.is_relative_to(root) else path.name
+    path, root = (Path(os.path.realpath(p)) for p in (path, repository_root()))  # pathlib's raises in a loop of links
+    return visible(str(path.relative_to(root)) if path.is_relative_to(root) else path.name)
 
 
 def require(run: Path, name: str, notebook: str) -> Path:

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict
 from persona_ft.conversation import Conversation, Text, jsonl_line, read_jsonl
 from persona_ft.errors import PersonaError
 from persona_ft.gpt_oss.ask import Ask, endpoint
-from persona_ft.io import append_line, mend_last_line, read_objects
+from persona_ft.io import append_line, mend_last_line, read_rows
 from persona_ft.language import POLITE
 from persona_ft.paths import resolve, run_folder
 
@@ -63,9 +63,10 @@ def read_bank(language: Literal["ja", "en"] | str = "ja", path: Path | str | Non
     PersonaError
         Names file and line of what cannot be used.
     """
-    rows = read_objects(path or resolve(BANK), BankQuestion, 'write {"id": …, "category": …, "ja": …, "en": …}')
+    remedy = 'write {"id": …, "category": …, "ja": …, "en": …}'
     return [
-        Conversation.pair(row.en if language == "en" else row.ja, "…", id=row.id, category=row.category) for row in rows
+        Conversation.pair(row.en if language == "en" else row.ja, "…", id=row.id, category=row.category)
+        for row in read_rows(path or resolve(BANK), BankQuestion, remedy).values()
     ]
 
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from persona_ft.conversation import Conversation, Text, read_jsonl
 from persona_ft.data.split import split_validation
 from persona_ft.errors import PersonaError
+from persona_ft.io import read_yaml
 from persona_ft.paths import resolve
 
 
@@ -78,25 +78,9 @@ def read_profile(path: Path | str) -> Profile:
     PersonaError
         The file is missing, is not YAML (with its line), lacks a name or a system prompt, or has an unknown key.
     """
-    path = Path(path)
-    check_folder(path.parent)
-    try:
-        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        remedy = "write one with at least name: and system_prompt:, as in data/masaki/persona.yaml"
-        raise PersonaError(f"the file cannot be read ({error.strerror})", remedy, path) from error
-    except UnicodeDecodeError as error:
-        raise PersonaError("the file is not UTF-8", "save it as UTF-8", path) from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        reason = f"this is not YAML ({getattr(error, 'problem', None) or 'unreadable'})"
-        raise PersonaError(reason, "quote texts that hold : or #", path, mark and mark.line + 1) from error
-    try:
-        return Profile.model_validate(fields if isinstance(fields, dict) else {})
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise PersonaError(f"{where}: {first['msg']}", "compare it with data/masaki/persona.yaml", path) from error
+    check_folder(Path(path).parent)
+    remedy = "write at least name: and system_prompt:, as in data/masaki/persona.yaml, and compare it with that"
+    return read_yaml(path, Profile, remedy)
 
 
 def read_test(path: Path | str) -> list[Conversation]:

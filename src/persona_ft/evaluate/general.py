@@ -14,7 +14,7 @@ from persona_ft.conversation import Conversation, Text
 from persona_ft.data.persona import Fact
 from persona_ft.evaluate.facts import mentioned
 from persona_ft.evaluate.statistics import paired_difference, sign_test
-from persona_ft.io import read_objects
+from persona_ft.io import read_rows
 
 
 class GeneralQuestion(BaseModel):
@@ -45,7 +45,7 @@ def read_general(path: Path | str) -> list[GeneralQuestion]:
         Names file and line of what cannot be used.
     """
     remedy = 'write {"id": …, "question": …, "answer": …, "accept": [ways to write it]}'
-    return read_objects(path, GeneralQuestion, remedy)
+    return list(read_rows(path, GeneralQuestion, remedy).values())
 
 
 @dataclass(frozen=True)

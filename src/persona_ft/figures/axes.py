@@ -22,6 +22,7 @@ def new_axes(width: float = 7.0, height: float = 3.2, columns: int = 1):
     import matplotlib.pyplot as plt
     import matplotlib_fontja  # noqa: F401  registers the packaged Japanese font
 
+    plt.rcParams["text.parse_math"] = False  # a $ in somebody's words is no formula
     figure, axes = plt.subplots(1, columns, figsize=(width, height), layout="constrained")
     for ax in axes if columns > 1 else [axes]:
         ax.spines[["top", "right"]].set_visible(False)

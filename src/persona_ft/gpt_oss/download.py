@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import errno
-import json
 import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from persona_ft.errors import PersonaError
+from persona_ft.gpt_oss.files import check_model
 from persona_ft.gpt_oss.load import this_machine
 from persona_ft.paths import is_live
 
@@ -70,10 +70,11 @@ def fetch_model(source: str, weights: bool = True) -> str:
     ------
     PersonaError
         gpt-oss-20b is asked for where no GPU is, the name is misspelt, the model private or gated, the token not
-        accepted, the Hub not to be reached, the disk too small, or the download broke off; the message says which and
-        what to do.
+        accepted, the Hub not to be reached, the disk too small, the download broke off, or the model is refused
+        (:func:`check_model`); the message says which and what to do.
     """
     if Path(source).is_dir():
+        check_model(Path(source), weights)
         return source
     if weights and source in FOUR_BIT and not this_machine().cuda:
         raise PersonaError(
@@ -102,7 +103,9 @@ def fetch_model(source: str, weights: bool = True) -> str:
             folder = snapshot_download(name, local_files_only=True, **wanted)
         except Exception:
             raise problem from None
-        if not _is_whole(Path(folder), weights):
+        try:
+            check_model(Path(folder), weights)
+        except PersonaError:
             raise problem from None
         print(f"{name}: from the local cache, the Hub was not asked")
         return folder
@@ -125,6 +128,7 @@ def fetch_model(source: str, weights: bool = True) -> str:
     except (OSError, httpx.HTTPError, HfHubHTTPError, RuntimeError) as error:  # hf-xet raises RuntimeError
         lacking = [file for file in missing if not Path(file.local_path).exists()]
         raise _broke_off(name, error, len(lacking), sum(file.file_size or 0 for file in lacking)) from error
+    check_model(Path(folder), weights)
     if size > WORTH_A_WORD:
         print(f"{name}: here after {time.monotonic() - started:.0f} s")
     return folder
@@ -144,19 +148,6 @@ def _in_tenths(size: int) -> type[tqdm]:
                 print(f"{tenths}0 %", end=" ", flush=True)
 
     return Tenths
-
-
-def _is_whole(folder: Path, weights: bool) -> bool:
-    """Whether a cached copy has a config, and every file that the index of its weights names."""
-    if not (folder / "config.json").exists():
-        return False
-    if not weights:
-        return True
-    index = folder / "model.safetensors.index.json"
-    if not index.exists():
-        return (folder / "model.safetensors").exists()
-    parts = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-    return all((folder / part).exists() for part in parts)
 
 
 def _existing(file: DryRunFileInfo) -> Path:

@@ -131,10 +131,20 @@ def render_prompt(
     reasoning_effort : ``"low"``, ``"medium"`` or ``"high"``.
     think : True leaves the choice of a channel to the model, which as a rule thinks first, at low effort too; the text
         then ends with ``<|start|>assistant``. False opens the final channel for it, and it answers at once.
+
+    Raises
+    ------
+    PersonaError
+        The template is broken, or reaches for what a template has no business with.
     """
-    text = tokenizer.apply_chat_template(
-        protected(messages), tokenize=False, add_generation_prompt=True, reasoning_effort=reasoning_effort
-    )
+    messages = protected(messages)
+    try:
+        text = tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True, reasoning_effort=reasoning_effort
+        )
+    except Exception as error:  # a template is a program of whoever made the model
+        reason = f"the model's chat template failed ({type(error).__name__}: {str(error)[:120]})"
+        raise PersonaError(reason, "take the chat_template.jinja of gpt-oss, or another model") from error
     return text if think else text + FINAL
 
 

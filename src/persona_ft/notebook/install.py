@@ -80,12 +80,20 @@ def ready() -> None:
         pip failed, a protected package changed after all, or the kernel has an older version loaded than is installed:
         it must be restarted, and the cells below must not run before.
     """
+    _forget_what_is_typed()
     card = gpu()
     rows = install_missing(with_gpu=card is not None)
     print(table(rows), f"GPU: {card}" if card else NO_GPU, sep="\n")
     if any(row.restart for row in rows):
         raise InstallError(advice(rows))
     print(advice(rows))
+
+
+def _forget_what_is_typed() -> None:
+    """Keep the names and words that are typed in this kernel out of IPython's history, a file that stays for ever."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    if shell is not None:
+        shell.history_manager.enabled = False
 
 
 def install_missing(with_gpu: bool) -> list[Row]:
@@ -139,7 +147,7 @@ def gpu() -> str | None:
     if tool is None:
         return None
     query = [tool, "--query-gpu=name,memory.total", "--format=csv,noheader"]
-    found = subprocess.run(query, capture_output=True, text=True)
+    found = subprocess.run(query, capture_output=True, encoding="utf-8", errors="replace")
     lines = found.stdout.strip().splitlines()
     return lines[0] if found.returncode == 0 and lines else None
 
@@ -158,7 +166,7 @@ def _is_stale(name: str) -> bool:
 
 def _pip(packages: list[str]) -> None:
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check", *packages]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace")
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1][:300]
         raise InstallError(

@@ -13,9 +13,15 @@ if TYPE_CHECKING:
 
 
 def text_table(frame: pd.DataFrame) -> Styler:
-    """A table of sentences as a notebook should show it: whole, and from the left."""
+    """A table of sentences as a notebook should show it: whole, from the left, and people's words as text: no HTML, and
+    no formula, which could hold a link that runs a script."""
+    import pandas as pd
+
+    pd.set_option("display.html.use_mathjax", False)  # plain tables escape HTML themselves
     left = [{"selector": "th, td", "props": [("text-align", "left"), ("vertical-align", "top")]}]
-    return frame.style.set_table_styles(left)
+    table = frame.style.set_table_styles(left).set_table_attributes('class="tex2jax_ignore mathjax_ignore"')
+    table = table.format(escape="html").format_index(escape="html", axis=0).format_index(escape="html", axis=1)
+    return table.format_index_names(escape="html", axis=0).format_index_names(escape="html", axis=1)
 
 
 def text_of(interval: IntervalModel, score: Score) -> str:

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from persona_ft.errors import PersonaError
-from persona_ft.io import file_digest, write_text
+from persona_ft.io import file_digest, keep_private, move_aside, write_text
 from persona_ft.paths import shown
 
 if TYPE_CHECKING:
     from transformers import Trainer, TrainerCallback
 
-MANIFEST, IDENTITY, STAGING = "manifest.json", "identity.json", ".writing"
+MANIFEST, STAGING = "manifest.json", ".writing"
 # What resuming needs. PEFT also writes a model card, which names the base model's folder.
 NEEDED = {
     "adapter_model.safetensors",
@@ -30,6 +30,8 @@ NEEDED = {
     "rng_state.pth",
     "trainer_state.json",
 }
+# What would name a folder, which may be somebody's home: the base model's, and that of the best checkpoint.
+PATHS = {"adapter_config.json": "base_model_name_or_path", "trainer_state.json": "best_model_checkpoint"}
 # The newest, one before it in case the newest is damaged, and the best, which may be either.
 KEPT = 2
 # More than three checkpoints of room: two kept, the best, and the one being written.
@@ -44,10 +46,6 @@ class Checkpoint:
     step: int
     finished: bool
     seconds: float
-
-    def trainer_state(self) -> dict[str, Any]:
-        """The Trainer's own record: ``log_history``, ``best_global_step``, ``num_input_tokens_seen`` and so on."""
-        return json.loads((self.path / "trainer_state.json").read_text(encoding="utf-8"))
 
 
 def checkpoint_bytes(n_trainable: int, optimizer: str) -> int:
@@ -90,19 +88,11 @@ class Checkpoints:
             with another recipe, other data or another model.
         """
         if restart and self.folder.exists():
-            aside = next(
-                path
-                for n in range(1, 10_000)
-                if not (path := self.folder.with_name(f"{self.folder.name}-{n}")).exists()
-            )
-            self.folder.rename(aside)
-            print(f"the checkpoints that were here are in {shown(aside)} now")
+            print(f"the checkpoints that were here are in {shown(move_aside(self.folder))} now")
         try:
             shutil.rmtree(self.staging, ignore_errors=True)
-            self.staging.mkdir(parents=True, exist_ok=True)
-            probe = self.staging / "probe"
-            probe.write_bytes(b"\0" * 4096)
-            probe.unlink()
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.staging.mkdir(mode=0o700)
             free = shutil.disk_usage(self.folder).free
         except OSError as error:
             raise PersonaError(
@@ -116,20 +106,10 @@ class Checkpoints:
                 "free some room, or set RUN to a folder on another disk",
                 shown(self.folder),
             )
-        self._claim()
-
-    def _claim(self) -> None:
-        path = self.folder / IDENTITY
-        if not path.exists() or not self.all():  # nothing was saved: there is nothing to be mixed up with
-            write_text(path, json.dumps(self.identity, indent=1, ensure_ascii=False) + "\n")
-            return
-        try:
-            there = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
-            there = {}
-        changed = [key for key in {**there, **self.identity} if there.get(key) != self.identity.get(key)]
-        if changed:
-            what = "; ".join(_change(key, there.get(key), self.identity.get(key)) for key in changed)
+        there = next(filter(None, (_identity_of(path) for _, path in self.all())), self.identity)
+        if changed := [key for key in {**there, **self.identity} if there.get(key) != self.identity.get(key)]:
+            values = ((key, f"{there.get(key)} → {self.identity.get(key)}") for key in changed)
+            what = "; ".join(f"{key} changed" if key.endswith("sha256") else f"{key}: {v}" for key, v in values)
             raise PersonaError(
                 f"the checkpoints in this folder are of another training ({what})",
                 "set RESTART = True to begin anew (the old ones are kept beside it), put the old values back to go on "
@@ -139,8 +119,8 @@ class Checkpoints:
 
     def all(self) -> list[tuple[int, Path]]:
         """(step, folder) of each checkpoint that was moved here, newest first, checked or not."""
-        found = [(int(path.name.rsplit("-", 1)[1]), path) for path in self.folder.glob("checkpoint-*")]
-        return sorted(found, reverse=True)
+        steps = ((path.name.removeprefix("checkpoint-"), path) for path in self.folder.glob("checkpoint-*"))
+        return sorted(((int(step), path) for step, path in steps if step.isdecimal()), reverse=True)
 
     def last_good(self) -> Checkpoint | None:
         """The newest checkpoint whose files are all as they were written, with a warning for each newer damaged one."""
@@ -157,20 +137,22 @@ class Checkpoints:
         Raises
         ------
         PersonaError
-            A file is missing or is not what was written.
+            A file is missing or is not what was written, or all of it is of another training.
         """
         remedy = "the checkpoint before it is used; delete this folder if you like"
         try:
             manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+            if manifest["identity"] != self.identity:
+                raise PersonaError("it is of another training", remedy, shown(path))
             for name, wanted in manifest["files"].items():
                 if file_digest(path / name) != wanted:
                     raise PersonaError(f"{name} is not what was written", remedy, shown(path))
+            return Checkpoint(path, manifest["step"], manifest["finished"], manifest["seconds"])
         except OSError as error:
             missing = Path(error.filename or MANIFEST).name
             raise PersonaError(f"it is not whole ({missing}: {error.strerror})", remedy, shown(path)) from error
-        except (ValueError, KeyError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise PersonaError(f"it is not whole ({MANIFEST}: {error})", remedy, shown(path)) from error
-        return Checkpoint(path, manifest["step"], manifest["finished"], manifest["seconds"])
 
     @staticmethod
     def save_adapter_alone(trainer: Trainer) -> None:
@@ -181,11 +163,9 @@ class Checkpoints:
         """
 
         def save(output_dir: str | None = None, state_dict: dict | None = None) -> None:
-            model = trainer.model
-            adapter = {name: value for name, value in model.named_parameters() if value.requires_grad}
-            model.save_pretrained(
-                output_dir or trainer.args.output_dir, state_dict=adapter, save_embedding_layers=False
-            )
+            adapter = {name: value for name, value in trainer.model.named_parameters() if value.requires_grad}
+            folder = output_dir or trainer.args.output_dir
+            trainer.model.save_pretrained(folder, state_dict=adapter, save_embedding_layers=False)
 
         trainer._save = save
 
@@ -226,14 +206,14 @@ class Checkpoints:
         for path in written.iterdir():
             if path.name not in NEEDED:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
-        config = written / "adapter_config.json"
-        if config.exists():  # the base model's folder may be somebody's home
-            fields = json.loads(config.read_text(encoding="utf-8"))
-            fields["base_model_name_or_path"] = Path(fields["base_model_name_or_path"] or "").name
-            write_text(config, json.dumps(fields, indent=2) + "\n")
-        files = {path.name: file_digest(path) for path in sorted(written.iterdir())}
-        manifest = {"step": step, "finished": finished, "seconds": round(seconds, 3), "files": files}
-        write_text(written / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+        for name, key in PATHS.items():
+            fields = json.loads((written / name).read_text(encoding="utf-8"))
+            fields[key] = fields[key] and Path(fields[key]).name
+            write_text(written / name, json.dumps(fields, indent=2) + "\n")
+        manifest = {"step": step, "finished": finished, "seconds": round(seconds, 3), "identity": self.identity}
+        manifest["files"] = {path.name: file_digest(path) for path in sorted(written.iterdir())}
+        write_text(written / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+        keep_private(written)
         for path in written.iterdir():
             _flush(path)
         target = self.folder / written.name
@@ -251,12 +231,14 @@ class Checkpoints:
         Without validation pairs there is no best step and the last weights stay. A run that was finished in an
         earlier session is read back from its last checkpoint.
         """
-        last = self.last_good()
-        state = last.trainer_state() if last else asdict(trainer.state)
+        last, state = self.last_good(), asdict(trainer.state)
+        if last:
+            state = json.loads((last.path / "trainer_state.json").read_text(encoding="utf-8"))
         best = state["best_global_step"]
         if last and (best or not trainer.state.global_step):
             wanted = self.folder / f"checkpoint-{best}" if best else last.path
-            load_adapter_weights(trainer.model, self.read(wanted))
+            trainer._load_from_checkpoint(str(self.read(wanted).path))  # as resuming does
+        shutil.rmtree(self.staging, ignore_errors=True)  # TRL's card of the model is there, with folder names
         return state
 
     @contextmanager
@@ -284,8 +266,12 @@ class Checkpoints:
             ) from error
 
 
-def _change(key: str, before: Any, after: Any) -> str:
-    return f"{key} changed" if key.endswith("sha256") else f"{key}: {before} → {after}"
+def _identity_of(path: Path) -> dict[str, Any] | None:
+    """What a checkpoint says that it is of; None where its manifest is damaged."""
+    try:
+        return dict(json.loads((path / MANIFEST).read_text(encoding="utf-8"))["identity"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _flush(path: Path) -> None:
@@ -297,18 +283,3 @@ def _flush(path: Path) -> None:
         pass
     finally:
         os.close(handle)
-
-
-def load_adapter_weights(model: Any, checkpoint: Checkpoint) -> None:
-    """Put a checkpoint's LoRA weights into the model that was trained."""
-    from peft import set_peft_model_state_dict
-    from safetensors.torch import load_file
-
-    weights = load_file(checkpoint.path / "adapter_model.safetensors", device=str(model.device))
-    outcome = set_peft_model_state_dict(model, weights)
-    if outcome.unexpected_keys:
-        raise PersonaError(
-            f"the checkpoint has weights that this model has no place for, such as {outcome.unexpected_keys[0]}",
-            "train with the same LoRA scope, or set RESTART = True",
-            shown(checkpoint.path),
-        )

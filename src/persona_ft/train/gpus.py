@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from persona_ft.errors import PersonaError
 from persona_ft.gpt_oss.load import Machine
+from persona_ft.io import read_yaml
 from persona_ft.train.recipe import Recipe, read_recipe
 
 TABLE = Path(__file__).parent / "gpus.yaml"
@@ -33,7 +34,7 @@ class Cards(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    checked: str
+    checked: Annotated[str, BeforeValidator(str)]  # a month; a day would be a date to YAML
     source: str
     usd_per_unit: float
     cards: list[Card]
@@ -93,13 +94,7 @@ def read_cards(path: Path | str = TABLE) -> Cards:
     PersonaError
         The file is not what it should be; the message names the entry.
     """
-    path = Path(path)
-    try:
-        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return Cards.model_validate(fields | {"checked": str(fields["checked"])})
-    except (yaml.YAMLError, ValidationError, KeyError, TypeError) as error:
-        where = ".".join(map(str, error.errors()[0]["loc"])) if isinstance(error, ValidationError) else ""
-        raise PersonaError(f"the table of cards is damaged {where}".strip(), "undo the last edit", path.name) from error
+    return read_yaml(path, Cards, "undo the last edit of the table of cards")
 
 
 # Under this much the recommended recipe does not fit; t4 uses 8 rows x 2 accumulation steps instead of 16 rows.

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from persona_ft.errors import PersonaError
+from persona_ft.errors import PersonaError, reason_of
+from persona_ft.io import read_yaml
 from persona_ft.paths import resolve
 
 FOLDER = Path(__file__).parent / "recipes"
@@ -18,12 +18,15 @@ FOLDER = Path(__file__).parent / "recipes"
 UNCHANGED = "recipe"
 # gpt-oss-20b is 2,880 wide, the tiny model of this repository 256 to 512.
 NARROW = 1024
+# What torch and numpy both take.
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class Recipe(BaseModel):
     """One way to train. The YAML files in ``recipes/`` explain each field beside its value."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Upper bounds are gpt-oss-20b's width and context where it has one, and elsewhere far above what anybody means.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: str
     about: str
@@ -34,26 +37,26 @@ class Recipe(BaseModel):
     think: Literal["no", "yes"] = "no"
     validation_pairs: bool
     lora_scope: Literal["attention", "attention+experts"]
-    lora_r: int = Field(ge=1)
-    lora_alpha: int = Field(ge=1)
+    lora_r: int = Field(ge=1, le=2_880)
+    lora_alpha: int = Field(ge=1, le=1_000_000)
     lora_dropout: float = Field(ge=0, lt=1)
-    lora_seed: int
-    batch_size: int = Field(ge=1)
-    gradient_accumulation: int = Field(ge=1)
-    max_steps: int | None = Field(ge=1)
-    num_epochs: float | None = Field(gt=0)
-    learning_rate: float = Field(gt=0)
-    tiny_learning_rate: float = Field(gt=0)
+    lora_seed: Seed
+    batch_size: int = Field(ge=1, le=1_000_000)
+    gradient_accumulation: int = Field(ge=1, le=1_000_000)
+    max_steps: int | None = Field(ge=1, le=10_000_000)
+    num_epochs: float | None = Field(gt=0, le=100_000)
+    learning_rate: float = Field(gt=0, le=1)
+    tiny_learning_rate: float = Field(gt=0, le=1)
     lr_scheduler: Literal["linear", "cosine", "constant", "constant_with_warmup"]
-    warmup_steps: int = Field(ge=0)
+    warmup_steps: int = Field(ge=0, le=10_000_000)
     optimizer: str
-    weight_decay: float = Field(ge=0)
+    weight_decay: float = Field(ge=0, le=1)
     max_grad_norm: float = Field(gt=0)
     packing: bool
-    max_length: int = Field(ge=32)
+    max_length: int = Field(ge=32, le=131_072)
     router_aux_loss_coef: float | None = Field(ge=0)
     precision: Literal["auto", "bfloat16", "float16"]
-    seed: int
+    seed: Seed
     compile: bool
     logits: Literal["all", "graded"]
     early_stopping_patience: int | None = Field(ge=1)
@@ -105,9 +108,8 @@ class Recipe(BaseModel):
         try:
             return Recipe.model_validate(self.model_dump() | changes)
         except ValidationError as error:
-            field, message = _first(error)
             remedy = f'give another value, or "{UNCHANGED}" for the value of {self.name}.yaml'
-            raise PersonaError(f"{field.upper()}: {message}", remedy) from error
+            raise PersonaError(reason_of(error, str.upper), remedy) from error
 
     def for_pairs(self, train: list, validation: list) -> tuple[Recipe, list, list]:
         """The recipe and the pairs to train on and to watch: all are trained on where the recipe sets none aside.
@@ -116,11 +118,8 @@ class Recipe(BaseModel):
         """
         if not self.validation_pairs:
             return self, train + validation, []
-        return (
-            (self if validation else self.changed(validation_pairs=False, early_stopping_patience=None)),
-            train,
-            validation,
-        )
+        watched = self if validation else self.changed(validation_pairs=False, early_stopping_patience=None)
+        return watched, train, validation
 
     def steps(self, n_rows: int) -> int:
         """Optimizer steps over ``n_rows`` rows, as the trainer counts them."""
@@ -169,13 +168,7 @@ class Recipe(BaseModel):
         bfloat16 : train in bfloat16, else float16.
         cuda : False leaves both off where no GPU is: a CPU trains in float32.
         """
-        how: dict[str, Any] = {"eval_strategy": "no", "save_strategy": "no"}
-        if self.validation_pairs:
-            how |= {"eval_strategy": "steps", "eval_steps": self.steps_per_epoch(n_rows)}
-            how |= {"metric_for_best_model": "eval_loss", "greater_is_better": False}
-        if self.checkpoint_every:
-            how |= {"save_strategy": "steps", "save_steps": self.checkpoint_every}
-        return how | {
+        return {
             # A quarter of the rows keeps an evaluation below the training's peak (benchmarks/README.md).
             "per_device_eval_batch_size": max(1, self.batch_size // 4) if cuda else self.batch_size,
             "weight_decay": self.weight_decay,
@@ -183,6 +176,12 @@ class Recipe(BaseModel):
             "bf16": cuda and bfloat16,
             "fp16": cuda and not bfloat16,
             "logging_steps": 1,
+            "eval_strategy": "steps" if self.validation_pairs else "no",
+            "eval_steps": self.steps_per_epoch(n_rows),
+            "metric_for_best_model": "eval_loss",
+            "greater_is_better": False,
+            "save_strategy": "steps" if self.checkpoint_every else "no",
+            "save_steps": self.checkpoint_every or self.steps_per_epoch(n_rows),
             "restore_callback_states_from_checkpoint": bool(self.checkpoint_every),
             "report_to": "none",
             "disable_tqdm": True,
@@ -210,11 +209,6 @@ class Recipe(BaseModel):
         }
 
 
-def _first(error: ValidationError) -> tuple[str, str]:
-    first = error.errors()[0]
-    return ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
-
-
 def recipe_names() -> list[str]:
     """The recipes that ship with the package."""
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
@@ -231,18 +225,10 @@ def read_recipe(name: str | Path) -> Recipe:
     path = FOLDER / f"{name}.yaml"
     if not path.is_file():
         path = resolve(name)
-    remedy = f"use one of {', '.join(recipe_names())}, or the path of a file like them"
     if path.suffix not in (".yaml", ".yml") or not path.is_file():
-        raise PersonaError(f"there is no recipe called {name!r}", remedy)
-    try:
-        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return Recipe.model_validate(fields if isinstance(fields, dict) else {})
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        raise PersonaError("the recipe is not YAML", remedy, path.name, mark and mark.line + 1) from error
-    except ValidationError as error:
-        field, message = _first(error)
-        raise PersonaError(f"{field}: {message}", f"compare it with {FOLDER.name}/article.yaml", path.name) from error
+        remedy = f"use one of {', '.join(recipe_names())}, or the path of a file like them"
+        raise PersonaError(f"there is no recipe called {str(name)[:60]!r}", remedy)
+    return read_yaml(path, Recipe, f"compare it with {FOLDER.name}/article.yaml")
 
 
 @dataclass(frozen=True)

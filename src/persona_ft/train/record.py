@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from persona_ft.io import write_text
 from persona_ft.train.checkpoints import Checkpoints
 from persona_ft.train.gpus import Card, Cards
+from persona_ft.train.identity import read_training
 from persona_ft.train.memory import Memory
 from persona_ft.train.trainer import training_log
 
@@ -43,8 +44,7 @@ def taken(
     if trainer.state.global_step:
         peak = torch.cuda.max_memory_allocated() / GIB if torch.cuda.is_available() else None
     else:  # finished in an earlier session, which noted its peak
-        noted = run / "training.json"
-        peak = json.loads(noted.read_text(encoding="utf-8")).get("peak_gib") if noted.exists() else None
+        peak = read_training(run).get("peak_gib")
     units, usd = cards.cost(card, seconds) or (None, None)
     return {
         "steps": state["global_step"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,14 +58,8 @@ def training_rows(
         return [_as_tokens(pair, recipe, system_prompt, tokenizer, watched) for pair in pairs]
     if recipe.loss_on == "completion":
         return rows
-    return [
-        {
-            "text": tokenizer.apply_chat_template(
-                row["prompt"] + row["completion"], tokenize=False, **row["chat_template_kwargs"]
-            )
-        }
-        for row in rows
-    ]
+    render = partial(tokenizer.apply_chat_template, tokenize=False, reasoning_effort=recipe.reasoning_effort)
+    return [{"text": render(row["prompt"] + row["completion"])} for row in rows]
 
 
 def _as_tokens(

@@ -1,0 +1,95 @@
+"""What belongs together: an adapter and the data, prompt and recipe that it was trained with, known by digests."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from persona_ft.conversation import read_jsonl
+from persona_ft.data.persona import read_profile, read_test
+from persona_ft.data.split import check_leakage
+from persona_ft.errors import PersonaError
+from persona_ft.io import digest, file_digest, keep_private, write_text
+from persona_ft.paths import require, shown
+
+NOTE, NOTEBOOK = "adapter/identity.json", "03_train_qlora"
+# What is called by which name, and whether it is data: that may be another by now for somebody who only talks.
+FILES = {
+    "training pairs": ("train.jsonl", True),
+    "validation pairs": ("validation.jsonl", True),
+    "test questions": ("test.jsonl", True),
+    "adapter's weights": ("adapter/adapter_model.safetensors", False),
+    "adapter's settings": ("adapter/adapter_config.json", False),
+}
+
+
+def seal_adapter(run: Path, recipe: dict[str, Any]) -> dict[str, str]:
+    """Note beside a run's adapter what it was trained on and how, and keep it for its owner's eyes.
+
+    Parameters
+    ----------
+    recipe : the whole recipe, as training.json keeps it.
+
+    Returns
+    -------
+    Name -> SHA-256 of each file of :data:`FILES`, of the prompt and of the recipe, for ``sha256`` in training.json.
+    """
+    found = _digests(run, recipe)
+    keep_private(run / "adapter")
+    write_text(run / NOTE, json.dumps(found, indent=1) + "\n")
+    return found
+
+
+def read_training(run: Path) -> dict[str, Any]:
+    """training.json as notebook 03 wrote it; nothing where it is missing or damaged."""
+    try:
+        return dict(json.loads((run / "training.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def check_adapter(run: Path, data: bool = True) -> dict[str, Any]:
+    """training.json of a run, once its adapter is known to be whole and to belong to the run's data and prompt.
+
+    Parameters
+    ----------
+    data : also compare the pairs and the test questions, and see that no test question was trained on. False is for
+        talking, which asks no test question: pairs may have been corrected since.
+
+    Raises
+    ------
+    PersonaError
+        There is no adapter yet, a file is damaged, something was changed since the training, or a test question was
+        trained on; the message names it.
+    """
+    again = f"run notebook {NOTEBOOK} again with this RUN: a finished training goes through it in a minute"
+    for name in ("training.json", "adapter/adapter_model.safetensors", "persona.yaml"):
+        require(run, name, NOTEBOOK)
+    training = read_training(run)
+    try:
+        noted, note = dict(training["sha256"]), json.loads((run / NOTE).read_text(encoding="utf-8"))
+        found = _digests(run, training["recipe"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        said = getattr(error, "strerror", None) or type(error).__name__
+        reason = f"training.json or {NOTE} is damaged or missing, or of an earlier version ({said})"
+        raise PersonaError(reason, again, shown(run)) from error
+    if noted != note:
+        raise PersonaError("the adapter and training.json are of two trainings", again, shown(run))
+    wanted = [name for name in noted if data or not FILES.get(name, ("", False))[1]]
+    if changed := [name for name in wanted if found.get(name) != noted[name]]:
+        reason = f"not as they were when the adapter was saved: {', '.join(changed)}"
+        remedy = f"put them back (RUN may hold another person's data by now), or {again}"
+        raise PersonaError(reason, remedy, shown(run))
+    if data:
+        watched = run / FILES["validation pairs"][0]
+        pairs = read_jsonl(run / FILES["training pairs"][0]) + (read_jsonl(watched) if watched.stat().st_size else [])
+        check_leakage(pairs, read_test(run / FILES["test questions"][0]))
+    return training
+
+
+def _digests(run: Path, recipe: dict[str, Any]) -> dict[str, str]:
+    found = {name: file_digest(run / file) for name, (file, _) in FILES.items() if (run / file).exists()}
+    found["prompt"] = digest(read_profile(run / "persona.yaml").system_prompt)
+    # Once through JSON: training.json holds lists where a recipe may hold tuples.
+    return found | {"recipe": digest(json.dumps(json.loads(json.dumps(recipe)), sort_keys=True))}

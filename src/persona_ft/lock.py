@@ -12,13 +12,9 @@ from pathlib import Path
 from persona_ft.errors import PersonaError
 from persona_ft.paths import shown
 
-# The lock itself, which the system lets go of when its process dies, and a line on whose it is, which then stays.
-LOCK, OWNER = ".lock", ".writer"
-WAIT_SECONDS = 3.0
-
 
 @contextmanager
-def one_writer(folder: Path, wait: float = WAIT_SECONDS) -> Iterator[None]:
+def one_writer(folder: Path, wait: float = 3.0) -> Iterator[None]:
     """Hold a folder's lock. One left behind by a process that died is taken over, and that is printed.
 
     Parameters
@@ -32,31 +28,23 @@ def one_writer(folder: Path, wait: float = WAIT_SECONDS) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
-    owner = folder / OWNER
-    lock = FileLock(folder / LOCK, timeout=wait, mode=0o600)
+    # The system lets go of the lock when its process dies; the line on whose it was stays, and tells.
+    lock, owner = FileLock(folder / ".lock", timeout=wait, mode=0o600), folder / ".writer"
     try:
         lock.acquire()
     except Timeout:
-        raise PersonaError(
-            f"another process is writing to this folder ({_read(owner) or 'it has only just begun'})",
-            "wait until it is done, end it, or use another folder",
-            shown(folder),
-        ) from None
+        who = owner.read_text(encoding="utf-8") if owner.exists() else "it has only just begun"
+        remedy = "wait until it is done, end it, or use another folder"
+        raise PersonaError(f"another process is writing to this folder ({who})", remedy, shown(folder)) from None
     try:
-        if left := _read(owner):
+        if owner.exists():
+            left = owner.read_text(encoding="utf-8")
             print(f"{shown(folder)}: a lock was left by {left}, which is gone; taken over")
         who = f"process {os.getpid()} on {socket.gethostname()}, since {datetime.now():%Y-%m-%d %H:%M:%S}"
         owner.write_text(who, encoding="utf-8")
         yield
     finally:
         # Unlinked while it is still held: whoever waits for the old file notices, and starts over with a new one.
-        for path in (owner, folder / LOCK):
-            path.unlink(missing_ok=True)
+        owner.unlink(missing_ok=True)
+        (folder / ".lock").unlink(missing_ok=True)
         lock.release()
-
-
-def _read(owner: Path) -> str:
-    try:
-        return owner.read_text(encoding="utf-8")
-    except OSError:
-        return ""

@@ -110,7 +110,7 @@ def in_sequence(work: Work) -> Callable[[Cell], futures.Future]:
 
 
 def run_cells(cells: list[Cell], start: Callable[[Cell], futures.Future], runs: Path) -> list[Cell]:
-    """Run what is not kept, and tell as it goes; a cell that fails stops no other. The cells come back as they ended."""
+    """Run what is not kept, and tell as it goes; a cell that fails stops no other. Returns the cells as they ended."""
     from rich.console import Console
     from rich.live import Live
 

@@ -77,9 +77,8 @@ def lose_a_node(n: int) -> None:
         threading.Thread(target=kill, daemon=True).start()
         ended = run_cells(cells_of(grid), start, runs)
         begun, done = ([len(path.read_text()) for path in runs.glob(f"*/{name}")] for name in ("begun", "done"))
-        print(
-            f"{sum(cell.state == 'done' for cell in ended)} of {n} cells done; begun {sum(begun)} times, done {sum(done)}"
-        )
+        whole = sum(cell.state == "done" for cell in ended)
+        print(f"{whole} of {n} cells done; begun {sum(begun)} times, done {sum(done)}")
     cluster.shutdown()
 
 
@@ -116,20 +115,15 @@ def on_paper(personas: int, gpus: int, name: str) -> None:
     disk = (n_lora * 4 + (KEPT + 1) * checkpoint_bytes(n_lora, recipe.optimizer)) / 1e6
     rounds = math.ceil(personas / gpus)
     print(f"{personas:,} personas of {len(persona.train)} pairs on {gpus} {name}, recipe {recipe.name}", flush=True)
-    print(
-        f"training {train:.0f} s a persona (estimated); loading twice, {statistics.median(loads):.0f} s each (an H100's)"
-    )
+    print(f"training {train:.0f} s a persona (estimated); loading twice, {load:.0f} s each (H100)")
     print(f"{answers} answers a persona at {an_answer:.2f} s (H100), at most {slower:.0f} times that on {name}")
     for word, factor in (("at best", 1.0), ("at worst", slower)):
         seconds = train + factor * (2 * load + answers * an_answer)
         units = f", {personas * seconds / 3600 * card.units_per_hour:,.0f} units" if card.units_per_hour else ""
         print(f"{word}: {seconds / 60:.0f} min a persona, {rounds} rounds: {rounds * seconds / 3600:.1f} h{units}")
+    print(f"weights {weights:.1f} GiB once a node: {gpus * weights:,.0f} GiB if each GPU is a node of its own")
     print(
-        f"weights {weights:.1f} GiB once a node: {gpus * weights:,.0f} GiB if each GPU is a node of its own,", end=" "
-    )
-    print(f"{gpus / 8 * weights:,.0f} GiB with 8 to a node")
-    print(
-        f"adapter and {KEPT + 1} checkpoints {disk:.0f} MB a persona: {personas * disk / 1000:,.0f} GB on the shared disk"
+        f"adapter, {KEPT + 1} checkpoints: {disk:.0f} MB a persona, {personas * disk / 1000:,.0f} GB on the shared disk"
     )
 
 

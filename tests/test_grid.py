@@ -88,6 +88,8 @@ def test_a_failed_cell_stops_no_other_and_done_ones_are_kept(grid, how):
     if how == "Ray":
         pytest.importorskip("ray")
     said, errors = (process := start(grid, *options)).communicate()
+    if "Ray did not start" in errors:
+        pytest.skip("this machine is too busy for Ray to start")
     assert process.returncode == 1
     assert notes(grid) == {
         "seed-1": ["begun 1 a", "done 1 a"],

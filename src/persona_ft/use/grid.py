@@ -86,7 +86,7 @@ def on_ray(work: Work, grid: Grid) -> Callable[[Cell], futures.Future]:
     Raises
     ------
     PersonaError
-        No cluster answers at that address.
+        Ray did not start, or no cluster answers at that address.
     """
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
     import ray
@@ -94,8 +94,9 @@ def on_ray(work: Work, grid: Grid) -> Callable[[Cell], futures.Future]:
     address = os.environ.get("RAY_ADDRESS")
     try:
         context = ray.init(address=address, log_to_driver=False, logging_level="ERROR", ignore_reinit_error=True)
-    except ConnectionError as error:
-        raise PersonaError(f"no Ray cluster answers at {address}", "start one, or unset RAY_ADDRESS") from error
+    except Exception as error:  # ConnectionError for a cluster; a plain one where a busy machine did not start in time
+        remedy = "see that it runs, or unset RAY_ADDRESS" if address else "try again, or go without it: --in-sequence"
+        raise PersonaError(f"Ray did not start or answer ({str(error)[:200]})", remedy, address) from error
     there = ray.cluster_resources()
     gpus = min(1, there.get("GPU", 0)) if grid.gpus is None else grid.gpus
     has = f"{there.get('GPU', 0):g} GPUs and {there.get('CPU', 0):g} cores"

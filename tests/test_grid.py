@@ -17,7 +17,6 @@ import psutil
 import pytest
 import yaml
 from conftest import ROOT
-from transformers import GptOssConfig
 
 from persona_ft.errors import PersonaError
 from persona_ft.lock import one_writer
@@ -143,7 +142,7 @@ def test_cells_are_told_apart_by_parameters_data_and_code(grid, capsys):
 
     from persona_ft.use import cells as module
 
-    module._content_digest.cache_clear()
+    module._content.cache_clear()
     data.write_text("two")
     again = cells_of(read_grid(grid))
     assert [cell.begun(runs).state for cell in again] == ["waiting", "kept"]
@@ -180,6 +179,8 @@ def test_what_is_wrong_in_a_grid_is_named_before_anything_runs(grid, text, said)
 
 
 def test_the_smaller_setting_that_notebook_03_names_can_be_taken():
+    from transformers import GptOssConfig
+
     config = GptOssConfig(num_hidden_layers=24, num_local_experts=32)
     card = read_cards().named("T4")
     sentence = smaller_setting(config, read_recipe("recommended"), 256, 64, True, card)

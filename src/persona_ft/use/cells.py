@@ -19,7 +19,6 @@ from persona_ft.io import digest, file_digest, write_text
 from persona_ft.paths import repository_root, resolve, shown
 
 RECORD, ASIDE = "cell.json", "before"
-SHORT_NAMES = {"PERSONA", "RECIPE"}
 
 
 class Grid(BaseModel):
@@ -142,39 +141,30 @@ def cells_of(grid: Grid) -> list[Cell]:
     if unknown := sorted({name for one in given for name in one} - known):
         reason = f"no notebook of the grid has a parameter called {', '.join(unknown)}"
         raise PersonaError(reason, f"use some of {', '.join(sorted(known))}")
-    names, code = [_name(one, given) for one in given], digest(_code_digest(), grid.folder, *grid.notebooks, *sources)
+    shared = sorted((repository_root() / "data").glob("*.jsonl"))  # questions that all personas are asked
+    code = digest(_content(Path(__file__).parents[1]), *map(_content, shared), *grid.notebooks, *sources)
+    names = [_name(one, given) for one in given]
+    names = [name if names.count(name) == 1 else f"{name}-{n}" for n, name in enumerate(names, start=1)]
     return [
-        Cell(
-            name=name if names.count(name) == 1 else f"{name}-{n}",
-            given=one,
-            identity=digest(json.dumps(one, sort_keys=True), *_data_digests(one)),
-            code=code,
-        )
-        for n, (name, one) in enumerate(zip(names, given, strict=True), start=1)
+        Cell(name=name, given=one, identity=_identity(one), code=code) for name, one in zip(names, given, strict=True)
     ]
 
 
 def _name(one: dict[str, Any], given: list[dict[str, Any]]) -> str:
     """A folder's name that says in what the cell differs: masaki-recommended-seed-1-lora_r-8."""
     varied = {n: v for n, v in one.items() if any(other.get(n) != v for other in given)}
-    parts = [Path(v).stem if n in SHORT_NAMES else f"{n.lower()}-{v}" for n, v in varied.items()]
+    parts = [Path(v).stem if n in ("PERSONA", "RECIPE") else f"{n.lower()}-{v}" for n, v in varied.items()]
     return re.sub(r"[^\w.-]+", "-", "-".join(parts))[:100].strip("-.") or "cell"
 
 
-def _data_digests(given: dict[str, Any]) -> list[str]:
-    """The content of the files and folders that the parameters name."""
+def _identity(given: dict[str, Any]) -> str:
+    """The parameters, and the content of the files and folders that they name."""
     places = [resolve(NAMES.get(value, value)) for value in given.values() if isinstance(value, str) and value]
-    return [_content_digest(place) for place in places if place.exists()]
+    return digest(json.dumps(given, sort_keys=True), *(_content(place) for place in places if place.exists()))
 
 
 @cache
-def _content_digest(place: Path) -> str:
+def _content(place: Path) -> str:
     files = sorted(path for path in place.rglob("*") if path.is_file()) if place.is_dir() else [place]
-    return digest(*(f"{path.relative_to(place)} {file_digest(path)}" for path in files if path.name[0] != "."))
-
-
-@cache
-def _code_digest() -> str:
-    """The package, and the questions that all personas share."""
-    files = [p for p in Path(__file__).parents[1].rglob("*") if p.suffix in (".py", ".yaml", ".j2", ".js")]
-    return digest(*map(file_digest, sorted([*files, *(repository_root() / "data").glob("*.jsonl")])))
+    kept = [path for path in files if path.name[0] != "." and path.suffix != ".pyc"]
+    return digest(*(f"{path.relative_to(place)} {file_digest(path)}" for path in kept))

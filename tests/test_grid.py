@@ -155,7 +155,7 @@ def test_cells_are_told_apart_by_parameters_data_and_code(grid, capsys):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("parameters:\n  SEED: [1, 2\n", "line 3: the grid is not YAML"),
+        ("parameters:\n  SEED: [1, 2\n", "line 4: the grid is not YAML"),
         ("parameters: {SEED: 1}\ncpus: 0\n", "line 2: cpus: Input should be greater than or equal to 1"),
         ("parameters: {SEED: 1}\ncpu: 1\n", "line 2: cpu: Extra inputs are not permitted"),
         ("parameters:\n  TEXT: x\n  SEED: {a: 1}\n", "line 3: SEED is {'a': 1}: give a number"),
@@ -182,7 +182,7 @@ def test_the_smaller_setting_that_notebook_03_names_can_be_taken():
     from transformers import GptOssConfig
 
     config = GptOssConfig(num_hidden_layers=24, num_local_experts=32)
-    card = read_cards().named("T4")
+    card = read_cards().named("L4").model_copy(update={"memory_gib": 15.5})
     sentence = smaller_setting(config, read_recipe("recommended"), 256, 64, True, card)
     smaller = smaller_setting_in(f"PersonaError: CUDA ran out of memory\n  What to do: {sentence}")
     assert smaller["BATCH_SIZE"] * smaller["GRADIENT_ACCUMULATION"] == read_recipe("recommended").rows_per_step

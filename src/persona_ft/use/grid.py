@@ -177,6 +177,8 @@ def main(arguments: list[str] | None = None) -> None:
         cells, runs = cells_of(grid), run_folder(resolve(grid.runs or f"runs/{path.stem}"))
         if options.report:
             found = [cell for cell in (read_cell(runs / cell.name) for cell in cells) if cell and cell.state == "done"]
+            if not found:
+                raise PersonaError("no cell is done yet", "run the grid first, without --report", shown(runs))
             print(write_grid_report(runs, [cell.model_dump() for cell in found], len(cells)))
             return None
         with one_writer(runs):

@@ -37,6 +37,7 @@ Work = Callable[[Cell], Cell]
 
 def run_cell(cell: Cell, grid: Grid, runs: Path) -> Cell:
     """Execute a cell's notebooks in a process of its own, again as often as the grid asks; its words go to cell.log."""
+    cell = read_cell(runs / cell.name) or cell  # Ray may have started it before, on a machine that died
     for left in range(grid.retries, -1, -1):
         started = time.monotonic()
         cell = cell.written(runs, state="running", tries=cell.tries + 1, error="")

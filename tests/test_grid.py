@@ -155,7 +155,7 @@ def test_cells_are_told_apart_by_parameters_data_and_code(grid, capsys):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("parameters:\n  SEED: [1, 2\n", "line 4: the grid is not YAML"),
+        ("parameters:\n  SEED: [1, 2\n", "line 4: the grid cannot be read: no YAML in UTF-8"),
         ("parameters: {SEED: 1}\ncpus: 0\n", "line 2: cpus: Input should be greater than or equal to 1"),
         ("parameters: {SEED: 1}\ncpu: 1\n", "line 2: cpu: Extra inputs are not permitted"),
         ("parameters:\n  TEXT: x\n  SEED: {a: 1}\n", "line 3: SEED is {'a': 1}: give a number"),

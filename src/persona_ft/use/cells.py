@@ -109,17 +109,15 @@ def read_grid(path: Path) -> Grid:
     try:
         text = path.read_text(encoding="utf-8")
         return Grid.model_validate(yaml.safe_load(text))
-    except (OSError, UnicodeDecodeError) as error:
-        raise PersonaError("the grid cannot be read", remedy, shown(path)) from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        raise PersonaError("the grid is not YAML", remedy, path.name, mark and mark.line + 1) from error
     except ValidationError as error:
         field, message = error.errors()[0]["loc"], error.errors()[0]["msg"].removeprefix("Value error, ")
         key = str(field[0] if field else message.split()[0].strip(":"))  # our own words begin with the name
         lines = [n for n, line in enumerate(text.splitlines(), 1) if re.search(rf"(^|[\s{{]){key}:", line)]
         message = f"{'.'.join(map(str, field))}: {message}" if field else message
         raise PersonaError(message, remedy, path.name, lines[0] if lines else None) from error
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        mark, what = getattr(error, "problem_mark", None), getattr(error, "strerror", None) or "no YAML in UTF-8"
+        raise PersonaError(f"the grid cannot be read: {what}", remedy, path.name, mark and mark.line + 1) from error
 
 
 def cells_of(grid: Grid) -> list[Cell]:

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent import futures
 from functools import partial
 from pathlib import Path
@@ -143,12 +143,16 @@ def _table(states: dict[str, Cell], runs: Path, seconds: float, height: int):
     counts = Counter(cell.state for cell in states.values())
     ended, to_do = counts["done"] + counts["failed"], counts["waiting"] + counts["running"]
     left = f"; about {seconds / ended * to_do / 60:.0f} minutes left" if ended else ""
-    table = Table("cell", "state", "step", "loss", "seconds", "", title=f"{dict(counts)}{left}")
+    table = Table("cell", "state", "step", "loss", "seconds", "", title=_counted(states.values()) + left)
     order = ["running", "failed", "waiting", "done", "kept"]
     for cell in sorted(states.values(), key=lambda cell: order.index(cell.state))[:height]:
         step, loss = _progress(runs / cell.name) if cell.state == "running" else ("", "")
         table.add_row(cell.name, cell.state, step, loss, f"{cell.seconds:.0f}" if cell.seconds else "", cell.error)
     return table
+
+
+def _counted(cells: Iterable[Cell]) -> str:
+    return ", ".join(f"{count} {state}" for state, count in Counter(cell.state for cell in cells).items())
 
 
 def _progress(folder: Path) -> tuple[str, str]:
@@ -193,7 +197,7 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on", flush=True)
         os._exit(130)  # the threads and processes that wait for cells end with this one
-    print(", ".join(f"{count} {state}" for state, count in Counter(cell.state for cell in ended).items()))
+    print(_counted(ended))
     if failed := [cell for cell in ended if cell.state == "failed"]:
         sys.exit("\n".join(f"{c.name}: {c.error}\n  all of it is in {c.name}/{LOG}" for c in failed))
     return None

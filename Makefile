@@ -9,6 +9,8 @@ make run RUN=runs/me PERSONA=data/me [MODEL=gpt-oss-20b]    the same for a perso
 make lab RUN=runs/me         the notebooks in JupyterLab, as copies in RUN
 make experiments RUN=runs/me fewer pairs, other ranks and learning rates
 make compare RUNS="runs/a runs/b"    several runs side by side
+make grid GRID=grid.yaml     many runs from one file, several at once where Ray is installed; docs/grid.md
+make grid-report GRID=grid.yaml   one table over all of them
 make site                    READMEs and notebooks of both languages as HTML, in site/
 make colab                   dist/colab/*.ipynb, each complete in itself: upload one to Colab
 make test                    the tests
@@ -21,6 +23,7 @@ make lost-sessions      a session lost after each notebook and in the middle of 
 make bench-evaluation   the comparison's own errors: false alarms, planted differences, the judge of facts
 make bench-gpu          the 20B's shapes on a CUDA GPU: speed, memory, where a step's time goes (25 minutes)
 make real-tokenizer     prompts, labels and parsing with gpt-oss-20b's own tokenizer, beside openai-harmony
+make bench-grid         what a grid costs beside the work: 300 and 3,000 cells that write a file
 make colab-check        the standalone notebooks on Colab's own versions (some minutes; set TORCH_INDEX)
 make notebooks          executes the notebooks on the tiny model and stores their outputs in notebooks/
 make twins              brings notebooks/ja in step with notebooks/, and names the prose that is behind
@@ -38,7 +41,7 @@ READY = .venv/.ready
 TEST_READY = .venv/.test-ready
 SITE_READY = .venv/.site-ready
 
-.PHONY: help benchmarks demo lessons run lab test compare ablation kill-test lost-sessions bench-evaluation bench-gpu real-tokenizer tiny-model experiments notebooks twins site links colab colab-check clean
+.PHONY: help benchmarks demo lessons run lab test compare ablation kill-test lost-sessions bench-evaluation bench-gpu real-tokenizer tiny-model experiments grid grid-report bench-grid notebooks twins site links colab colab-check clean
 
 help:
 	@echo "$$HELP"
@@ -68,6 +71,16 @@ lab: $(READY)
 
 compare: $(READY)
 	@$(VENV_PYTHON) -m persona_ft.report.compare $(RUNS) $(ARGS)
+
+GRID ?= grid.yaml
+grid: $(READY)
+	@$(VENV_PYTHON) -m persona_ft.use.grid "$(GRID)" $(ARGS)
+
+grid-report: $(READY)
+	@$(VENV_PYTHON) -m persona_ft.use.grid "$(GRID)" --report
+
+bench-grid: $(READY)
+	@$(VENV_PYTHON) benchmarks/grid_overhead.py $(ARGS)
 
 test: $(TEST_READY)
 	@$(VENV_PYTHON) -m ruff check .

@@ -15,11 +15,18 @@ JAPANESE = tags.has("ja")  # noqa: F821  Sphinx puts `tags` here
 LESSONS = [path.stem for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]
 # The pages of each language, by their place in the repository, without suffix; the first is the way in.
 PAGES = {
-    "en": ["README", *(f"notebooks/{name}" for name in LESSONS), "docs/guide", "docs/glossary", "docs/real-model"],
+    "en": [
+        "README",
+        *(f"notebooks/{name}" for name in LESSONS),
+        "docs/guide",
+        "docs/grid",
+        "docs/glossary",
+        "docs/real-model",
+    ],
     "ja": [
         "README.ja",
         *(f"notebooks/ja/{name}" for name in LESSONS),
-        *("docs/guide.ja", "docs/glossary.ja", "docs/real-model.ja"),
+        *("docs/guide.ja", "docs/grid.ja", "docs/glossary.ja", "docs/real-model.ja"),
     ],
 }
 COUNTERPARTS = dict(zip(PAGES["en"], PAGES["ja"], strict=True))

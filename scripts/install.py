@@ -1,7 +1,7 @@
 """Install the stack of requirements.txt into this Python, section by section.
 
     python scripts/install.py [--torch-index URL]
-    python scripts/install.py --only site   # a section for work on the repository itself
+    python scripts/install.py --only grid   # a section more, into a Python that has the rest
 
 GPU packages are installed where an NVIDIA driver answers. A torch that is there already is kept.
 """
@@ -69,7 +69,7 @@ def has_nvidia_gpu() -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--only", choices=("site", "test"), help="install one section more, into a Python that has the rest"
+        "--only", choices=("grid", "site", "test"), help="install one section more, into a Python that has the rest"
     )
     parser.add_argument("--torch-index", default="", help="take torch from this package index")
     options = parser.parse_args()

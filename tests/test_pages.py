@@ -336,7 +336,7 @@ def found_by_search(index: Path, query: str) -> set[str]:
     return {known["docnames"][page] for page in pages}
 
 
-JAPANESE_PAGES = ("README.ja.md", "docs/guide.ja.md", "docs/glossary.ja.md", "docs/real-model.ja.md")
+JAPANESE_PAGES = ("README.ja.md", *(f"docs/{name}.ja.md" for name in ("guide", "grid", "glossary", "real-model")))
 
 
 def test_the_site_opens_from_disk_and_no_link_is_broken(tmp_path):

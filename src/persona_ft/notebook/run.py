@@ -18,6 +18,7 @@ from persona_ft.errors import PersonaError, visible
 from persona_ft.evaluate.schema import AFTER, BEFORE
 from persona_ft.io import move_aside, write_text
 from persona_ft.language import columns_of
+from persona_ft.lock import one_writer
 from persona_ft.paths import repository_root, resolve, run_folder, shown
 from persona_ft.report.store import read_comparison
 
@@ -54,10 +55,16 @@ def execute(names: list[str], run: Path, given: dict[str, Any], notebooks: str =
     Raises
     ------
     PersonaError
-        A parameter that no notebook has, a folder that is not there, or a kernel that died.
+        A parameter that no notebook has, a folder that is not there, a kernel that died, or another process is writing
+        to the run folder.
     SystemExit
         A cell failed: its notebook, number and traceback are on the standard error stream.
     """
+    with one_writer(run):
+        _execute(names, run, given, notebooks)
+
+
+def _execute(names: list[str], run: Path, given: dict[str, Any], notebooks: str) -> None:
     folder = repository_root() / notebooks
     if not folder.is_dir():
         raise PersonaError(f"there is no folder {notebooks}", "use notebooks or notebooks/ja")
@@ -65,6 +72,8 @@ def execute(names: list[str], run: Path, given: dict[str, Any], notebooks: str =
         raise PersonaError(
             "this is no run folder: the notebooks themselves are here", "choose another, as runs/me", run
         )
+    if missing := [name for name in names if not (folder / f"{name}.ipynb").is_file()]:
+        raise PersonaError(f"{notebooks} has no notebook {', '.join(missing)}", f"use some of {', '.join(LESSONS)}")
     accepted = {name: parameters_of(folder / f"{name}.ipynb") for name in names}
     if "RUN" in given:
         raise PersonaError("RUN is not given with -p", "give the folder with --run (make run RUN=…)")
@@ -216,7 +225,7 @@ def main(arguments: list[str] | None = None) -> None:
     """The command, see the top of this file; errors that a reader can mend are told in a sentence or two."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", default="runs/demo", help="folder for the executed notebooks and all they write")
-    parser.add_argument("--only", nargs="+", default=list(NOTEBOOKS), choices=LESSONS, help="some of the notebooks")
+    parser.add_argument("--only", nargs="+", default=list(NOTEBOOKS), metavar="NOTEBOOK", help="some of the notebooks")
     parser.add_argument("--notebooks", default="notebooks", help="notebooks/ja has them in Japanese")
     parser.add_argument("--show", nargs="*", default=["Q02", "Q07", "Q15", "Q22", "Q30"], help="questions to print")
     parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="a parameter")

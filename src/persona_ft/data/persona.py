@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -10,9 +11,10 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from persona_ft.conversation import Conversation, Text, read_jsonl
-from persona_ft.data.split import split_validation
+from persona_ft.data.bank import words
+from persona_ft.data.split import allot, split_validation
 from persona_ft.errors import PersonaError
-from persona_ft.paths import resolve
+from persona_ft.paths import resolve, shown
 
 
 class Fact(BaseModel):
@@ -154,9 +156,30 @@ def persona_or_pairs(path: Path | str, system_prompt: str = "", n_test: int = 30
     stated = next((m.content for p in pairs for m in p.messages[:1] if m.role in ("system", "developer")), "")
     if not (prompt := system_prompt or stated):
         raise PersonaError("nothing says who is talking", "describe them in SYSTEM_PROMPT", found)
-    train, test = split_validation(pairs, min(n_test, len(pairs) // 4))
+    train, test = split_validation(pairs, allot(len(pairs), n_test)[0])
     test = [pair.model_copy(update={"id": f"Q{i:02d}"}) for i, pair in enumerate(test, start=1)]
     return Persona(found.parent, Profile(name="the person", system_prompt=prompt), train, test)
+
+
+def check_owner(run: Path, folder: Path) -> None:
+    """Refuse to write one person's data over another's: PERSONA was forgotten, or RUN is somebody else's.
+
+    Raises
+    ------
+    PersonaError
+        The run folder holds a persona of another name; the message says which PERSONA is meant.
+    """
+    if not (run / "persona.yaml").exists():
+        return
+    there, mine = read_profile(run / "persona.yaml"), read_profile(folder / "persona.yaml")
+    if there.name == mine.name:
+        return
+    named = re.compile(rf"^name: *['\"]?{re.escape(there.name)}['\"]? *$", re.M)
+    known = resolve("data").glob("*/persona.yaml")
+    meant = next((shown(p.parent) for p in known if named.search(p.read_text(encoding="utf-8"))), "…")
+    said = words(there.language)
+    where = {"run": shown(run), "there": there.name, "folder": shown(folder), "mine": mine.name, "meant": meant}
+    raise PersonaError(said["other_owner"].format(**where), said["other_owner_remedy"].format(**where))
 
 
 def check_folder(folder: Path) -> None:

@@ -1,0 +1,220 @@
+"""What can be known of a persona before a model is loaded: marks, borrowed answers, sizes, memory, time and money.
+
+    python -m persona_ft.use.check --persona data/me [--run runs/me] [--chat chat.txt --me NAME]
+
+Tokens are counted with the tiny model's tokenizer, which stands in for gpt-oss-20b's: nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from persona_ft.conversation import Conversation, read_jsonl
+from persona_ft.data.bank import words
+from persona_ft.data.persona import Profile, check_owner, read_profile, read_test
+from persona_ft.data.split import allot, check_leakage, comparable
+from persona_ft.errors import PersonaError
+from persona_ft.evaluate.facts import mentioned
+from persona_ft.paths import resolve
+from persona_ft.train.gpus import choose_recipe, read_cards
+from persona_ft.train.memory import GIB, estimate_step, estimate_training, fits
+from persona_ft.train.progress import duration
+from persona_ft.train.rows import row_lengths
+from persona_ft.use.answers import rows_in, typed
+
+if TYPE_CHECKING:
+    from persona_ft.chat.importing import Imported
+
+SHIPPED = "data/masaki"
+# An answer this long, letter for letter that of the shipped persona, was not typed anew.
+BORROWED = 8
+# gpt-oss-20b in 4 bit; on Colab notebooks 03 and 04 each have a machine of their own. The rate is an assumption.
+DOWNLOAD_GB, DOWNLOADS, MB_S = 12, 2, 50
+CARDS = ("T4", "L4", "A100")
+
+
+class Finding(NamedTuple):
+    """A line of the check: fine, worth knowing, or what would spoil a run."""
+
+    mark: Literal["✓", "!", "✗"]
+    text: str
+
+
+def check_data(
+    profile: Profile, train: Sequence[Conversation], test: Sequence[Conversation], shipped: bool = False
+) -> list[Finding]:
+    """Marks and facts, borrowed answers, leaks, and what the sizes allow; ``shipped``: it is まさき。's own data."""
+    said, found = words(profile.language), []
+    facts = {fact.id: fact for fact in profile.facts}
+    known = facts.keys() | {topic.id for topic in profile.unknown_topics}
+    for where, rows in (("train.jsonl", train), ("test.jsonl", test)):
+        for n, row in enumerate(rows, start=1):
+            for mark in row.facts:
+                what = {"where": f"{where}, {row.id or n}", "id": mark.id, "answer": row.answer[:30]}
+                if mark.id not in known:
+                    found.append(Finding("✗", said["unknown_mark"].format(**what)))
+                elif mark.id in facts and not mentioned(row.answer, facts[mark.id]):
+                    found.append(Finding("!", said["unsaid_mark"].format(**what)))
+    if not found:
+        found.append(Finding("✓", said["marks_agree"].format(facts=len(facts))))
+    if not shipped:
+        theirs = {
+            comparable(p.answer) for side in ("train", "test") for p in read_jsonl(resolve(SHIPPED) / f"{side}.jsonl")
+        }
+        borrowed = [p for p in (*train, *test) if len(text := comparable(p.answer)) >= BORROWED and text in theirs]
+        if borrowed:
+            what = {"n": len(borrowed), "answer": borrowed[0].answer, "question": borrowed[0].question}
+            found.append(Finding("✗", said["borrowed"].format(**what)))
+        else:
+            found.append(Finding("✓", said["own"]))
+    try:
+        check_leakage(train, test)
+        found.append(Finding("✓", said["no_leak"]))
+    except PersonaError as error:
+        found.append(Finding("✗", str(error)))
+    found.append(Finding("✓" if len(test) >= 6 else "!", what_a_test_allows(len(test), profile.language)))
+    return found
+
+
+def what_a_test_allows(n: int, language: str) -> str:
+    """What ``n`` test questions can show: wins for a two-sided sign test at 5 %, and the bound where none fails."""
+    tails = [2 * sum(math.comb(n, k) for k in range(wins, n + 1)) / 2**n for wins in range(n + 1)]
+    wins = next((wins for wins, p in enumerate(tails) if p < 0.05), None)
+    if wins is None:
+        return words(language)["allows_nothing"].format(n=n)
+    return words(language)["allows"].format(n=n, wins=wins, miss=1 - 0.025 ** (1 / n))
+
+
+def fewer(n_pairs: int, n_test: int, n_validation: int, asked: int, wanted: int, language: str) -> str:
+    """A sentence where few pairs mean fewer of them to test with or to watch; empty where it is as was asked."""
+    if (n_test, n_validation) == (asked, wanted):
+        return ""
+    sizes = {"n": n_pairs, "test": n_test, "asked": asked, "validation": n_validation, "wanted": wanted}
+    return words(language)["fewer"].format(**sizes)
+
+
+def with_room_for_tests(import_with: Callable[[int], Imported], n_test: int) -> Imported:
+    """A chat imported with ``n_test`` replies to test with, or with a quarter of them where there are fewer."""
+    try:
+        found = import_with(n_test)
+        n_pairs = len(found.pairs) + len(found.test)
+    except PersonaError:  # too few for so many, or something else, which is said again
+        n_pairs = len(import_with(0).pairs)
+    room = allot(n_pairs, n_test)[0]
+    return found if room == n_test else import_with(room)
+
+
+def check_costs(profile: Profile, train: Sequence[Conversation]) -> list[Finding]:
+    """Tokens of the rows; memory, time and money of training gpt-oss-20b on some cards, downloads counted."""
+    from transformers import AutoTokenizer, GptOssConfig
+
+    said, cards, found = words(profile.language), read_cards(), []
+    config = GptOssConfig(num_hidden_layers=24, num_local_experts=32)
+    tokenizer = AutoTokenizer.from_pretrained(resolve("data/tiny-gpt-oss"))
+    n_train = len(train) - allot(len(train), 0)[1]
+    for card in map(cards.named, CARDS):
+        recipe, _ = choose_recipe("auto", card)
+        try:
+            lengths, graded = row_lengths(train, recipe, profile.system_prompt, tokenizer)
+        except PersonaError as error:
+            return [Finding("✗", str(error))]
+        if not found:
+            what = {"longest": max(lengths), "graded": sum(graded), "all": sum(lengths)}
+            found.append(Finding("✓", said["tokens"].format(**what)))
+        memory = estimate_training(config, recipe, max(lengths), max(graded), card.bfloat16)
+        step = estimate_step(config, recipe, max(lengths), card)
+        training = step.total * recipe.steps(n_train) if step else 0.0
+        loading = DOWNLOADS * DOWNLOAD_GB * 1000 / MB_S
+        units, usd = cards.cost(card, training + loading) or (math.nan, math.nan)
+        what = {"card": card.name, "needs": memory.total / GIB, "has": card.memory_gib, "training": duration(training)}
+        what |= {"loading": duration(loading), "gb": DOWNLOADS * DOWNLOAD_GB, "units": units, "usd": usd, "rate": MB_S}
+        found.append(
+            Finding("✓", said["cost"].format(**what))
+            if fits(memory, card)
+            else Finding("!", said["no_fit"].format(**what))
+        )
+    return [*found, Finding("!", said["cost_note"].format(checked=cards.checked, gb=DOWNLOAD_GB, rate=MB_S))]
+
+
+def check_persona(folder: Path, run: Path | None = None) -> list[Finding]:
+    """Check a persona's folder, and that a run is this person's and was made from the answers of today.
+
+    Raises
+    ------
+    PersonaError
+        A file is missing or cannot be used, or the run folder is somebody else's.
+    """
+    profile = read_profile(folder / "persona.yaml")
+    said, where = words(profile.language), {"folder": typed(folder), "run": typed(run) if run else "runs/…"}
+    if run:
+        check_owner(run, folder)
+    for file in ("train.jsonl", "test.jsonl"):
+        if not (folder / file).exists():
+            reason = said["no_answers"].format(file=file, **where)
+            raise PersonaError(reason, said["no_answers_remedy"].format(**where))
+    train, test = read_jsonl(folder / "train.jsonl"), read_test(folder / "test.jsonl")
+    watched = allot(len(train), 0)[1]
+    sizes = {"n": len(train) + len(test), "train": len(train), "validation": watched, "test": len(test)}
+    found = [Finding("✓", said["sizes"].format(**sizes)), *check_data(profile, train, test, folder == resolve(SHIPPED))]
+    if run and (run / "train.jsonl").exists():
+        used = {(p.question, p.answer) for f in ("train.jsonl", "validation.jsonl") for p in rows_in(run / f)}
+        if changed := used ^ {(p.question, p.answer) for p in train}:
+            found.append(Finding("!", said["run_differs"].format(n=len(changed), **where)))
+    return found + check_costs(profile, train)
+
+
+def check_chat(chat: Path, me: str, folder: Path) -> list[Finding]:
+    """Import a chat without writing anything, and check what would come of it."""
+    from persona_ft.chat.importing import import_chat
+
+    profile = read_profile(folder / "persona.yaml")
+    imported = with_room_for_tests(lambda n: import_chat(chat, me, n_test=n), 30)
+    n = len(imported.pairs) + len(imported.test)
+    watched = allot(len(imported.pairs), 0)[1]
+    found = [Finding("✓", words(profile.language)["chat"].format(read=imported.funnel.read, n=n))]
+    if few := fewer(n, len(imported.test), watched, 30, 8, profile.language):
+        found.append(Finding("!", few))
+    data = check_data(profile, imported.pairs, imported.test)
+    return [*found, *data, *check_costs(profile, imported.pairs)]
+
+
+def stop_on_problems(found: Sequence[Finding]) -> None:
+    """Raise where the check found what would spoil a run.
+
+    Raises
+    ------
+    PersonaError
+        Names all of it.
+    """
+    if problems := [finding.text for finding in found if finding.mark == "✗"]:
+        raise PersonaError("; ".join(problems), "mend these before anything is trained: nothing was written")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--persona", default=SHIPPED)
+    parser.add_argument("--run", default="")
+    parser.add_argument("--chat", default="")
+    parser.add_argument("--me", default="")
+    options = parser.parse_args(arguments)
+    try:
+        folder = resolve(options.persona)
+        if options.chat:
+            found = check_chat(resolve(options.chat), options.me, folder)
+        else:
+            found = check_persona(folder, resolve(options.run) if options.run else None)
+    except PersonaError as error:
+        print(f"\n{error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    for finding in found:
+        print(finding.mark, finding.text)
+    raise SystemExit(any(finding.mark == "✗" for finding in found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,7 +1,13 @@
 # make demo   the whole way in one notebook on the tiny model: ask, train, ask again, score (2 minutes on 2 cores)
 # make lessons  notebooks 01 to 04 on the tiny model, then base against tuned for a few questions and a report
 # make test   the tests
-# make lab    the notebooks in JupyterLab, as copies in RUN
+# make new PERSONA=data/me     your own persona: a few questions about you, then the interview; stop and go on as you like
+# make check PERSONA=data/me [RUN=runs/me] [CHAT=chat.txt ME=name]   what can be known before anything is loaded, in seconds
+# make run RUN=runs/me PERSONA=data/me [CHAT=chat.txt ME=name]       train on it and compare, with any other parameter
+# make more PERSONA=data/me BEFORE=runs/me RUN=runs/me2 [N=20]       20 more answers, train again, compare with before
+# make edit PERSONA=data/me FROM=changes.jsonl   correct, add or take back answers;  make undo PERSONA=data/me
+# make remove PERSONA=data/me [QUESTION="…"]     take an answer back, and say which runs hold it, or the person
+# make lab RUN=runs/me PERSONA=data/me   the notebooks in JupyterLab, as copies in RUN with these set
 # make compare RUNS="runs/a runs/b"   several runs of notebook 04 side by side
 # make ablation   from the article's recipe to ours, a change at a time, on the tiny model (40 minutes on 2 cores)
 # make kill-test  notebook 03 killed at ten random moments and run again (8 minutes)
@@ -28,7 +34,15 @@ READY = .venv/.ready
 TEST_READY = .venv/.test-ready
 SITE_READY = .venv/.site-ready
 
-.PHONY: demo lessons run lab test compare ablation kill-test lost-sessions bench-evaluation bench-gpu real-tokenizer tiny-model experiments notebooks twins site links colab colab-check clean
+# A name that no rule here reads is a misspelt one: without a word it would change nothing.
+VARIABLES = PYTHON RUN RUNS NOTEBOOKS TORCH_INDEX ARGS PERSONA LANGUAGE MODEL PROFILE RECIPE QUESTIONS CHAT ME PERSIST \
+  BEFORE N FROM QUESTION REPO FOLDER
+UNKNOWN = $(filter-out $(VARIABLES),$(foreach name,$(.VARIABLES),$(if $(filter command%,$(origin $(name))),$(name))))
+ifneq ($(filter-out -*-command-variables-*- MAKEFLAGS MAKEOVERRIDES,$(UNKNOWN)),)
+$(error $(UNKNOWN) is not a variable of this Makefile. What to do: use some of $(VARIABLES), or ARGS="-p NAME value" for a parameter of a notebook)
+endif
+
+.PHONY: new check more edit undo remove demo lessons run lab test compare ablation kill-test lost-sessions bench-evaluation bench-gpu real-tokenizer tiny-model experiments notebooks twins site links colab colab-check clean
 
 demo: $(READY)
 	@$(VENV_PYTHON) -m persona_ft.notebook.run --run $(RUN) --notebooks $(NOTEBOOKS) --only 00_one_sitting -p MODEL tiny
@@ -37,8 +51,9 @@ lessons: $(READY)
 	@$(VENV_PYTHON) -m persona_ft.notebook.run --run $(RUN) --notebooks $(NOTEBOOKS) -p MODEL tiny
 
 # make run RUN=runs/me PERSONA=data/me MODEL=gpt-oss-20b PROFILE=L4 ARGS="-p SAMPLES 5"
-# Taken from make's command line alone: an environment may have a MODEL of its own.
-GIVEN = $(foreach name,PERSONA MODEL PROFILE RECIPE QUESTIONS CHAT ME,$(if $(filter command%,$(origin $(name))),-p $(name) "$($(name))"))
+# Taken from make's command line only: an environment may have a MODEL or a LANGUAGE of its own.
+given = $(if $(filter command%,$(origin $(1))),$($(1)))
+GIVEN = $(foreach name,PERSONA MODEL PROFILE RECIPE QUESTIONS CHAT ME PERSIST,$(if $(call given,$(name)),-p $(name) "$(call given,$(name))"))
 run: $(READY)
 	@$(VENV_PYTHON) -m persona_ft.notebook.run --run $(RUN) --notebooks $(NOTEBOOKS) $(GIVEN) $(ARGS)
 
@@ -47,8 +62,26 @@ experiments: $(READY)
 
 # Opens copies of the notebooks in the run folder, which git ignores: what you type stays out of the tracked ones.
 lab: $(READY)
-	@mkdir -p $(RUN) && for n in $(NOTEBOOKS)/*.ipynb; do [ -e $(RUN)/$${n##*/} ] || cp $$n $(RUN)/; done
-	@.venv/bin/jupyter lab $(RUN)
+	@$(VENV_PYTHON) -m persona_ft.notebook.lab --run "$(RUN)" --notebooks $(NOTEBOOKS) $(GIVEN)
+	@.venv/bin/jupyter lab "$(RUN)"
+
+new: $(READY)
+	@$(VENV_PYTHON) -m persona_ft.use.new --persona "$(call given,PERSONA)" --language "$(call given,LANGUAGE)"
+
+check: $(READY)
+	@$(VENV_PYTHON) -m persona_ft.use.check $(if $(call given,PERSONA),--persona "$(PERSONA)") $(if $(call given,CHAT),--chat "$(CHAT)" --me "$(call given,ME)") $(if $(call given,RUN),--run "$(RUN)")
+
+# Stopped before its end, the interview is gone on with next time; what was answered is kept.
+more: $(READY)
+	@test -n "$(BEFORE)" || { echo "BEFORE is missing. What to do: make more PERSONA=data/me BEFORE=runs/me RUN=runs/me2"; exit 2; }
+	@test "$(RUN)" != "$(BEFORE)" || { echo "RUN and BEFORE are the same. What to do: take a new folder, RUN=runs/me2"; exit 2; }
+	@if $(VENV_PYTHON) -m persona_ft.use.new --persona "$(call given,PERSONA)" --more $(or $(N),20); then \
+	  $(VENV_PYTHON) -m persona_ft.notebook.run --run "$(RUN)" --notebooks $(NOTEBOOKS) $(GIVEN) $(ARGS) && \
+	  $(VENV_PYTHON) -m persona_ft.report.compare "$(BEFORE)" "$(RUN)"; fi
+
+edit undo remove: $(READY)
+	@$(VENV_PYTHON) -m persona_ft.use.answers --persona "$(call given,PERSONA)" \
+	  $(if $(filter edit,$@),--from "$(FROM)",$(if $(filter undo,$@),--undo,$(if $(QUESTION),--remove "$(QUESTION)",--who)))
 
 compare: $(READY)
 	@$(VENV_PYTHON) -m persona_ft.report.compare $(RUNS) $(ARGS)

@@ -85,7 +85,9 @@ def read_profile(path: Path | str) -> Profile:
     try:
         fields = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        remedy = "write one with at least name: and system_prompt:, as in data/masaki/persona.yaml"
+        remedy = (
+            f"make new PERSONA={shown(path.parent)} asks for it; or write name: and system_prompt: as in data/masaki"
+        )
         raise PersonaError(f"the file cannot be read ({error.strerror})", remedy, path) from error
     except UnicodeDecodeError as error:
         raise PersonaError("the file is not UTF-8", "save it as UTF-8", path) from error
@@ -187,5 +189,5 @@ def check_folder(folder: Path) -> None:
     if not folder.is_dir():
         others = sorted(p.parent.name for p in folder.parent.glob("*/persona.yaml"))
         known = f"; beside it there is {', '.join(others)}" if others else ""
-        remedy = f"set PERSONA to a folder with persona.yaml, train.jsonl and test.jsonl{known}"
+        remedy = f"set PERSONA to a folder with persona.yaml, train.jsonl and test.jsonl, or make new PERSONA=…{known}"
         raise PersonaError("there is no such persona folder", remedy, folder)

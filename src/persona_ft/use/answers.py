@@ -25,6 +25,7 @@ from persona_ft.evaluate.facts import mentioned
 from persona_ft.io import append_line, read_objects
 from persona_ft.paths import repository_root, resolve, shown
 
+SHIPPED = "data/masaki"
 SIDES = ("train", "test")
 ROWS = (*(f"{side}.jsonl" for side in SIDES), "validation.jsonl", ANSWERS)
 
@@ -51,6 +52,20 @@ def typed(path: Path) -> str:
     return shown(path) if path.is_relative_to(repository_root()) else str(path)
 
 
+def own_folder(persona: str, command: str) -> Path:
+    """The persona's folder, which has to be somebody's own.
+
+    Raises
+    ------
+    PersonaError
+        PERSONA was forgotten, or is the shipped persona.
+    """
+    if not persona or resolve(persona) == resolve(SHIPPED):
+        reason = f"{SHIPPED} is まさき。, the shipped persona" if persona else "PERSONA is missing"
+        raise PersonaError(reason, f"name a folder of your own: make {command} PERSONA=data/me")
+    return resolve(persona)
+
+
 def rows_in(path: Path) -> list[Conversation]:
     """The file's conversations; none where it is missing or empty."""
     return read_jsonl(path) if path.exists() and path.read_bytes().strip() else []
@@ -72,9 +87,9 @@ def settle(folder: Path) -> dict[str, list[Conversation]]:
             if row.question not in log:
                 after[side].append(row)
             elif pair := left.pop(row.question, None):
-                after[side].append(_marked(pair, profile))
+                after[side].append(with_marks(pair, profile))
     for pair in left.values():
-        after["test" if is_test(pair) else "train"].append(_marked(pair, profile))
+        after["test" if is_test(pair) else "train"].append(with_marks(pair, profile))
     if after != before:
         _keep(folder)
         for side, rows in after.items():
@@ -82,7 +97,8 @@ def settle(folder: Path) -> dict[str, list[Conversation]]:
     return after
 
 
-def _marked(pair: Conversation, profile: Profile) -> Conversation:
+def with_marks(pair: Conversation, profile: Profile) -> Conversation:
+    """The pair with a mark for each fact whose aliases its answer writes."""
     facts = [FactAnnotation(id=fact.id) for fact in profile.facts if mentioned(pair.answer, fact)]
     return pair.model_copy(update={"facts": facts})
 
@@ -175,7 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     what.add_argument("--who", action="store_true", help="say which runs hold this person's words")
     options = parser.parse_args(arguments)
     try:
-        folder = resolve(options.persona)
+        folder = own_folder(options.persona, "undo" if options.undo else "edit" if options.file else "remove")
         said = words(read_profile(folder / "persona.yaml").language)
         if not options.who:
             if options.remove:

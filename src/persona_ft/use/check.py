@@ -12,10 +12,11 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from persona_ft.conversation import Conversation, read_jsonl
 from persona_ft.data.bank import words
+from persona_ft.data.interview import ANSWERS
 from persona_ft.data.persona import Profile, check_owner, read_profile, read_test
 from persona_ft.data.split import allot, check_leakage, comparable
 from persona_ft.errors import PersonaError
@@ -25,12 +26,11 @@ from persona_ft.train.gpus import choose_recipe, read_cards
 from persona_ft.train.memory import GIB, estimate_step, estimate_training, fits
 from persona_ft.train.progress import duration
 from persona_ft.train.rows import row_lengths
-from persona_ft.use.answers import rows_in, typed
+from persona_ft.use.answers import SHIPPED, own_folder, rows_in, typed
 
 if TYPE_CHECKING:
     from persona_ft.chat.importing import Imported
 
-SHIPPED = "data/masaki"
 # An answer this long, letter for letter that of the shipped persona, was not typed anew.
 BORROWED = 8
 # gpt-oss-20b in 4 bit; on Colab notebooks 03 and 04 each have a machine of their own. The rate is an assumption.
@@ -45,11 +45,17 @@ class Finding(NamedTuple):
     text: str
 
 
+def language_of(profile: Profile, folder: Path) -> str:
+    """The reader's language: the persona's; of the shipped one, which everybody reads, English."""
+    return "en" if folder == resolve(SHIPPED) else profile.language
+
+
 def check_data(
-    profile: Profile, train: Sequence[Conversation], test: Sequence[Conversation], shipped: bool = False
+    profile: Profile, folder: Path, train: Sequence[Conversation], test: Sequence[Conversation]
 ) -> list[Finding]:
-    """Marks and facts, borrowed answers, leaks, and what the sizes allow; ``shipped``: it is まさき。's own data."""
-    said, found = words(profile.language), []
+    """Marks and facts, borrowed answers, leaks, and what the sizes allow, of the data of a persona's folder."""
+    language = language_of(profile, folder)
+    said, found = words(language), []
     facts = {fact.id: fact for fact in profile.facts}
     known = facts.keys() | {topic.id for topic in profile.unknown_topics}
     for where, rows in (("train.jsonl", train), ("test.jsonl", test)):
@@ -62,7 +68,7 @@ def check_data(
                     found.append(Finding("!", said["unsaid_mark"].format(**what)))
     if not found:
         found.append(Finding("✓", said["marks_agree"].format(facts=len(facts))))
-    if not shipped:
+    if folder != resolve(SHIPPED):
         theirs = {
             comparable(p.answer) for side in ("train", "test") for p in read_jsonl(resolve(SHIPPED) / f"{side}.jsonl")
         }
@@ -77,7 +83,7 @@ def check_data(
         found.append(Finding("✓", said["no_leak"]))
     except PersonaError as error:
         found.append(Finding("✗", str(error)))
-    found.append(Finding("✓" if len(test) >= 6 else "!", what_a_test_allows(len(test), profile.language)))
+    found.append(Finding("✓" if len(test) >= 6 else "!", what_a_test_allows(len(test), language)))
     return found
 
 
@@ -90,12 +96,14 @@ def what_a_test_allows(n: int, language: str) -> str:
     return words(language)["allows"].format(n=n, wins=wins, miss=1 - 0.025 ** (1 / n))
 
 
-def fewer(n_pairs: int, n_test: int, n_validation: int, asked: int, wanted: int, language: str) -> str:
-    """A sentence where few pairs mean fewer of them to test with or to watch; empty where it is as was asked."""
-    if (n_test, n_validation) == (asked, wanted):
-        return ""
-    sizes = {"n": n_pairs, "test": n_test, "asked": asked, "validation": n_validation, "wanted": wanted}
-    return words(language)["fewer"].format(**sizes)
+def fewer(n_pairs: int, language: str, **sizes: tuple[int, int]) -> list[Finding]:
+    """What few pairs have less of: ``test`` and ``validation`` as (taken, asked for)."""
+    said = words(language)
+    return [
+        Finding("!", said[f"fewer_{what}"].format(n=n_pairs, taken=taken, asked=asked))
+        for what, (taken, asked) in sizes.items()
+        if taken != asked
+    ]
 
 
 def with_room_for_tests(import_with: Callable[[int], Imported], n_test: int) -> Imported:
@@ -109,11 +117,11 @@ def with_room_for_tests(import_with: Callable[[int], Imported], n_test: int) -> 
     return found if room == n_test else import_with(room)
 
 
-def check_costs(profile: Profile, train: Sequence[Conversation]) -> list[Finding]:
+def check_costs(profile: Profile, folder: Path, train: Sequence[Conversation]) -> list[Finding]:
     """Tokens of the rows; memory, time and money of training gpt-oss-20b on some cards, downloads counted."""
     from transformers import AutoTokenizer, GptOssConfig
 
-    said, cards, found = words(profile.language), read_cards(), []
+    said, cards, found = words(language_of(profile, folder)), read_cards(), []
     config = GptOssConfig(num_hidden_layers=24, num_local_experts=32)
     tokenizer = AutoTokenizer.from_pretrained(resolve("data/tiny-gpt-oss"))
     n_train = len(train) - allot(len(train), 0)[1]
@@ -141,7 +149,7 @@ def check_costs(profile: Profile, train: Sequence[Conversation]) -> list[Finding
     return [*found, Finding("!", said["cost_note"].format(checked=cards.checked, gb=DOWNLOAD_GB, rate=MB_S))]
 
 
-def check_persona(folder: Path, run: Path | None = None) -> list[Finding]:
+def check_persona(folder: Path, run: Path | None = None, costs: bool = True) -> list[Finding]:
     """Check a persona's folder, and that a run is this person's and was made from the answers of today.
 
     Raises
@@ -150,7 +158,7 @@ def check_persona(folder: Path, run: Path | None = None) -> list[Finding]:
         A file is missing or cannot be used, or the run folder is somebody else's.
     """
     profile = read_profile(folder / "persona.yaml")
-    said, where = words(profile.language), {"folder": typed(folder), "run": typed(run) if run else "runs/…"}
+    said, where = words(language_of(profile, folder)), {"folder": typed(folder), "run": typed(run) if run else "runs/…"}
     if run:
         check_owner(run, folder)
     for file in ("train.jsonl", "test.jsonl"):
@@ -160,12 +168,12 @@ def check_persona(folder: Path, run: Path | None = None) -> list[Finding]:
     train, test = read_jsonl(folder / "train.jsonl"), read_test(folder / "test.jsonl")
     watched = allot(len(train), 0)[1]
     sizes = {"n": len(train) + len(test), "train": len(train), "validation": watched, "test": len(test)}
-    found = [Finding("✓", said["sizes"].format(**sizes)), *check_data(profile, train, test, folder == resolve(SHIPPED))]
+    found = [Finding("✓", said["sizes"].format(**sizes)), *check_data(profile, folder, train, test)]
     if run and (run / "train.jsonl").exists():
         used = {(p.question, p.answer) for f in ("train.jsonl", "validation.jsonl") for p in rows_in(run / f)}
         if changed := used ^ {(p.question, p.answer) for p in train}:
             found.append(Finding("!", said["run_differs"].format(n=len(changed), **where)))
-    return found + check_costs(profile, train)
+    return found + (check_costs(profile, folder, train) if costs else [])
 
 
 def check_chat(chat: Path, me: str, folder: Path) -> list[Finding]:
@@ -177,10 +185,28 @@ def check_chat(chat: Path, me: str, folder: Path) -> list[Finding]:
     n = len(imported.pairs) + len(imported.test)
     watched = allot(len(imported.pairs), 0)[1]
     found = [Finding("✓", words(profile.language)["chat"].format(read=imported.funnel.read, n=n))]
-    if few := fewer(n, len(imported.test), watched, 30, 8, profile.language):
-        found.append(Finding("!", few))
-    data = check_data(profile, imported.pairs, imported.test)
-    return [*found, *data, *check_costs(profile, imported.pairs)]
+    found += fewer(n, profile.language, test=(len(imported.test), 30), validation=(watched, 8))
+    data = check_data(profile, folder, imported.pairs, imported.test)
+    return [*found, *data, *check_costs(profile, folder, imported.pairs)]
+
+
+def check_first(notebooks: Sequence[str], run: Path, given: dict[str, Any]) -> None:
+    """What ``make run`` looks at before its first notebook: minutes and a download come before notebook 02 does.
+
+    Raises
+    ------
+    PersonaError
+        The data would spoil the run, or the run folder is somebody else's.
+    """
+    folder = resolve(given.get("PERSONA", SHIPPED))
+    if any(name.startswith("02_") for name in notebooks):
+        check_owner(run, folder)
+        if (folder / "train.jsonl").exists() and not given.get("QUESTIONS"):
+            stop_on_problems(check_persona(folder, costs=False))
+        elif not (run / ANSWERS).exists() and not given.get("INTERACTIVE"):
+            check_persona(folder, run, costs=False)  # says what is missing
+    elif any(name.startswith("02b_") for name in notebooks) and given.get("CHAT"):
+        check_owner(run, own_folder(str(given.get("PERSONA", "")), "new"))
 
 
 def stop_on_problems(found: Sequence[Finding]) -> None:

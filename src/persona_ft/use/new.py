@@ -17,18 +17,28 @@ from typing import Any
 
 import yaml
 
+from persona_ft.chat.samples import ME, write_samples
 from persona_ft.data.bank import questions_for, words
 from persona_ft.data.interview import ANSWERS, Interview, at_terminal
-from persona_ft.data.persona import Fact, Profile, read_profile
+from persona_ft.data.persona import Fact, Profile, check_owner, read_profile
 from persona_ft.data.split import allot
 from persona_ft.errors import PersonaError
+from persona_ft.gpt_oss.ask import Ask, endpoint, local_model
+from persona_ft.gpt_oss.download import fetch_model
 from persona_ft.io import write_text
-from persona_ft.paths import resolve
-from persona_ft.use.answers import settle, typed
+from persona_ft.paths import is_live, resolve, shown
+from persona_ft.use.answers import SHIPPED, own_folder, settle, typed
 
-SHIPPED = "data/masaki"
 # Fewer answers to train on are refused.
 LEAST = 8
+
+
+def ask_language(ask: Callable[[str], str] = input) -> str:
+    """Japanese or English, for everything that is said from here on; Enter takes the terminal's own."""
+    usual = "ja" if os.environ.get("LC_ALL", os.environ.get("LANG", "")).startswith("ja") else "en"
+    while (reply := ask(f"日本語なら ja, English: en [{usual}]\n> ").strip().lower() or usual) not in ("ja", "en"):
+        pass
+    return reply
 
 
 def describe(folder: Path, language: str, ask: Callable[[str], str] = input) -> Profile:
@@ -92,14 +102,15 @@ def new_persona(folder: Path, language: str = "", more: int = 0) -> bool:
     Raises
     ------
     PersonaError
-        The folder is the shipped persona's, or cannot be written to.
+        A file cannot be read or written.
     """
-    if folder == resolve(SHIPPED):
-        raise PersonaError(f"{SHIPPED} is まさき。, the shipped persona", "take a folder of your own: PERSONA=data/me")
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     there = folder / "persona.yaml"
-    language = read_profile(there).language if there.exists() else language
-    language = language or ("ja" if os.environ.get("LC_ALL", os.environ.get("LANG", "")).startswith("ja") else "en")
+    try:
+        language = read_profile(there).language if there.exists() else language or ask_language()
+    except (KeyboardInterrupt, EOFError):
+        print()
+        return False
     said, command = words(language), f"make new PERSONA={typed(folder)}"
     finished = False
     try:
@@ -112,7 +123,7 @@ def new_persona(folder: Path, language: str = "", more: int = 0) -> bool:
         if answered:
             print(said["welcome_back"].format(name=read_profile(there).name, n=len(answered)))
         else:
-            print(said["interview_intro"].format(all=len(talk.questions)))
+            print(said["interview_intro"].format(all=len(talk.questions), folder=typed(folder)))
         if more:
             still = [question for question in talk.questions if question.question not in answered]
             talk.questions = still[:more]
@@ -136,6 +147,61 @@ def new_persona(folder: Path, language: str = "", more: int = 0) -> bool:
     return finished
 
 
+def profile_file(folder: Path, run: Path, interactive: bool = False) -> Path:
+    """The persona.yaml that a notebook works with: the folder's, else the run's, which is written by asking.
+
+    Raises
+    ------
+    PersonaError
+        Nobody is there to ask, or the run folder is somebody else's.
+    """
+    if interactive and not is_live():
+        raise PersonaError("INTERACTIVE = True needs someone at the keyboard", "open the notebook, or set it to False")
+    if (folder / "persona.yaml").exists() or not interactive:
+        check_owner(run, folder)
+        return folder / "persona.yaml"
+    if not (run / "persona.yaml").exists():
+        describe(run, ask_language())
+    return run / "persona.yaml"
+
+
+def asker(ask_back: str, ask_model: str, model: str) -> Ask | None:
+    """Who asks back after a short answer: nobody but set phrases, gpt-oss itself, or the model at an address."""
+    if ask_back == "rules":
+        return None
+    if ask_back != "model":
+        return endpoint(ask_back, ask_model)
+    from unsloth import FastLanguageModel
+
+    from persona_ft.gpt_oss.load import choose_model, compute_in_float32, this_machine, use_split_experts
+
+    use_split_experts()
+    folder = fetch_model(choose_model(model, this_machine()).source)
+    loaded = FastLanguageModel.from_pretrained(folder, load_in_4bit=True)
+    compute_in_float32(loaded[0])
+    return local_model(*loaded)
+
+
+def chat_to_read(chat: str, me: str, persona: str, run: Path) -> tuple[Path, str, Path, Path]:
+    """The export, who is you in it, the persona's folder, and where to write; without ``chat`` a made-up one.
+
+    Raises
+    ------
+    PersonaError
+        The persona is the shipped one, or the run folder somebody else's.
+    """
+    if chat:
+        folder = own_folder(persona, "new")
+        print(f"{read_profile(profile_file(folder, run)).name}: {resolve(chat).name}, into {shown(run)}")
+        return resolve(chat), me, folder, run
+    out = run / "made-up-chat"
+    export = write_samples(out / "exports")[0]
+    print(
+        f"no CHAT: a made-up one, as LINE exports it, in {shown(out)}", *export.read_text().splitlines()[:7], sep="\n"
+    )
+    return export, ME, resolve(SHIPPED), out
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--persona", default="", help="the new folder, such as data/me")
@@ -143,9 +209,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--more", type=int, default=0, help="ask this many questions today and no more")
     options = parser.parse_args(arguments)
     try:
-        if not options.persona:
-            raise PersonaError("PERSONA is missing", "name a folder of your own: make new PERSONA=data/me")
-        finished = new_persona(resolve(options.persona), options.language, options.more)
+        finished = new_persona(own_folder(options.persona, "new"), options.language, options.more)
     except PersonaError as error:
         print(f"\n{error}", file=sys.stderr)
         raise SystemExit(1) from None

@@ -29,27 +29,28 @@ from persona_ft.io import write_text
 from persona_ft.paths import is_live, resolve, shown
 from persona_ft.use.answers import SHIPPED, own_folder, settle, typed
 
+# Replies about the person, until there are enough for persona.yaml.
+DRAFT = "persona-draft.yaml"
 # Fewer answers to train on are refused.
 LEAST = 8
 
 
-def ask_language(ask: Callable[[str], str] = input) -> str:
-    """Japanese or English, for everything that is said from here on; Enter takes the terminal's own."""
-    usual = "ja" if os.environ.get("LC_ALL", os.environ.get("LANG", "")).startswith("ja") else "en"
-    while (reply := ask(f"日本語なら ja, English: en [{usual}]\n> ").strip().lower() or usual) not in ("ja", "en"):
-        pass
-    return reply
-
-
-def describe(folder: Path, language: str, ask: Callable[[str], str] = input) -> Profile:
+def describe(folder: Path, language: str = "", ask: Callable[[str], str] = input) -> Profile:
     """Ask who the person is, in plain words, and write persona.yaml. Each reply is kept before the next question.
 
     Parameters
     ----------
+    language : ``"ja"`` or ``"en"``; empty asks.
     ask : shows a question and returns the reply; a notebook's ``input`` is a field below the cell.
     """
-    said, draft = words(language), folder / "persona-draft.yaml"
+    draft = folder / DRAFT
     known: dict[str, Any] = yaml.safe_load(draft.read_text(encoding="utf-8")) if draft.exists() else {}
+    usual = "ja" if os.environ.get("LC_ALL", os.environ.get("LANG", "")).startswith("ja") else "en"
+    language = known.get("language", language)
+    while language not in ("ja", "en"):
+        language = ask(f"日本語なら ja, English: en [{usual}]\n> ").strip().lower() or usual
+    known["language"], said = language, words(language)
+    print(said["intro"].format(folder=typed(folder)))
 
     def reply(key: str, default: str | None = None, **values: object) -> str:
         """The reply to one question, from the draft where it was given already."""
@@ -106,18 +107,13 @@ def new_persona(folder: Path, language: str = "", more: int = 0) -> bool:
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     there = folder / "persona.yaml"
-    try:
-        language = read_profile(there).language if there.exists() else language or ask_language()
-    except (KeyboardInterrupt, EOFError):
-        print()
-        return False
-    said, command = words(language), f"make new PERSONA={typed(folder)}"
     finished = False
     try:
         if not there.exists():
-            print(said["intro"].format(folder=typed(folder)))
             describe(folder, language)
-            print(f"\n{said['written'].format(path=typed(there))}\n")
+            print(f"\n{words(read_profile(there).language)['written'].format(path=typed(there))}\n")
+        language = read_profile(there).language
+        said = words(language)
         talk = Interview(questions_for("bank", language, with_test=True), folder / ANSWERS, language)
         answered = {pair.question for pair in talk.pairs()}
         if answered:
@@ -130,20 +126,23 @@ def new_persona(folder: Path, language: str = "", more: int = 0) -> bool:
         finished = at_terminal(talk)
     except (KeyboardInterrupt, EOFError):
         print()
-    if there.exists():
-        sides = settle(folder)
-        n, n_test = sum(map(len, sides.values())), len(sides["test"])
-        if not finished:
-            print(said["stopped"].format(n=n, command=command))
-        if len(sides["train"]) < LEAST or not n_test:
-            print(said["too_few"].format(least=LEAST))
-            return False
-        watched = allot(len(sides["train"]), 0)[1]
-        print(said["sizes"].format(n=n, train=len(sides["train"]), validation=watched, test=n_test))
-        print(said["next_check"].format(command=f"make check PERSONA={typed(folder)}"))
-        print(said["next_run"].format(command=f"make run RUN=runs/{folder.name} PERSONA={typed(folder)}"))
-    else:
-        print(said["stopped"].format(n=0, command=command))
+    command = f"make new PERSONA={typed(folder)}"
+    if not there.exists():
+        draft = folder / DRAFT
+        language = yaml.safe_load(draft.read_text(encoding="utf-8"))["language"] if draft.exists() else language
+        print(words(language or "en")["stopped"].format(n=0, command=command))
+        return False
+    said, sides = words(read_profile(there).language), settle(folder)
+    n, n_test = sum(map(len, sides.values())), len(sides["test"])
+    if not finished:
+        print(said["stopped"].format(n=n, command=command))
+    if len(sides["train"]) < LEAST or not n_test:
+        print(said["too_few"].format(least=LEAST))
+        return False
+    watched = allot(len(sides["train"]), 0)[1]
+    print(said["sizes"].format(n=n, train=len(sides["train"]), validation=watched, test=n_test))
+    print(said["next_check"].format(command=f"make check PERSONA={typed(folder)}"))
+    print(said["next_run"].format(command=f"make run RUN=runs/{folder.name} PERSONA={typed(folder)}"))
     return finished
 
 
@@ -161,7 +160,7 @@ def profile_file(folder: Path, run: Path, interactive: bool = False) -> Path:
         check_owner(run, folder)
         return folder / "persona.yaml"
     if not (run / "persona.yaml").exists():
-        describe(run, ask_language())
+        describe(run)
     return run / "persona.yaml"
 
 

@@ -35,11 +35,12 @@ TEST_READY = .venv/.test-ready
 SITE_READY = .venv/.site-ready
 
 # A name that no rule here reads is a misspelt one: without a word it would change nothing.
-VARIABLES = PYTHON RUN RUNS NOTEBOOKS TORCH_INDEX ARGS PERSONA LANGUAGE MODEL PROFILE RECIPE QUESTIONS CHAT ME PERSIST \
-  BEFORE N FROM QUESTION REPO FOLDER
-UNKNOWN = $(filter-out $(VARIABLES),$(foreach name,$(.VARIABLES),$(if $(filter command%,$(origin $(name))),$(name))))
-ifneq ($(filter-out -*-command-variables-*- MAKEFLAGS MAKEOVERRIDES,$(UNKNOWN)),)
-$(error $(UNKNOWN) is not a variable of this Makefile. What to do: use some of $(VARIABLES), or ARGS="-p NAME value" for a parameter of a notebook)
+GIVEN_HERE = $(filter-out -% MAKE%,$(foreach name,$(.VARIABLES),$(if $(filter command%,$(origin $(name))),$(name))))
+KNOWN = $(sort $(shell grep -v '^\#' $(firstword $(MAKEFILE_LIST)) | grep -oE '[A-Z][A-Z_]*'))
+ifneq ($(filter-out $(KNOWN),$(GIVEN_HERE)),)
+CLOSE = $(shell $(PYTHON) -c 'import difflib, sys; print(*difflib.get_close_matches(sys.argv[1], sys.argv[2:], 1, 0.5))' $(UNKNOWN) $(KNOWN))
+UNKNOWN = $(firstword $(filter-out $(KNOWN),$(GIVEN_HERE)))
+$(error $(UNKNOWN) is not a variable of this Makefile. What to do: did you mean $(or $(CLOSE),one of its first lines)? A parameter of a notebook is given as ARGS="-p NAME value")
 endif
 
 .PHONY: new check more edit undo remove demo lessons run lab test compare ablation kill-test lost-sessions bench-evaluation bench-gpu real-tokenizer tiny-model experiments notebooks twins site links colab colab-check clean

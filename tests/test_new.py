@@ -237,7 +237,7 @@ def test_a_misspelt_variable_of_make_is_an_error():
         return subprocess.run(["make", "-n", *arguments], cwd=ROOT, capture_output=True, text=True)
 
     done = make("run", "PERSNOA=data/me")
-    assert done.returncode == 2 and "PERSNOA is not a variable" in done.stderr and "PERSONA" in done.stderr
+    assert done.returncode == 2 and "PERSNOA is not a variable" in done.stderr and "did you mean PERSONA?" in done.stderr
     done = make("run", "RUN=runs/me", "PERSONA=data/me", "ARGS=-p SAMPLES 5")
     assert done.returncode == 0 and '-p PERSONA "data/me"' in done.stdout and "-p SAMPLES 5" in done.stdout
 

@@ -17,7 +17,6 @@ from typing import Any
 
 import yaml
 
-from persona_ft.chat.samples import ME, write_samples
 from persona_ft.data.bank import questions_for, words
 from persona_ft.data.interview import ANSWERS, Interview, at_terminal
 from persona_ft.data.persona import Fact, Profile, check_owner, read_profile
@@ -31,6 +30,8 @@ from persona_ft.use.answers import SHIPPED, own_folder, settle, typed
 
 # Replies about the person, until there are enough for persona.yaml.
 DRAFT = "persona-draft.yaml"
+# What notebook 02b shows where no chat is given.
+MADE_UP = "data/chats/line_phone.txt"
 # Fewer answers to train on are refused.
 LEAST = 8
 

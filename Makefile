@@ -38,7 +38,7 @@ SITE_READY = .venv/.site-ready
 GIVEN_HERE = $(filter-out -% MAKE%,$(foreach name,$(.VARIABLES),$(if $(filter command%,$(origin $(name))),$(name))))
 KNOWN = $(sort $(shell grep -v '^\#' $(firstword $(MAKEFILE_LIST)) | grep -oE '[A-Z][A-Z_]*'))
 ifneq ($(filter-out $(KNOWN),$(GIVEN_HERE)),)
-CLOSE = $(shell $(PYTHON) -c 'import difflib, sys; print(*difflib.get_close_matches(sys.argv[1], sys.argv[2:], 1, 0.5))' $(UNKNOWN) $(KNOWN))
+CLOSE = $(shell $(PYTHON) -c 'import difflib, sys; print(*difflib.get_close_matches(sys.argv[1], sys.argv[2:], 1, 0.7))' $(UNKNOWN) $(KNOWN))
 UNKNOWN = $(firstword $(filter-out $(KNOWN),$(GIVEN_HERE)))
 $(error $(UNKNOWN) is not a variable of this Makefile. What to do: did you mean $(or $(CLOSE),one of its first lines)? A parameter of a notebook is given as ARGS="-p NAME value")
 endif

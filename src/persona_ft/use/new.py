@@ -195,11 +195,10 @@ def chat_to_read(chat: str, me: str, persona: str, run: Path) -> tuple[Path, str
         print(f"{read_profile(profile_file(folder, run)).name}: {resolve(chat).name}, into {shown(run)}")
         return resolve(chat), me, folder, run
     out = run / "made-up-chat"
-    export = write_samples(out / "exports")[0]
-    print(
-        f"no CHAT: a made-up one, as LINE exports it, in {shown(out)}", *export.read_text().splitlines()[:7], sep="\n"
-    )
-    return export, ME, resolve(SHIPPED), out
+    out.mkdir(exist_ok=True)
+    export = resolve(MADE_UP)
+    print(f"no CHAT: {MADE_UP}, made up, as LINE exports it", *export.read_text("utf-8").splitlines()[:7], sep="\n")
+    return export, "まさき", resolve(SHIPPED), out
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

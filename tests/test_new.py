@@ -175,6 +175,8 @@ def test_removing_says_which_runs_hold_it(me, tmp_path, monkeypatch):
     assert holders(me, pair.question) == ["runs/a: train.jsonl, adapter"]
     assert holders(me) == ["runs/a: train.jsonl, adapter"]
     assert holders(me, "どこにもない") == []
+    change(me, [Change(question=pair.question)])
+    assert holders(me, pair.question)[1:] == [str(me / "history")], "the state before the change holds it"
 
 
 def test_the_check_names_what_would_spoil_a_run(me, masaki):
@@ -237,7 +239,9 @@ def test_a_misspelt_variable_of_make_is_an_error():
         return subprocess.run(["make", "-n", *arguments], cwd=ROOT, capture_output=True, text=True)
 
     done = make("run", "PERSNOA=data/me")
-    assert done.returncode == 2 and "PERSNOA is not a variable" in done.stderr and "did you mean PERSONA?" in done.stderr
+    assert (
+        done.returncode == 2 and "PERSNOA is not a variable" in done.stderr and "did you mean PERSONA?" in done.stderr
+    )
     done = make("run", "RUN=runs/me", "PERSONA=data/me", "ARGS=-p SAMPLES 5")
     assert done.returncode == 0 and '-p PERSONA "data/me"' in done.stdout and "-p SAMPLES 5" in done.stdout
 

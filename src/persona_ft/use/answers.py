@@ -177,8 +177,8 @@ def holders(folder: Path, question: str = "") -> list[str]:
         if files:
             made = [n for n in ("adapter", "answers", "comparison.json", "report.html") if (run / n).exists()]
             found.append(f"{shown(run)}: {', '.join([*files, *made])}")
-    kept = [shown(p) for p in folder.glob("history/*/*.jsonl") if any(question in (r.question, "") for r in rows_in(p))]
-    return found + kept
+    old = [row for path in folder.glob("history/*/*.jsonl") for row in rows_in(path)]
+    return found + [typed(folder / "history")] * any(question in (row.question, "") for row in old)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

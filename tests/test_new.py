@@ -193,6 +193,8 @@ def test_the_check_names_what_would_spoil_a_run(me, masaki):
     with pytest.raises(PersonaError, match="nobody"):
         stop_on_problems(found)
     assert {f.mark for f in check_data(masaki.profile, masaki.folder, masaki.train, masaki.test)} == {"✓"}
+    few = check_data(profile, me, persona.train, persona.test, n_test=(9, 30), n_validation=(8, 8))[-1]
+    assert few.mark == "!" and "26ペア" in few.text and "30個ではなく9個" in few.text
 
 
 def test_few_pairs_have_a_smaller_test_and_what_it_allows_is_said():

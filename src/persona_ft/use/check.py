@@ -59,7 +59,7 @@ def check_data(
 ) -> list[Finding]:
     """Marks and facts, borrowed answers, leaks, and what the sizes allow, of the data of a persona's folder.
 
-    ``sizes``: ``test`` and ``validation`` as (taken, asked for), where few pairs may have less of them.
+    ``sizes``: ``n_test`` and ``n_validation`` as (taken, asked for), where few pairs may have less of them.
     """
     language = language_of(profile, folder)
     said, found = words(language), []
@@ -186,7 +186,7 @@ def check_chat(chat: Path, me: str, folder: Path) -> list[Finding]:
     said = words(profile.language)
     imported = with_room_for_tests(lambda n: import_chat(chat, me, n_test=n), 30)
     n, watched = len(imported.pairs) + len(imported.test), allot(len(imported.pairs), 0)[1]
-    sizes = {"test": (len(imported.test), 30), "validation": (watched, 8)}
+    sizes = {"n_test": (len(imported.test), 30), "n_validation": (watched, 8)}
     found = [Finding("✓", said["chat"].format(read=imported.funnel.read, n=n))]
     if likely := [seen.text for seen in imported.review.seen if seen.kind == "likely name"]:
         found.append(Finding("!", said["likely"].format(n=len(likely), names=", ".join(likely[:5]))))

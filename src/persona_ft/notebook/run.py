@@ -204,8 +204,8 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         given = {name: _value(text) for name, text in options.p}
         run = run_folder(resolve(options.run))
-        if given.get("CHAT"):
-            options.only = [FROM_CHATS if name == NOTEBOOKS[1] else name for name in options.only]
+        if given.get("CHAT") and NOTEBOOKS[1] in options.only:  # first: it says what is wrong with a chat, in seconds
+            options.only = [FROM_CHATS, *(name for name in options.only if name != NOTEBOOKS[1])]
         check_first(options.only, run, given)
         execute(options.only, run, given, options.notebooks)
         if "04_compare" in options.only:

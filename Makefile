@@ -1,20 +1,30 @@
-# `make` lists what a user wants, `make benchmarks` what measures the project. Each target makes .venv when it is missing.
-# demo, lessons, run and lab take NOTEBOOKS=notebooks/ja. On Linux without an NVIDIA GPU, PyTorch's CPU index saves
-# gigabytes: make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# `make` lists what a first reader wants, `make commands` the rest, `make benchmarks` what measures the project. Each target
+# makes .venv when it is missing. demo, lessons, run and lab take NOTEBOOKS=notebooks/ja. On Linux without an NVIDIA GPU,
+# PyTorch's CPU index saves gigabytes: make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
 .DEFAULT_GOAL := help
 define HELP
-make demo                    the whole way in one notebook on the tiny model (2 minutes on 2 cores)
-make lessons                 notebooks 01 to 04 on the tiny model, and a report
-make run RUN=runs/me PERSONA=data/me [MODEL=gpt-oss-20b]    the same for a persona of yours
-make lab RUN=runs/me         the notebooks in JupyterLab, as copies in RUN
-make experiments RUN=runs/me fewer pairs, other ranks and learning rates
+make demo                        the whole way in one notebook on the tiny model (2 minutes on 2 cores)
+make new PERSONA=data/me         your own persona: a few questions about you, then the interview
+make check PERSONA=data/me       what can be known before anything is loaded, in seconds
+make run RUN=runs/me PERSONA=data/me [CHAT=chat.txt ME=name]    train on it and compare
+make lab RUN=runs/me PERSONA=data/me    the notebooks in JupyterLab, as copies in RUN
+make talk RUN=runs/me            talk to the result at a terminal
 make compare RUNS="runs/a runs/b"    several runs side by side
-make grid GRID=grid.yaml     many runs from one file, several at once where Ray is installed; docs/grid.md
-make grid-report GRID=grid.yaml   one table over all of them
-make site                    READMEs and notebooks of both languages as HTML, in site/
-make colab                   dist/colab/*.ipynb, each complete in itself: upload one to Colab
-make test                    the tests
-make benchmarks              lists what measures the project
+make test                        the tests
+make commands                    the other commands: improve, serve, export, many runs, the site
+make benchmarks                  what measures the project
+endef
+define COMMANDS
+make lessons            notebooks 01 to 04 on the tiny model, and a report
+make experiments RUN=runs/me    fewer pairs, other ranks and learning rates
+make more PERSONA=data/me BEFORE=runs/me RUN=runs/me2 [N=20]    20 more answers, train again, compare with before
+make edit PERSONA=data/me FROM=changes.jsonl    correct, add or take back answers
+make undo PERSONA=data/me       the answers before the last change
+make remove PERSONA=data/me [QUESTION="…"]    take an answer back, and say which runs hold it, or the person
+make grid GRID=grid.yaml        many runs from one file, several at once where Ray is installed
+make grid-report GRID=grid.yaml    one table over all of them
+make site               READMEs and notebooks of both languages as HTML, in site/
+make colab              dist/colab/*.ipynb, each complete in itself: upload one to Colab
 endef
 define BENCHMARKS
 make ablation           from the article's recipe to ours, a change at a time, on the tiny model (40 minutes on 2 cores)
@@ -22,15 +32,15 @@ make kill-test          notebook 03 killed at ten random moments and run again (
 make lost-sessions      a session lost after each notebook and in the middle of 02, 03 and 04 (9 minutes)
 make bench-evaluation   the comparison's own errors: false alarms, planted differences, the judge of facts
 make bench-gpu          the 20B's shapes on a CUDA GPU: speed, memory, where a step's time goes (25 minutes)
-make real-tokenizer     prompts, labels and parsing with gpt-oss-20b's own tokenizer, beside openai-harmony
 make bench-grid         what a grid costs beside the work: 300 and 3,000 cells that write a file
+make real-tokenizer     prompts, labels and parsing with gpt-oss-20b's own tokenizer, beside openai-harmony
 make colab-check        the standalone notebooks on Colab's own versions (some minutes; set TORCH_INDEX)
 make notebooks          executes the notebooks on the tiny model and stores their outputs in notebooks/
 make twins              brings notebooks/ja in step with notebooks/, and names the prose that is behind
-make links REPO=owner/name   the repository's address, wherever it is needed
+make links REPO=owner/name    the repository's address, wherever it is needed
 make tiny-model         rebuilds data/tiny-gpt-oss
 endef
-export HELP BENCHMARKS
+export HELP COMMANDS BENCHMARKS
 
 PYTHON ?= python3
 RUN ?= runs/demo
@@ -41,10 +51,22 @@ READY = .venv/.ready
 TEST_READY = .venv/.test-ready
 SITE_READY = .venv/.site-ready
 
-.PHONY: help benchmarks demo lessons run lab test compare ablation kill-test lost-sessions bench-evaluation bench-gpu real-tokenizer tiny-model experiments grid grid-report bench-grid notebooks twins site links colab colab-check clean
+# A name that no rule here reads is a misspelt one: without a word it would change nothing.
+GIVEN_HERE = $(filter-out -% MAKE%,$(foreach name,$(.VARIABLES),$(if $(filter command%,$(origin $(name))),$(name))))
+KNOWN = $(sort $(shell grep -v '^\#' $(firstword $(MAKEFILE_LIST)) | grep -oE '[A-Z][A-Z_]*'))
+ifneq ($(filter-out $(KNOWN),$(GIVEN_HERE)),)
+CLOSE = $(shell $(PYTHON) -c 'import difflib, sys; print(*difflib.get_close_matches(sys.argv[1], sys.argv[2:], 1, 0.7))' $(UNKNOWN) $(KNOWN))
+UNKNOWN = $(firstword $(filter-out $(KNOWN),$(GIVEN_HERE)))
+$(error $(UNKNOWN) is not a variable of this Makefile. What to do: did you mean $(or $(CLOSE),one of its first lines)? A parameter of a notebook is given as ARGS="-p NAME value")
+endif
+
+.PHONY: $(filter-out clean,$(shell grep -oE '^[a-z-]+( [a-z-]+)*:' $(firstword $(MAKEFILE_LIST)) | tr -d ':')) clean
 
 help:
 	@echo "$$HELP"
+
+commands:
+	@echo "$$COMMANDS"
 
 benchmarks:
 	@echo "$$BENCHMARKS"
@@ -56,8 +78,9 @@ lessons: $(READY)
 	@$(VENV_PYTHON) -m persona_ft.notebook.run --run $(RUN) --notebooks $(NOTEBOOKS) -p MODEL tiny
 
 # make run RUN=runs/me PERSONA=data/me MODEL=gpt-oss-20b PROFILE=L4 ARGS="-p SAMPLES 5"
-# Taken from make's command line alone: an environment may have a MODEL of its own.
-GIVEN = $(foreach name,PERSONA MODEL PROFILE RECIPE QUESTIONS CHAT ME,$(if $(filter command%,$(origin $(name))),-p $(name) "$($(name))"))
+# Taken from make's command line only: an environment may have a MODEL or a LANGUAGE of its own.
+given = $(if $(filter command%,$(origin $(1))),$($(1)))
+GIVEN = $(foreach name,PERSONA MODEL PROFILE RECIPE QUESTIONS CHAT ME PERSIST,$(if $(call given,$(name)),-p $(name) "$(call given,$(name))"))
 run: $(READY)
 	@$(VENV_PYTHON) -m persona_ft.notebook.run --run $(RUN) --notebooks $(NOTEBOOKS) $(GIVEN) $(ARGS)
 
@@ -66,8 +89,26 @@ experiments: $(READY)
 
 # Opens copies of the notebooks in the run folder, which git ignores: what you type stays out of the tracked ones.
 lab: $(READY)
-	@mkdir -p $(RUN) && for n in $(NOTEBOOKS)/*.ipynb; do [ -e $(RUN)/$${n##*/} ] || cp $$n $(RUN)/; done
-	@.venv/bin/jupyter lab $(RUN)
+	@$(VENV_PYTHON) -m persona_ft.notebook.lab --run "$(RUN)" --notebooks $(NOTEBOOKS) $(GIVEN)
+	@.venv/bin/jupyter lab "$(RUN)"
+
+new: $(READY)
+	@$(VENV_PYTHON) -m persona_ft.use.new --persona "$(call given,PERSONA)" --language "$(call given,LANGUAGE)"
+
+check: $(READY)
+	@$(VENV_PYTHON) -m persona_ft.use.check $(if $(call given,PERSONA),--persona "$(PERSONA)") $(if $(call given,CHAT),--chat "$(CHAT)" --me "$(call given,ME)") $(if $(call given,RUN),--run "$(RUN)")
+
+# Stopped before its end, the interview is gone on with next time; what was answered is kept.
+more: $(READY)
+	@test -n "$(BEFORE)" || { echo "BEFORE is missing. What to do: make more PERSONA=data/me BEFORE=runs/me RUN=runs/me2"; exit 2; }
+	@test "$(RUN)" != "$(BEFORE)" || { echo "RUN and BEFORE are the same. What to do: take a new folder, RUN=runs/me2"; exit 2; }
+	@if $(VENV_PYTHON) -m persona_ft.use.new --persona "$(call given,PERSONA)" --more $(or $(N),20); then \
+	  $(VENV_PYTHON) -m persona_ft.notebook.run --run "$(RUN)" --notebooks $(NOTEBOOKS) $(GIVEN) $(ARGS) && \
+	  $(VENV_PYTHON) -m persona_ft.report.compare "$(BEFORE)" "$(RUN)"; fi
+
+edit undo remove: $(READY)
+	@$(VENV_PYTHON) -m persona_ft.use.answers --persona "$(call given,PERSONA)" \
+	  $(if $(filter edit,$@),--from "$(FROM)",$(if $(filter undo,$@),--undo,$(if $(QUESTION),--remove "$(QUESTION)",--who)))
 
 compare: $(READY)
 	@$(VENV_PYTHON) -m persona_ft.report.compare $(RUNS) $(ARGS)

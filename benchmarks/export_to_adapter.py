@@ -35,7 +35,7 @@ def main() -> None:
             run, started = Path(folder, name.replace(".", "_")), time.perf_counter()
             run.mkdir()
             given = {"MODEL": "tiny", "PERSONA": str(persona), "CHAT": str(samples[name]), "ME": ME, "N_TEST": 20}
-            execute(["02_build_dataset", "03_train_qlora"], run, given)
+            execute(["02b_from_chats", "03_train_qlora"], run, given)
             training = json.loads((run / "training.json").read_text(encoding="utf-8"))
             pairs = len((run / "train.jsonl").read_text(encoding="utf-8").splitlines())
             files = (run / "train.jsonl", run / "adapter/adapter_model.safetensors")

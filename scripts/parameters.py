@@ -28,7 +28,7 @@ MEANING = {
     "ASK_BACK": "who asks back after a short answer: `rules`, `model`, or an OpenAI-compatible address",
     "ASK_MODEL": "the model's name at that address",
     "N_VALIDATION": "pairs set aside to watch while training",
-    "SEED": "of the split and the sample (02), of training (03), of sampling and resampling (04)",
+    "SEED": "of the split and the sample (02, 02b), of training (03), of sampling and resampling (04)",
     "CHAT": "a chat export to take the pairs from",
     "ME": "the speakers of the chat that are you, separated by commas",
     "COLUMNS": "a table's columns, `time=…,speaker=…,text=…`",
@@ -81,7 +81,7 @@ def page() -> str:
     where: dict[str, list[tuple[str, object]]] = {}
     for name in LESSONS:
         for parameter, default in parameters_of(ROOT / f"notebooks/{name}.ipynb").items():
-            where.setdefault(parameter, []).append((name[:2], default))
+            where.setdefault(parameter, []).append((name.split("_")[0], default))
     lines = [
         "# The notebooks' parameters",
         "",
@@ -92,7 +92,7 @@ def page() -> str:
         "```",
         "",
         "or one notebook with papermill itself. A parameter that no notebook has is an error in both",
-        "(papermill warns of those of a chat too, which stand in a cell of their own, and takes them):",
+        "(papermill warns of the rarer ones too, which stand in a cell of their own, and takes them):",
         "",
         "```sh",
         ".venv/bin/papermill notebooks/03_train_qlora.ipynb out.ipynb -p RUN runs/me -p MODEL tiny",

@@ -22,7 +22,7 @@ import parameters
 import twins
 
 from persona_ft.io import digest, file_digest
-from persona_ft.notebook.run import LESSONS, ONE_SITTING, execute
+from persona_ft.notebook.run import FROM_CHATS, LESSONS, ONE_SITTING, execute
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ["data/masaki/persona.yaml", "data/masaki/train.jsonl", "data/masaki/test.jsonl", "data/questions.jsonl"]
@@ -48,7 +48,7 @@ VARIES = [
 def made_from(name: str) -> str:
     """Digest of what a notebook's outputs come from: its code, that of those before it, and the data."""
     code = []
-    for earlier in [name] if name == ONE_SITTING else LESSONS[1 : LESSONS.index(name) + 1]:
+    for earlier in [name] if name in (ONE_SITTING, FROM_CHATS) else LESSONS[1 : LESSONS.index(name) + 1]:
         cells = nbformat.read(ROOT / f"notebooks/{earlier}.ipynb", as_version=4).cells
         code += [cell.source for cell in cells if cell.cell_type == "code"]
     code = [re.sub(r'(?<=REPOSITORY = ")[^"]*', "", source) for source in code]  # `make links` changes no output

@@ -179,12 +179,12 @@ def test_ones_own_files_outputs_and_parameters_do_not_travel(tmp_path):
         "data"
         not in subprocess.run(["git", "status", "--short", "data"], cwd=copy, capture_output=True, text=True).stdout
     )
-    path = copy / "notebooks/02_build_dataset.ipynb"
+    path = copy / "notebooks/02b_from_chats.ipynb"
     notebook = json.loads(path.read_text(encoding="utf-8"))
     notebook["cells"][1]["outputs"] = [{"output_type": "stream", "name": "stdout", "text": ["MY WORDS"]}]
     notebook["metadata"]["widgets"] = {"state": "MY WORDS"}
     path.write_text(json.dumps(notebook), encoding="utf-8")
-    kept = copy / "notebooks/.ipynb_checkpoints/02_build_dataset-checkpoint.ipynb"  # JupyterLab's own copy
+    kept = copy / "notebooks/.ipynb_checkpoints/02b_from_chats-checkpoint.ipynb"  # JupyterLab's own copy
     kept.parent.mkdir()
     kept.write_text(
         path.read_text(encoding="utf-8").replace('CHAT = \\"\\"', 'CHAT = \\"MY WORDS\\"'), encoding="utf-8"
@@ -192,7 +192,7 @@ def test_ones_own_files_outputs_and_parameters_do_not_travel(tmp_path):
     command = [sys.executable, "scripts/standalone.py"]
     assert subprocess.run(command, cwd=copy).returncode == 0
     assert not [made for made in (copy / "dist").rglob("*.ipynb") if "checkpoint" in str(made)]
-    made = (copy / "dist/colab/02_build_dataset.ipynb").read_text(encoding="utf-8")
+    made = (copy / "dist/colab/02b_from_chats.ipynb").read_text(encoding="utf-8")
     packed = re.search(r'b64decode\(\\"\\"\\"([^\\]+)', made)[1]
     files = zipfile.ZipFile(io.BytesIO(base64.b64decode(packed)))
     assert "MY WORDS" not in made and len(files.namelist()) > 50
@@ -200,7 +200,7 @@ def test_ones_own_files_outputs_and_parameters_do_not_travel(tmp_path):
     text = path.read_text(encoding="utf-8").replace('CHAT = \\"\\"', 'CHAT = \\"me.txt\\"')
     path.write_text(text, encoding="utf-8")
     stopped = subprocess.run(command, cwd=copy, capture_output=True, text=True)
-    assert stopped.returncode and "02_build_dataset.ipynb are not the committed ones" in stopped.stderr
+    assert stopped.returncode and "02b_from_chats.ipynb are not the committed ones" in stopped.stderr
 
 
 @pytest.mark.parametrize("name", LESSONS)

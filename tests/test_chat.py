@@ -23,7 +23,7 @@ from persona_ft.chat.review import CHOICES, review_form
 from persona_ft.chat.samples import write_samples
 from persona_ft.data.persona import read_test
 from persona_ft.errors import PersonaError
-from persona_ft.notebook.run import execute
+from persona_ft.notebook.run import FROM_CHATS, execute
 
 LINE_PHONE = """[LINE] たろうとのトーク履歴
 保存日時：2024/02/01 10:00
@@ -735,10 +735,10 @@ def test_an_export_becomes_a_run_folder_through_the_notebook(tmp_path):
     run = tmp_path / "run"
     run.mkdir()
     given = {"MODEL": "tiny", "PERSONA": str(person), "CHAT": str(path), "ME": "Masa", "N_TEST": 10}
-    execute(["02_build_dataset"], run, given)
+    execute([FROM_CHATS], run, given)
     names = {p.name for p in run.iterdir()}
     assert names == {
-        "02_build_dataset.ipynb",
+        f"{FROM_CHATS}.ipynb",
         "train.jsonl",
         "validation.jsonl",
         "test.jsonl",
@@ -751,10 +751,10 @@ def test_an_export_becomes_a_run_folder_through_the_notebook(tmp_path):
     assert len(read_test(run / "test.jsonl")) == 10
     card = (run / "dataset_card.md").read_text(encoding="utf-8")
     assert "| test | 10 |" in card and "| phone | 8 |" in card and "| read | 160 |" in card
-    execute(["02_build_dataset"], run, given)
+    execute([FROM_CHATS], run, given)
     assert (run / "dataset_card.md").read_text(encoding="utf-8") == card, "the same input, other bytes"
     with pytest.raises(SystemExit):
-        execute(["02_build_dataset"], run, given | {"PERSONA": "data/masaki"})
+        execute([FROM_CHATS], run, given | {"PERSONA": "data/masaki"})
 
 
 def texts_of(tmp_path, content: str, name: str = "_chat.txt") -> list[tuple[str, str]]:

@@ -15,7 +15,8 @@ import pytest
 from conftest import ROOT
 
 from persona_ft.conversation import Conversation
-from persona_ft.data.interview import FOLLOW_UPS, Interview, interview_form, read_bank
+from persona_ft.data.bank import is_test, read_bank, words
+from persona_ft.data.interview import Interview, interview_form
 from persona_ft.data.split import near_duplicates
 from persona_ft.errors import PersonaError
 
@@ -26,9 +27,11 @@ def questions(n: int = 6) -> list[Conversation]:
 
 def test_the_bank_has_100_questions_that_are_not_the_tests(masaki):
     for language in ("ja", "en"):
-        bank = read_bank(language)
+        bank = [q for q in read_bank(language) if not is_test(q)]
         assert len(bank) == 100 and len({q.question for q in bank}) == 100
-    bank = read_bank("ja")
+        tests = [q.question for q in read_bank(language) if is_test(q)]
+        assert len(tests) == 30 and not near_duplicates([q.question for q in bank], tests, 70)
+    bank = [q for q in read_bank("ja") if not is_test(q)]
     assert min(Counter(q.category for q in bank).values()) >= 5
     assert not near_duplicates([q.question for q in bank], [t.question for t in masaki.test], 70)
     assert not near_duplicates([q.question for q in bank], threshold=75)
@@ -45,7 +48,7 @@ def test_killed_at_twenty_random_moments_nothing_is_lost_or_doubled(tmp_path):
     """A process at a pseudo-terminal answers in a hurry and is killed with SIGKILL; what was confirmed is on disk."""
     draw, path = random.Random(0), tmp_path / "interview.jsonl"
     child = (
-        "import sys; from persona_ft.data.interview import FOLLOW_UPS, Interview, read_bank\n"
+        "import sys; from persona_ft.data.bank import read_bank; from persona_ft.data.interview import Interview\n"
         "talk = Interview(read_bank(), sys.argv[1])\n"
         "while question := talk.current():\n"
         "    talk.answer(f'answer to {question.id} with some length')\n"
@@ -75,7 +78,7 @@ def test_killed_at_twenty_random_moments_nothing_is_lost_or_doubled(tmp_path):
 
 
 def test_back_edit_skip_and_something_else(tmp_path):
-    talk = Interview(questions(), tmp_path / "i.jsonl")
+    talk = Interview(questions(), tmp_path / "i.jsonl", "en")
     talk.answer("a first long answer")
     talk.skip()
     assert talk.current().question == "question 2？"
@@ -136,14 +139,14 @@ def test_a_model_asks_back_and_the_interview_goes_on_without_it(tmp_path):
         talk.answer(text)
         back.append(talk.current().question.rsplit("\n", 1)[-1])
         talk.skip()
-    assert back[0] == "どんな味？" and set(back[1:]) <= set(FOLLOW_UPS["ja"])
+    assert back[0] == "どんな味？" and set(back[1:]) <= set(words("ja")["follow_ups"])
     assert "question 0？" in asked[0][-1]["content"] and "お茶" in asked[0][-1]["content"]
     assert talk.ask is None and "does not answer" in talk.trouble
     assert [pair.answer for pair in talk.pairs()] == ["お茶", "うん", "だよ", "いや"]
 
 
 def test_hints(tmp_path):
-    talk = Interview(questions(9), tmp_path / "i.jsonl")
+    talk = Interview(questions(9), tmp_path / "i.jsonl", "en")
     for text in (
         "それいいじゃんw",
         "ねむいから寝るよ〜",
@@ -158,7 +161,7 @@ def test_hints(tmp_path):
 
 
 def test_the_form_keeps_every_answer_and_warns_once(tmp_path):
-    talk = Interview(questions(3), tmp_path / "i.jsonl")
+    talk = Interview(questions(3), tmp_path / "i.jsonl", "en")
     form = interview_form(talk)
     text, buttons = form.children[2], form.children[4].children
     text.value = "はい"
@@ -181,3 +184,11 @@ def test_the_terminal_form(tmp_path):
     assert done.returncode == 0 and "2/100" in done.stdout
     answers = [p.answer for p in Interview(read_bank("en"), tmp_path / "run/interview.jsonl").pairs()]
     assert answers == ["all fine over here thanks", "all fine, changed"]
+
+
+def test_a_test_question_is_not_followed_up(tmp_path):
+    """What is asked back quotes the question before it: in training it would tell what the test asks."""
+    tests = [question for question in read_bank("en") if is_test(question)]
+    talk = Interview(tests, tmp_path / "i.jsonl", "en")
+    talk.answer("yes")
+    assert talk.current().question == tests[1].question

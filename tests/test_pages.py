@@ -39,7 +39,7 @@ def markdown(path: str) -> dict[str, str]:
 
 def prose(text: str) -> str:
     """Without code, formulas, addresses, the numbers of headings, lists and notebooks, and years."""
-    for pattern in (r"```.*?```", r"`[^`]*`", r"\$\$.*?\$\$", r"\$[^$]*\$", r"\]\([^)]*\)", r"^(?:#+ )?\d\. "):
+    for pattern in (r"```.*?```", r"`[^`]*`", r"\$\$.*?\$\$", r"\$[^$]*\$", r"\]\([^)]*\)", r"^(?:#+ )?\d[a-z]?\. "):
         text = re.sub(pattern, " ", text, flags=re.S | re.M)
     text = re.sub(
         r"(?:notebooks?|ノートブック) \d\d(?:(?:,| and| と|・) \d\d)*|section [\d.]+|[\d.]+ 節", "", text, flags=re.I
@@ -111,6 +111,7 @@ FIGURES = {
         "96": lambda: str(ANSWER_TOKENS),
     },
     "02_build_dataset": {"16": lambda: str(read_recipe("recommended").batch_size)},
+    "02b_from_chats": {},
     "03_train_qlora": {
         "15.2": lambda: f"{recommended()['peak_gib']:.1f}",
         "13.3": lambda: f"{results('train_20b')['t4'][0]['peak_gib']:.1f}",
@@ -275,7 +276,7 @@ def test_the_japanese_twin_has_the_same_cells_and_is_not_behind(name):
 @pytest.mark.parametrize("name", LESSONS[1:])
 def test_a_lesson_begins_with_a_question_and_ends_with_its_answer(folder, name):
     cells = nbformat.read(ROOT / f"{folder}/{name}.ipynb", as_version=4).cells
-    title = re.match(r"# \d\. (.+[?？])$", cells[0].source.splitlines()[0])
+    title = re.match(r"# \d[a-z]?\. (.+[?？])$", cells[0].source.splitlines()[0])
     assert title, "the title is no question"
     (answer,) = [
         n for n, cell in enumerate(cells) if re.search(r"^## (?:The answer|答え)(?=$|,|と)", cell.source, re.M)

@@ -14,65 +14,32 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict
-
-from persona_ft.conversation import Conversation, Text, jsonl_line, read_jsonl
+from persona_ft.conversation import Conversation, jsonl_line, read_jsonl
+from persona_ft.data.bank import is_test, questions_for, words
 from persona_ft.errors import PersonaError
 from persona_ft.gpt_oss.ask import Ask, endpoint
-from persona_ft.io import append_line, mend_last_line, read_rows
+from persona_ft.io import append_line, mend_last_line
 from persona_ft.language import POLITE
-from persona_ft.paths import resolve, run_folder
+from persona_ft.paths import run_folder
 
 if TYPE_CHECKING:
     from ipywidgets import Widget
 
-BANK = "data/questions.jsonl"
 ANSWERS = "interview.jsonl"
-# Asked after a short answer, where no model is at hand to think of something better.
-FOLLOW_UPS = {
-    "ja": ("もうちょっと詳しく！", "なんで？", "最近だといつ？", "それで、どうなった？"),
-    "en": ("Tell me a bit more!", "Why is that?", "When was the last time?", "And then what happened?"),
-}
 SHORT, LONG = 8, 80
-ASK_BACK = {
-    "ja": "あなたは友だちに話を聞いています。相手の短い返事に、くだけた口調で一つだけ聞き返してください。"
-    "聞き返す一文だけを書き、30字以内にしてください。",
-    "en": "You are chatting with a friend to get to know them. Their answer was very short: ask back one casual "
-    "question, at most 12 words. Write the question and nothing else.",
-}
+# The category of a line that takes an answer back: the file keeps what was said, and the question is open again.
+REMOVED = "removed"
 
 
-class BankQuestion(BaseModel):
-    """A question of the bank, in Japanese and in English."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    id: Text
-    category: Text
-    ja: Text
-    en: Text
-
-
-def read_bank(language: Literal["ja", "en"] | str = "ja", path: Path | str | None = None) -> list[Conversation]:
-    """The bank's questions in one language, as conversations whose answer is still open (…).
-
-    Raises
-    ------
-    PersonaError
-        Names file and line of what cannot be used.
-    """
-    remedy = 'write {"id": …, "category": …, "ja": …, "en": …}'
-    return [
-        Conversation.pair(row.en if language == "en" else row.ja, "…", id=row.id, category=row.category)
-        for row in read_rows(path or resolve(BANK), BankQuestion, remedy).values()
-    ]
-
-
-def questions_for(source: Path | str, language: str) -> list[Conversation]:
-    """The interview's questions: ``"bank"``, or those of a JSONL file."""
-    return read_bank(language) if str(source) == "bank" else read_jsonl(resolve(source))
+def latest(path: Path) -> dict[str, Conversation]:
+    """The last line for each question of a file of answers, which may take its answer back (:data:`REMOVED`)."""
+    found: dict[str, Conversation] = {}
+    for pair in read_jsonl(path) if path.exists() and path.read_bytes().strip() else []:
+        found.pop(pair.question, None)
+        found[pair.question] = pair
+    return found
 
 
 class Interview:
@@ -82,7 +49,7 @@ class Interview:
     ----------
     questions : what is asked, in order; their own answers are not looked at.
     path : the JSONL file that collects the answers.
-    language : of the follow-up questions.
+    language : of what is said besides the questions.
     ask : a model that thinks of the follow-up questions; without one they are set phrases.
 
     Raises
@@ -95,7 +62,7 @@ class Interview:
         self, questions: Sequence[Conversation], path: Path | str, language: str = "ja", ask: Ask | None = None
     ) -> None:
         self.questions, self.path = list(questions), Path(path)
-        self.language, self.ask, self.trouble = "en" if language == "en" else "ja", ask, ""
+        self.words, self.ask, self.trouble = words(language), ask, ""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         mend_last_line(self.path)
         self.skipped: set[str] = set()
@@ -104,14 +71,9 @@ class Interview:
         self.pairs()
 
     def pairs(self) -> list[Conversation]:
-        """The answers so far, in the order of their last change; of several to one question the last."""
-        if not self.path.exists() or not self.path.read_bytes().strip():
-            return []
-        found: dict[str, Conversation] = {}
-        for pair in read_jsonl(self.path):
-            found.pop(pair.question, None)
-            found[pair.question] = pair
-        return [pair for pair in found.values() if not self._is_stale(pair, found)]
+        """The answers so far, in the order of their last change."""
+        found = latest(self.path)
+        return [pair for pair in found.values() if pair.category != REMOVED and not self._is_stale(pair, found)]
 
     @staticmethod
     def _is_stale(pair: Conversation, found: dict[str, Conversation]) -> bool:
@@ -137,7 +99,7 @@ class Interview:
         append_line(self.path, jsonl_line(pair))
         was_question = not (self.editing or self.extra)
         self.editing = self.extra = None
-        if was_question and len(text) < SHORT:
+        if was_question and len(text) < SHORT and not is_test(question):  # it would quote a test question in training
             number = len(self.pairs())
             back = self.follow_up(question.question, text, number)
             known = {"category": question.category, "id": f"{question.id or number}+"}
@@ -146,10 +108,10 @@ class Interview:
 
     def follow_up(self, question: str, answer: str, number: int) -> str:
         """What is asked back after a short answer; a model that fails or rambles is replaced by a set phrase."""
-        phrases = FOLLOW_UPS[self.language]
+        phrases = self.words["follow_ups"]
         if self.ask:
             text = f"{question}\n{answer}"
-            told = [{"role": "developer", "content": ASK_BACK[self.language]}, {"role": "user", "content": text}]
+            told = [{"role": "developer", "content": self.words["ask_back"]}, {"role": "user", "content": text}]
             try:
                 back = self.ask([told])[0].strip().strip('「」"')
                 if 0 < len(back) <= LONG and "\n" not in back:
@@ -188,8 +150,9 @@ class Interview:
         done = {pair.question for pair in self.pairs()}
         left = Counter(q.category or "other" for q in self.questions if q.question not in done)
         answered = sum(question.question in done for question in self.questions)
-        rest = ", ".join(f"{category} {n}" for category, n in left.items())
-        return f"{answered}/{len(self.questions)}" + (f" · left: {rest}" if rest else " · all answered")
+        rest = ", ".join(f"{self.words['categories'].get(category, category)} {n}" for category, n in left.items())
+        said = f"{self.words['left']} {rest}" if rest else self.words["all_answered"]
+        return f"{answered}/{len(self.questions)} · {said}"
 
     def hint(self, text: str) -> str:
         """A word on an answer before it is kept: too long, more formal than the others, or nothing to learn from."""
@@ -199,12 +162,12 @@ class Interview:
             return ""
         usual = statistics.median(map(len, others)) if others else 20
         if len(text) > max(LONG, 3 * usual):
-            return f"{len(text)} characters, usually {usual:g}: would you type that to a friend?"
+            return self.words["too_long"].format(n=len(text), usual=usual)
         formal = sum(bool(POLITE.search(other)) for other in others)
         if len(others) >= 5 and formal / len(others) < 0.3 and POLITE.search(text):
-            return "more formal than your other answers"
+            return self.words["formal"]
         if len(text) <= 2 or text.lower() in ("yes", "no", "はい", "いいえ"):
-            return "little to learn a tone from: add a few words?"
+            return self.words["little"]
         return ""
 
 
@@ -214,8 +177,8 @@ def interview_form(interview: Interview) -> Widget:
 
     progress, question, hint = widgets.HTML(), widgets.HTML(), widgets.HTML()
     text = widgets.Textarea(layout=widgets.Layout(width="95%", height="5em"))
-    names = ("answer", "skip", "back", "ask me something else")
-    buttons = [widgets.Button(description=name, layout=widgets.Layout(width="auto")) for name in names]
+    said_here = interview.words
+    buttons = [widgets.Button(description=name, layout=widgets.Layout(width="auto")) for name in said_here["buttons"]]
     box = widgets.VBox([progress, question, text, hint, widgets.HBox(buttons)])
 
     def show() -> None:
@@ -223,9 +186,8 @@ def interview_form(interview: Interview) -> Widget:
 
         now = interview.current()
         progress.value = escape(interview.progress())
-        question.value = (
-            f"<b>{escape(now.question)}</b>".replace("\n", "<br>") if now else "<b>All done. Thank you!</b>"
-        )
+        shown = now.question if now else said_here["done"]
+        question.value = f"<b>{escape(shown)}</b>".replace("\n", "<br>")
         text.value = interview.editing.answer if interview.editing else ""
         hint.value, interview.trouble = escape(interview.trouble), ""
         text.disabled = buttons[0].disabled = now is None
@@ -236,7 +198,7 @@ def interview_form(interview: Interview) -> Widget:
         nonlocal warned
         said = interview.hint(text.value)
         if said and warned != text.value:  # once: pressing again keeps the answer as it is
-            warned, hint.value = text.value, f"{said} (press again to keep it)"
+            warned, hint.value = text.value, said_here["again"].format(hint=said)
             return
         interview.answer(text.value)
         show()
@@ -252,35 +214,41 @@ def interview_form(interview: Interview) -> Widget:
     return box
 
 
-def at_terminal(interview: Interview) -> None:
-    """The interview at a terminal: Enter skips, b goes back, e asks something else, q stops for today."""
+def at_terminal(interview: Interview) -> bool:
+    """The interview at a terminal: Enter skips, b goes back, e asks something else, q stops for today.
+
+    Returns whether every question was asked; False when it was stopped, by Ctrl-C too.
+    """
+    said = interview.words
     while (question := interview.current()) is not None:
-        print(f"\n[{interview.progress()}]\n{question.question}")
+        count, category = interview.progress().split(" · ")[0], question.category or "other"
+        mark = f" · {said['test_question']}" if is_test(question) else ""
+        print(f"\n[{count} · {said['categories'].get(category, category)}{mark}]\n{question.question}")
         if interview.editing:
-            print(f"(so far: {interview.editing.answer})")
+            print(said["so_far"].format(answer=interview.editing.answer))
         if interview.trouble:
             print(f"({interview.trouble})")
             interview.trouble = ""
         try:
-            text = input("(Enter skips, b back, e something else, q stops) > ").strip()
+            text = input(said["prompt"]).strip()
         except (EOFError, KeyboardInterrupt):
             print()
-            return
-        word = text.lower()
-        if word in ("q", "quit", "exit"):
-            return
-        if word in ("b", "back"):
-            interview.back()
-        elif word == "e":
-            interview.something_else()
-        elif not text:
-            interview.skip()
-        else:
-            if said := interview.hint(text):
-                print(f"  note: {said}; b takes it up again")
-            interview.answer(text)
-    left = "Those that were skipped come back another day." if interview.skipped else "All answered."
-    print(f"{left} Thank you!")
+            return False
+        match text.lower():
+            case "q" | "quit" | "exit" | "ｑ":
+                return False
+            case "b" | "back" | "ｂ":
+                interview.back()
+            case "e" | "ｅ":
+                interview.something_else()
+            case "":
+                interview.skip()
+            case _:
+                if hint := interview.hint(text):
+                    print(said["note"].format(hint=hint))
+                interview.answer(text)
+    print(said["skipped" if interview.skipped else "done"])
+    return True
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -292,7 +260,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     try:
         ask = endpoint(options.endpoint, options.model) if options.endpoint else None
-        interview = Interview(read_bank(options.language), run_folder(options.run) / ANSWERS, options.language, ask)
+        asked = questions_for("bank", options.language)
+        interview = Interview(asked, run_folder(options.run) / ANSWERS, options.language, ask)
         at_terminal(interview)
         print(interview.progress())
     except PersonaError as error:

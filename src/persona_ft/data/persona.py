@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -9,10 +10,11 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from persona_ft.conversation import Conversation, Text, read_jsonl
-from persona_ft.data.split import split_validation
+from persona_ft.data.bank import words
+from persona_ft.data.split import allot, split_validation
 from persona_ft.errors import PersonaError
 from persona_ft.io import read_yaml
-from persona_ft.paths import resolve
+from persona_ft.paths import resolve, shown
 
 
 class Fact(BaseModel):
@@ -78,7 +80,8 @@ def read_profile(path: Path | str) -> Profile:
     PersonaError
         The file is missing, is not YAML (with its line), lacks a name or a system prompt, or has an unknown key.
     """
-    check_folder(Path(path).parent)
+    path = Path(path)
+    check_folder(path.parent)
     remedy = "write at least name: and system_prompt:, as in data/masaki/persona.yaml, and compare it with that"
     return read_yaml(path, Profile, remedy)
 
@@ -138,9 +141,30 @@ def persona_or_pairs(path: Path | str, system_prompt: str = "", n_test: int = 30
     stated = next((m.content for p in pairs for m in p.messages[:1] if m.role in ("system", "developer")), "")
     if not (prompt := system_prompt or stated):
         raise PersonaError("nothing says who is talking", "describe them in SYSTEM_PROMPT", found)
-    train, test = split_validation(pairs, min(n_test, len(pairs) // 4))
+    train, test = split_validation(pairs, allot(len(pairs), n_test)[0])
     test = [pair.model_copy(update={"id": f"Q{i:02d}"}) for i, pair in enumerate(test, start=1)]
     return Persona(found.parent, Profile(name="the person", system_prompt=prompt), train, test)
+
+
+def check_owner(run: Path, folder: Path) -> None:
+    """Refuse to write one person's data over another's: PERSONA was forgotten, or RUN is somebody else's.
+
+    Raises
+    ------
+    PersonaError
+        The run folder holds a persona of another name; the message says which PERSONA is meant.
+    """
+    if not (run / "persona.yaml").exists():
+        return
+    there, mine = read_profile(run / "persona.yaml"), read_profile(folder / "persona.yaml")
+    if there.name == mine.name:
+        return
+    named = re.compile(rf"^name: *['\"]?{re.escape(there.name)}['\"]? *$", re.M)
+    known = resolve("data").glob("*/persona.yaml")
+    meant = next((shown(p.parent) for p in known if named.search(p.read_text(encoding="utf-8"))), "…")
+    said = words(there.language)
+    where = {"run": shown(run), "there": there.name, "folder": shown(folder), "mine": mine.name, "meant": meant}
+    raise PersonaError(said["other_owner"].format(**where), said["other_owner_remedy"].format(**where))
 
 
 def check_folder(folder: Path) -> None:
@@ -148,5 +172,5 @@ def check_folder(folder: Path) -> None:
     if not folder.is_dir():
         others = sorted(p.parent.name for p in folder.parent.glob("*/persona.yaml"))
         known = f"; beside it there is {', '.join(others)}" if others else ""
-        remedy = f"set PERSONA to a folder with persona.yaml, train.jsonl and test.jsonl{known}"
+        remedy = f"set PERSONA to a folder with persona.yaml, train.jsonl and test.jsonl, or make new PERSONA=…{known}"
         raise PersonaError("there is no such persona folder", remedy, folder)

@@ -81,6 +81,15 @@ def check_leakage(train: Sequence[Conversation], test: Sequence[Conversation], t
         )
 
 
+def allot(n_pairs: int, n_test: int = 30, n_validation: int = 8) -> tuple[int, int]:
+    """How many pairs to test with and how many to watch: what is asked for, and of few pairs a quarter and a fifth of
+    the rest at most. A number to watch that leaves nothing to train on is left for :func:`split_validation` to refuse.
+    """
+    test = min(n_test, n_pairs // 4)
+    left = n_pairs - test
+    return test, n_validation if n_validation >= left else min(n_validation, left // 5)
+
+
 def split_validation(
     pairs: Sequence[Conversation],
     n_validation: int,

@@ -21,15 +21,19 @@ from persona_ft.language import columns_of
 from persona_ft.lock import one_writer
 from persona_ft.paths import repository_root, resolve, run_folder, shown
 from persona_ft.report.store import read_comparison
+from persona_ft.use.check import check_first
 
 NOTEBOOKS = ("01_inference", "02_build_dataset", "03_train_qlora", "04_compare")
 # The whole way in one kernel, for a first look; and what is run on what the four leave: a run is complete without.
 ONE_SITTING = "00_one_sitting"
-LESSONS = (ONE_SITTING, *NOTEBOOKS, "05_experiments")
+# It takes the place of 02 where a chat is given.
+FROM_CHATS = "02b_from_chats"
+LESSONS = (ONE_SITTING, *NOTEBOOKS, "05_experiments", FROM_CHATS)
 
 
-# Notebook 02 has those of a chat in a cell of their own, before the others: what is given overrides both.
-PARAMETER_TAGS = {"parameters", "parameters-first", "parameters-chat"}
+# The first form has what readers change; the rarer ones are in a folded cell below it, after which papermill puts what
+# was given: it overrides both.
+PARAMETER_TAGS = {"parameters", "parameters-first"}
 
 
 def parameters_of(notebook: Path) -> dict[str, Any]:
@@ -239,6 +243,9 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         given = {name: _value(text) for name, text in options.p}
         run = run_folder(resolve(options.run))
+        if given.get("CHAT") and NOTEBOOKS[1] in options.only:  # first: it says what is wrong with a chat, in seconds
+            options.only = [FROM_CHATS, *(name for name in options.only if name != NOTEBOOKS[1])]
+        check_first(options.only, run, given)
         execute(options.only, run, given, options.notebooks)
         if "04_compare" in options.only:
             print_comparison(run, options.show)

@@ -1,0 +1,215 @@
+"""A persona's answers: written from the interview, corrected, added, taken back, and undone.
+
+    python -m persona_ft.use.answers --persona data/me --from changes.jsonl | --undo | --remove "question" | --who
+
+``interview.jsonl`` only ever grows and is the history of every answer; train.jsonl and test.jsonl are kept in step with
+it, and each state of the two that is replaced stays in ``history/``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from persona_ft.conversation import Conversation, FactAnnotation, Text, jsonl_line, read_jsonl, write_jsonl
+from persona_ft.data.bank import is_test, read_bank, words
+from persona_ft.data.interview import ANSWERS, REMOVED, Interview, latest
+from persona_ft.data.persona import Profile, read_profile
+from persona_ft.errors import PersonaError
+from persona_ft.evaluate.facts import mentioned
+from persona_ft.io import append_line, read_rows
+from persona_ft.paths import repository_root, resolve, shown
+
+SHIPPED = "data/masaki"
+SIDES = ("train", "test")
+ROWS = (*(f"{side}.jsonl" for side in SIDES), "validation.jsonl", ANSWERS)
+
+
+class Change(BaseModel):
+    """A question and its new answer; without one the answer is taken back. A conversation's row is taken too."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    question: Text
+    answer: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_conversation(cls, values: object) -> object:
+        if isinstance(values, dict) and "messages" in values:
+            row = Conversation.model_validate(values)
+            return {"question": row.question, "answer": row.answer}
+        return values
+
+
+def typed(path: Path) -> str:
+    """A path as one types it in a command: from the repository, or whole where it lies elsewhere."""
+    return shown(path) if path.is_relative_to(repository_root()) else str(path)
+
+
+def own_folder(persona: str, command: str) -> Path:
+    """The persona's folder, which has to be somebody's own.
+
+    Raises
+    ------
+    PersonaError
+        PERSONA was forgotten, or is the shipped persona.
+    """
+    if not persona or resolve(persona) == resolve(SHIPPED):
+        reason = f"{SHIPPED} is まさき。, the shipped persona" if persona else "PERSONA is missing"
+        raise PersonaError(reason, f"name a folder of your own: make {command} PERSONA=data/me")
+    return resolve(persona)
+
+
+def rows_in(path: Path) -> list[Conversation]:
+    """The file's conversations; none where it is missing or empty."""
+    return read_jsonl(path) if path.exists() and path.read_bytes().strip() else []
+
+
+def settle(folder: Path) -> dict[str, list[Conversation]]:
+    """Bring train.jsonl and test.jsonl in step with interview.jsonl; what stands in them and not there is kept.
+
+    Answers get the marks of the facts whose aliases they write. What is replaced is copied to ``history/`` first.
+    """
+    profile = read_profile(folder / "persona.yaml")
+    log = latest(folder / ANSWERS)
+    given = {pair.question: pair for pair in Interview([], folder / ANSWERS, profile.language).pairs()}
+    before = {side: rows_in(folder / f"{side}.jsonl") for side in SIDES}
+    after: dict[str, list[Conversation]] = {side: [] for side in SIDES}
+    left = dict(given)
+    for side, rows in before.items():
+        for row in rows:
+            if row.question not in log:
+                after[side].append(row)
+            elif pair := left.pop(row.question, None):
+                after[side].append(with_marks(pair, profile))
+    for pair in left.values():
+        after["test" if is_test(pair) else "train"].append(with_marks(pair, profile))
+    if after != before:
+        _keep(folder)
+        for side, rows in after.items():
+            write_jsonl(folder / f"{side}.jsonl", rows)
+    return after
+
+
+def with_marks(pair: Conversation, profile: Profile) -> Conversation:
+    """The pair with a mark for each fact whose aliases its answer writes."""
+    facts = [FactAnnotation(id=fact.id) for fact in profile.facts if mentioned(pair.answer, fact)]
+    return pair.model_copy(update={"facts": facts})
+
+
+def _keep(folder: Path) -> None:
+    """Copy both files as they are to the next number in history/."""
+    kept = [folder / f"{side}.jsonl" for side in SIDES if (folder / f"{side}.jsonl").exists()]
+    if kept:
+        version = folder / "history" / f"{len(list(folder.glob('history/*'))) + 1:04d}"
+        version.mkdir(parents=True, mode=0o700)
+        for path in kept:
+            shutil.copy2(path, version)
+
+
+def change(folder: Path, changes: Iterable[Change]) -> dict[str, int]:
+    """Correct, add or take back answers: how many of each. What changes nothing is passed over.
+
+    Raises
+    ------
+    PersonaError
+        An answer is to be taken back to a question that has none.
+    """
+    profile = read_profile(folder / "persona.yaml")
+    there = {row.question: row for side in SIDES for row in rows_in(folder / f"{side}.jsonl")}
+    bank = {question.question: question for question in read_bank(profile.language)}
+    counts, lines = {"corrected": 0, "added": 0, "removed": 0}, []
+    for one in changes:
+        old, answer = there.get(one.question), one.answer.strip()
+        if old is None and not answer:
+            reason = words(profile.language)["no_answer"].format(question=one.question)
+            raise PersonaError(reason, words(profile.language)["no_answer_remedy"], folder / "train.jsonl")
+        if old and old.answer == answer:
+            continue
+        counts["removed" if not answer else "corrected" if old else "added"] += 1
+        known = old or bank.get(one.question)
+        category = (known.category if known else None) if answer else REMOVED
+        update = {"category": category, "id": known.id if known else None}
+        lines.append(jsonl_line(Conversation.pair(one.question, answer or "…", **update)))
+    settle(folder)  # an earlier interview's answers first, so that history holds the state before this change
+    for line in lines:
+        append_line(folder / ANSWERS, line)
+    settle(folder)
+    return counts
+
+
+def undo(folder: Path) -> dict[str, int]:
+    """Bring back the answers of the last state in history/. Once more brings back what was undone.
+
+    Raises
+    ------
+    PersonaError
+        Nothing was changed yet.
+    """
+    versions = sorted(folder.glob("history/*"))
+    if not versions:
+        raise PersonaError("nothing was changed yet", "undo follows a change of the answers", folder)
+    was, now = (
+        {row.question: row.answer for side in SIDES for row in rows_in(place / f"{side}.jsonl")}
+        for place in (versions[-1], folder)
+    )
+    gone = [Change(question=question) for question in now if question not in was]
+    return change(folder, [*(Change(question=q, answer=a) for q, a in was.items()), *gone])
+
+
+def holders(folder: Path, question: str = "") -> list[str]:
+    """Where a person's answer is kept, or without a question anything of theirs: run folders and what they made of it.
+
+    Files are searched for the question, or persona.yaml for the name. Copies elsewhere are not known.
+    """
+    name, found = read_profile(folder / "persona.yaml").name, []
+    for run in sorted(p for p in resolve("runs").glob("*") if p.is_dir()):
+        files = [n for n in ROWS if any(question in (r.question, "") for r in rows_in(run / n))]
+        if not question:
+            own = (run / "persona.yaml").exists() and read_profile(run / "persona.yaml").name == name
+            files = files if own else []
+        if files:
+            made = [n for n in ("adapter", "answers", "comparison.json", "report.html") if (run / n).exists()]
+            found.append(f"{shown(run)}: {', '.join([*files, *made])}")
+    old = [row for path in folder.glob("history/*/*.jsonl") for row in rows_in(path)]
+    return found + [typed(folder / "history")] * any(question in (row.question, "") for row in old)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--persona", required=True)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--from", dest="file", help="JSONL of questions with their new answers; an empty one takes back")
+    what.add_argument("--undo", action="store_true", help="bring back what was there before the last change")
+    what.add_argument("--remove", metavar="QUESTION", help="take this answer back, and say which runs hold it")
+    what.add_argument("--who", action="store_true", help="say which runs hold this person's words")
+    options = parser.parse_args(arguments)
+    try:
+        folder = own_folder(options.persona, "undo" if options.undo else "edit" if options.file else "remove")
+        said = words(read_profile(folder / "persona.yaml").language)
+        if not options.who:
+            if options.remove:
+                counts = change(folder, [Change(question=options.remove)])
+            elif options.undo:
+                counts = undo(folder)
+            else:
+                remedy = 'write {"question": "…", "answer": "…"} on each line'
+                counts = change(folder, list(read_rows(Path(options.file), Change, remedy).values()))
+            print(said["changed"].format(**counts, folder=typed(folder)))
+        if options.who or options.remove:
+            places = holders(folder, options.remove or "")
+            print(said["held" if places else "held_nowhere"], *places, sep="\n  ")
+            print(said["held_remedy"].format(folder=typed(folder)) if places else "", end="\n" * bool(places))
+    except PersonaError as error:
+        print(f"\n{error}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

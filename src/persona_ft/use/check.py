@@ -1,0 +1,250 @@
+"""What can be known of a persona before a model is loaded: marks, borrowed answers, sizes, memory, time and money.
+
+    python -m persona_ft.use.check --persona data/me [--run runs/me] [--chat chat.txt --me NAME]
+
+Tokens are counted with the tiny model's tokenizer, which stands in for gpt-oss-20b's: nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from persona_ft.conversation import Conversation, read_jsonl
+from persona_ft.data.bank import words
+from persona_ft.data.interview import ANSWERS
+from persona_ft.data.persona import Profile, check_owner, read_profile, read_test
+from persona_ft.data.split import allot, check_leakage, comparable
+from persona_ft.errors import PersonaError
+from persona_ft.evaluate.facts import mentioned
+from persona_ft.paths import resolve
+from persona_ft.train.gpus import choose_recipe, read_cards
+from persona_ft.train.memory import GIB, estimate_step, estimate_training, fits
+from persona_ft.train.progress import duration
+from persona_ft.train.rows import row_lengths
+from persona_ft.use.answers import SHIPPED, own_folder, rows_in, typed
+
+if TYPE_CHECKING:
+    from persona_ft.chat.importing import Imported
+
+# An answer this long, letter for letter that of the shipped persona, was not typed anew.
+BORROWED = 8
+# gpt-oss-20b in 4 bit; on Colab notebooks 03 and 04 each have a machine of their own. The rate is an assumption.
+DOWNLOAD_GB, DOWNLOADS, MB_S = 12, 2, 50
+CARDS = ("T4", "L4", "A100")
+
+
+class Finding(NamedTuple):
+    """A line of the check: fine, worth knowing, or what would spoil a run."""
+
+    mark: Literal["✓", "!", "✗"]
+    text: str
+
+
+def language_of(profile: Profile, folder: Path) -> str:
+    """The reader's language: the persona's; of the shipped one, which everybody reads, English."""
+    return "en" if folder == resolve(SHIPPED) else profile.language
+
+
+def check_data(
+    profile: Profile,
+    folder: Path,
+    train: Sequence[Conversation],
+    test: Sequence[Conversation],
+    **sizes: tuple[int, int],
+) -> list[Finding]:
+    """Marks and facts, borrowed answers, leaks, and what the sizes allow, of the data of a persona's folder.
+
+    ``sizes``: ``n_test`` and ``n_validation`` as (taken, asked for), where few pairs may have less of them.
+    """
+    language = language_of(profile, folder)
+    said, found = words(language), []
+    facts = {fact.id: fact for fact in profile.facts}
+    known = facts.keys() | {topic.id for topic in profile.unknown_topics}
+    for where, rows in (("train.jsonl", train), ("test.jsonl", test)):
+        for n, row in enumerate(rows, start=1):
+            for mark in row.facts:
+                what = {"where": f"{where}, {row.id or n}", "id": mark.id, "answer": row.answer[:30]}
+                if mark.id not in known:
+                    found.append(Finding("✗", said["unknown_mark"].format(**what)))
+                elif mark.id in facts and not mentioned(row.answer, facts[mark.id]):
+                    found.append(Finding("!", said["unsaid_mark"].format(**what)))
+    if not found:
+        found.append(Finding("✓", said["marks_agree"].format(facts=len(facts))))
+    if folder != resolve(SHIPPED):
+        theirs = {
+            comparable(p.answer) for side in ("train", "test") for p in read_jsonl(resolve(SHIPPED) / f"{side}.jsonl")
+        }
+        borrowed = [p for p in (*train, *test) if len(text := comparable(p.answer)) >= BORROWED and text in theirs]
+        if borrowed:
+            what = {"n": len(borrowed), "answer": borrowed[0].answer, "question": borrowed[0].question}
+            spoils = borrowed[0].category != "chat"  # the made-up chat is まさき。's too, and there to be tried
+            found.append(Finding("✗" if spoils else "!", said["borrowed"].format(**what)))
+        else:
+            found.append(Finding("✓", said["own"]))
+    try:
+        check_leakage(train, test)
+        found.append(Finding("✓", said["no_leak"]))
+    except PersonaError as error:
+        found.append(Finding("✗", str(error)))
+    found.append(Finding("✓" if len(test) >= 6 else "!", what_a_test_allows(len(test), language)))
+    for what, (taken, asked) in sizes.items():
+        if taken != asked:
+            text = said[f"fewer_{what}"].format(n=len(train) + len(test), taken=taken, asked=asked)
+            found.append(Finding("!", text))
+    return found
+
+
+def what_a_test_allows(n: int, language: str) -> str:
+    """What ``n`` test questions can show: wins for a two-sided sign test at 5 %, and the bound where none fails."""
+    tails = [2 * sum(math.comb(n, k) for k in range(wins, n + 1)) / 2**n for wins in range(n + 1)]
+    wins = next((wins for wins, p in enumerate(tails) if p < 0.05), None)
+    if wins is None:
+        return words(language)["allows_nothing"].format(n=n)
+    return words(language)["allows"].format(n=n, wins=wins, miss=1 - 0.025 ** (1 / n))
+
+
+def with_room_for_tests(import_with: Callable[[int], Imported], n_test: int) -> Imported:
+    """A chat imported with ``n_test`` replies to test with, or with a quarter of them where there are fewer."""
+    try:
+        found = import_with(n_test)
+        n_pairs = len(found.pairs) + len(found.test)
+    except PersonaError:  # too few for so many, or something else, which is said again
+        n_pairs = len(import_with(0).pairs)
+    room = allot(n_pairs, n_test)[0]
+    return found if room == n_test else import_with(room)
+
+
+def check_costs(profile: Profile, folder: Path, train: Sequence[Conversation]) -> list[Finding]:
+    """Tokens of the rows; memory, time and money of training gpt-oss-20b on some cards, downloads counted."""
+    from transformers import AutoTokenizer, GptOssConfig
+
+    said, cards, found = words(language_of(profile, folder)), read_cards(), []
+    config = GptOssConfig(num_hidden_layers=24, num_local_experts=32)
+    tokenizer = AutoTokenizer.from_pretrained(resolve("data/tiny-gpt-oss"))
+    n_train = len(train) - allot(len(train), 0)[1]
+    for card in map(cards.named, CARDS):
+        recipe, _ = choose_recipe("auto", card)
+        try:
+            lengths, graded = row_lengths(train, recipe, profile.system_prompt, tokenizer)
+        except PersonaError as error:
+            return [Finding("✗", str(error))]
+        if not found:
+            what = {"longest": max(lengths), "graded": sum(graded), "all": sum(lengths)}
+            found.append(Finding("✓", said["tokens"].format(**what)))
+        memory = estimate_training(config, recipe, max(lengths), max(graded), card.bfloat16)
+        step = estimate_step(config, recipe, max(lengths), card)
+        training = step.total * recipe.steps(n_train) if step else 0.0
+        loading = DOWNLOADS * DOWNLOAD_GB * 1000 / MB_S
+        units, usd = cards.cost(card, training + loading) or (math.nan, math.nan)
+        what = {"card": card.name, "needs": memory.total / GIB, "has": card.memory_gib, "training": duration(training)}
+        what |= {"loading": duration(loading), "gb": DOWNLOADS * DOWNLOAD_GB, "units": units, "usd": usd, "rate": MB_S}
+        found.append(
+            Finding("✓", said["cost"].format(**what))
+            if fits(memory, card)
+            else Finding("!", said["no_fit"].format(**what))
+        )
+    return [*found, Finding("!", said["cost_note"].format(checked=cards.checked, gb=DOWNLOAD_GB, rate=MB_S))]
+
+
+def check_persona(folder: Path, run: Path | None = None, costs: bool = True) -> list[Finding]:
+    """Check a persona's folder, and that a run is this person's and was made from the answers of today.
+
+    Raises
+    ------
+    PersonaError
+        A file is missing or cannot be used, or the run folder is somebody else's.
+    """
+    profile = read_profile(folder / "persona.yaml")
+    said, where = words(language_of(profile, folder)), {"folder": typed(folder), "run": typed(run) if run else "runs/…"}
+    if run:
+        check_owner(run, folder)
+    for file in ("train.jsonl", "test.jsonl"):
+        if not (folder / file).exists():
+            reason = said["no_answers"].format(file=file, **where)
+            raise PersonaError(reason, said["no_answers_remedy"].format(**where))
+    train, test = read_jsonl(folder / "train.jsonl"), read_test(folder / "test.jsonl")
+    watched = allot(len(train), 0)[1]
+    sizes = {"n": len(train) + len(test), "train": len(train), "validation": watched, "test": len(test)}
+    found = [Finding("✓", said["sizes"].format(**sizes)), *check_data(profile, folder, train, test)]
+    if run and (run / "train.jsonl").exists():
+        used = {(p.question, p.answer) for f in ("train.jsonl", "validation.jsonl") for p in rows_in(run / f)}
+        if changed := used ^ {(p.question, p.answer) for p in train}:
+            found.append(Finding("!", said["run_differs"].format(n=len(changed), **where)))
+    return found + (check_costs(profile, folder, train) if costs else [])
+
+
+def check_chat(chat: Path, me: str, folder: Path) -> list[Finding]:
+    """Import a chat without writing anything, and check what would come of it."""
+    from persona_ft.chat.importing import import_chat
+
+    profile = read_profile(folder / "persona.yaml")
+    said = words(profile.language)
+    imported = with_room_for_tests(lambda n: import_chat(chat, me, n_test=n), 30)
+    n, watched = len(imported.pairs) + len(imported.test), allot(len(imported.pairs), 0)[1]
+    sizes = {"n_test": (len(imported.test), 30), "n_validation": (watched, 8)}
+    found = [Finding("✓", said["chat"].format(read=imported.funnel.read, n=n))]
+    if likely := [seen.text for seen in imported.review.seen if seen.kind == "likely name"]:
+        found.append(Finding("!", said["likely"].format(n=len(likely), names=", ".join(likely[:5]))))
+    found += check_data(profile, folder, imported.pairs, imported.test, **sizes)
+    return [*found, *check_costs(profile, folder, imported.pairs)]
+
+
+def check_first(notebooks: Sequence[str], run: Path, given: dict[str, Any]) -> None:
+    """What ``make run`` looks at before its first notebook: minutes and a download come before notebook 02 does.
+
+    Raises
+    ------
+    PersonaError
+        The data would spoil the run, or the run folder is somebody else's.
+    """
+    folder = resolve(given.get("PERSONA", SHIPPED))
+    if any(name.startswith("02_") for name in notebooks):
+        check_owner(run, folder)
+        if (folder / "train.jsonl").exists() and not given.get("QUESTIONS"):
+            stop_on_problems(check_persona(folder, costs=False))
+        elif not (run / ANSWERS).exists() and not given.get("INTERACTIVE"):
+            check_persona(folder, run, costs=False)  # says what is missing
+    elif any(name.startswith("02b_") for name in notebooks) and given.get("CHAT"):
+        check_owner(run, own_folder(str(given.get("PERSONA", "")), "new"))
+
+
+def stop_on_problems(found: Sequence[Finding]) -> None:
+    """Raise where the check found what would spoil a run.
+
+    Raises
+    ------
+    PersonaError
+        Names all of it.
+    """
+    if problems := [finding.text for finding in found if finding.mark == "✗"]:
+        raise PersonaError("; ".join(problems), "mend these before anything is trained: nothing was written")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--persona", default=SHIPPED)
+    parser.add_argument("--run", default="")
+    parser.add_argument("--chat", default="")
+    parser.add_argument("--me", default="")
+    options = parser.parse_args(arguments)
+    try:
+        folder = resolve(options.persona)
+        if options.chat:
+            found = check_chat(resolve(options.chat), options.me, folder)
+        else:
+            found = check_persona(folder, resolve(options.run) if options.run else None)
+    except PersonaError as error:
+        print(f"\n{error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    for finding in found:
+        print(finding.mark, finding.text)
+    raise SystemExit(any(finding.mark == "✗" for finding in found))
+
+
+if __name__ == "__main__":
+    main()

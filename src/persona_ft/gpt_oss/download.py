@@ -10,19 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from persona_ft.errors import PersonaError
-from persona_ft.gpt_oss.load import this_machine
+from persona_ft.gpt_oss.load import GPT_OSS_20B, this_machine
 from persona_ft.paths import is_live
 
 if TYPE_CHECKING:
     from huggingface_hub.file_download import DryRunFileInfo
     from tqdm import tqdm
 
-# Unsloth loads the same 4-bit file for these names. Named here, so that what is looked up, checked for room and
-# downloaded is what is loaded.
-FOUR_BIT = {
-    "unsloth/gpt-oss-20b": "unsloth/gpt-oss-20b-unsloth-bnb-4bit",
-    "openai/gpt-oss-20b": "unsloth/gpt-oss-20b-unsloth-bnb-4bit",
-}
 SMALL = ["*.json", "*.jinja", "*.model", "*.txt"]
 WEIGHTS = ["*.safetensors"]
 # Other formats of the same weights, which some repositories hold beside them.
@@ -54,7 +48,7 @@ def colab_secret(name: str) -> str | None:
         return None
 
 
-def fetch_model(source: str, weights: bool = True) -> str:
+def fetch_model(name: str, weights: bool = True) -> str:
     """The folder of a model: as given when it is one, else the Hub's files in the local cache, downloaded if needed.
 
     A connection that breaks is taken up where it was (huggingface_hub tries five times); when the session itself is
@@ -63,7 +57,7 @@ def fetch_model(source: str, weights: bool = True) -> str:
 
     Parameters
     ----------
-    source : a folder, or a Hub name ``owner/name``.
+    name : a folder, or a Hub name ``owner/name``.
     weights : False fetches config and tokenizer alone, a few MB.
 
     Raises
@@ -73,18 +67,17 @@ def fetch_model(source: str, weights: bool = True) -> str:
         accepted, the Hub not to be reached, the disk too small, or the download broke off; the message says which and
         what to do.
     """
-    if Path(source).is_dir():
-        return source
-    if weights and source in FOUR_BIT and not this_machine().cuda:
+    if Path(name).is_dir():
+        return name
+    if weights and name in GPT_OSS_20B and not this_machine().cuda:
         raise PersonaError(
-            f"{source} wants a CUDA GPU, and there is none here",
+            f"{name} wants a CUDA GPU, and there is none here",
             'on Colab: Runtime, Change runtime type; or take the small model: MODEL = "tiny"',
         )
     import httpx
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import DryRunError, HfHubHTTPError, LocalEntryNotFoundError
 
-    name = FOUR_BIT.get(source, source)
     wanted: dict[str, Any] = {
         "allow_patterns": [*SMALL, *WEIGHTS] if weights else SMALL,
         "ignore_patterns": OTHERS,

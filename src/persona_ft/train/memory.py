@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from persona_ft.errors import PersonaError
 from persona_ft.gpt_oss.lora import count_lora_parameters, count_parameters
@@ -25,8 +25,18 @@ if TYPE_CHECKING:
 GIB = 2**30
 # 4 bits, an 8-bit scale per 64 weights, and a 32-bit scale per 256 of those scales (QLoRA, arXiv 2305.14314).
 NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
-# What is stored so; embedding, router, norms and head stay in 16 bit.
+# 4 bits and an 8-bit scale per 32 weights (OCP Microscaling Formats, section 5.1).
+MXFP4_BYTES = 0.5 + 1 / 32
+# Bytes a weight of what is stored in 4 bit; the rest stays in 16 bit.
 FOUR_BIT_PARTS = ("attention", "experts")
+STORED_BYTES = {
+    "nf4": dict.fromkeys(FOUR_BIT_PARTS, NF4_BYTES),
+    "mxfp4": {"experts": MXFP4_BYTES},
+    "mxfp4-fused": {"experts": MXFP4_BYTES},
+    "bfloat16": {},
+}
+# Rows an expert from which Unsloth unpacks MXFP4; below, and always when "fused", the product reads it packed.
+MXFP4_UNPACKED_FROM = 192
 # What the driver, CUDA's libraries and their workspaces hold outside PyTorch: measured on an H100 with CUDA 13.
 CONTEXT_BYTES = 0.75 * GIB
 # PyTorch's allocator reserves more than it hands out: 1 to 5 % at the measured settings, less when it must.
@@ -99,22 +109,22 @@ class Memory:
         return {part: getattr(self, part) / GIB for part in self.PARTS} | {"total": self.total / GIB}
 
 
-def weights_bytes(config: PretrainedConfig, four_bit: bool) -> float:
-    """Attention and experts in NF4 or 16 bit; embedding, router, norms and head stay in 16 bit."""
-    parts = count_parameters(config)
-    small = sum(parts[part] for part in FOUR_BIT_PARTS)
-    return small * (NF4_BYTES if four_bit else 2.0) + (sum(parts.values()) - small) * 2.0
+def weights_bytes(config: PretrainedConfig, weights: str) -> float:
+    """``"nf4"``: attention and experts in 4 bit; ``"mxfp4"``: the experts; ``"bfloat16"``: all in 16 bit."""
+    return sum(n * STORED_BYTES[weights].get(part, 2.0) for part, n in count_parameters(config).items())
 
 
-def _layer_bytes(config: PretrainedConfig, rows: int, tokens: int, precision: str, four_bit: bool) -> dict[str, float]:
+def _layer_bytes(config: PretrainedConfig, rows: int, tokens: int, precision: str, weights: str) -> dict[str, float]:
     """One layer being recomputed and differentiated: unpacked experts, activations, attention scores."""
     n = rows * tokens
     hidden, inner = config.hidden_size, config.intermediate_size
     unpacked = 0.0
-    if four_bit:
+    if weights == "nf4":
         unpacked = config.num_local_experts * hidden * 3 * inner * 2
         if precision == "float16":
             unpacked = min(unpacked, FLOAT16_WINDOW_BYTES)
+    elif weights == "mxfp4" and n * config.num_experts_per_tok >= MXFP4_UNPACKED_FROM * config.num_local_experts:
+        unpacked = config.num_local_experts * hidden * 2 * inner * 2  # gate_up; down, half as large, comes after it
     return {
         "unpacked_experts": unpacked,
         "activations": n * (config.num_experts_per_tok * inner * EXPERT_BYTES + hidden * TOKEN_BYTES) + FIXED_BYTES,
@@ -140,7 +150,7 @@ def estimate_training(
     tokens: int,
     graded: int,
     bfloat16: bool = True,
-    four_bit: bool = True,
+    weights: str = "nf4",
 ) -> Memory:
     """Estimate the fullest moment of a training step.
 
@@ -151,6 +161,7 @@ def estimate_training(
     tokens : of the longest row; shorter ones are padded to it.
     graded : graded tokens of the row that has most.
     bfloat16 : train in bfloat16; False is float16 as on a T4.
+    weights : ``"nf4"``, ``"mxfp4"``, or ``"mxfp4-fused"`` where UNSLOTH_MXFP4_FUSED_GEMM is 1.
 
     Notes
     -----
@@ -159,11 +170,11 @@ def estimate_training(
     """
     precision = "bfloat16" if bfloat16 else "float16"
     n_lora = count_lora_parameters(config, recipe.lora_r, recipe.lora_scope)
-    layer = _layer_bytes(config, recipe.batch_size, tokens, precision, four_bit)
+    layer = _layer_bytes(config, recipe.batch_size, tokens, precision, weights)
     loss = _loss_bytes(config, recipe.batch_size, tokens, graded, precision, recipe.logits)
     kept = recipe.batch_size * tokens * config.hidden_size * TOKEN_BYTES + FIXED_BYTES
     common = {
-        "weights": weights_bytes(config, four_bit),
+        "weights": weights_bytes(config, weights),
         "lora": n_lora * 4.0,
         "gradients": n_lora * 4.0,
         "optimizer": n_lora * (2.0 if "8bit" in recipe.optimizer else 8.0),
@@ -191,9 +202,9 @@ def estimate(config: PretrainedConfig, way: str, rows: int = 4, tokens: int = 25
     if way not in WAYS:
         raise ValueError(f"unknown way: {way}")
     n_lora, n_all = count_lora_parameters(config, r), sum(count_parameters(config).values())
-    four_bit = way in ("inference, 4 bit", "QLoRA")
-    weights = weights_bytes(config, four_bit)
-    layer = _layer_bytes(config, rows, tokens, "bfloat16", four_bit)
+    kind = "nf4" if way in ("inference, 4 bit", "QLoRA") else "bfloat16"
+    weights = weights_bytes(config, kind)
+    layer = _layer_bytes(config, rows, tokens, "bfloat16", kind)
     if way == "inference, 4 bit":
         return Memory(weights, unpacked_experts=layer["unpacked_experts"], context=CONTEXT_BYTES)
     if way == "full fine-tuning":
@@ -211,7 +222,15 @@ def fits(memory: Memory, card: Card) -> bool:
     return memory.total <= card.memory_gib * GIB
 
 
-def largest_fit(config: PretrainedConfig, recipe: Recipe, tokens: int, graded: int, bfloat16: bool, card: Card):
+def largest_fit(
+    config: PretrainedConfig,
+    recipe: Recipe,
+    tokens: int,
+    graded: int,
+    bfloat16: bool,
+    card: Card,
+    weights: str = "nf4",
+) -> dict[str, Any] | None:
     """The nearest smaller setting that fits the card, as parameters of notebook 03; None when none does.
 
     Rows to an optimizer step stay the same where they can: a smaller batch is made up for by accumulation, so that the
@@ -222,14 +241,20 @@ def largest_fit(config: PretrainedConfig, recipe: Recipe, tokens: int, graded: i
             if recipe.rows_per_step % batch_size:
                 continue
             smaller = recipe.changed(batch_size=batch_size, lora_scope=scope)
-            if fits(estimate_training(config, smaller, tokens, graded, bfloat16), card):
+            if fits(estimate_training(config, smaller, tokens, graded, bfloat16, weights), card):
                 knobs = {"BATCH_SIZE": batch_size, "GRADIENT_ACCUMULATION": recipe.rows_per_step // batch_size}
                 return knobs | ({"LORA_SCOPE": scope} if scope != recipe.lora_scope else {})
     return None
 
 
 def check_fits(
-    config: PretrainedConfig, recipe: Recipe, tokens: int, graded: int, bfloat16: bool, card: Card
+    config: PretrainedConfig,
+    recipe: Recipe,
+    tokens: int,
+    graded: int,
+    bfloat16: bool,
+    card: Card,
+    weights: str = "nf4",
 ) -> Memory:
     """Estimate the memory and stop before anything is loaded when it does not fit the card.
 
@@ -238,25 +263,25 @@ def check_fits(
     PersonaError
         It does not fit; the message names the setting that would.
     """
-    memory = estimate_training(config, recipe, tokens, graded, bfloat16)
+    memory = estimate_training(config, recipe, tokens, graded, bfloat16, weights)
     if fits(memory, card):
         return memory
     raise PersonaError(
         f"training would need about {memory.total / GIB:.1f} GiB and {card.name} has {card.memory_gib:.1f} GiB "
         f"({recipe.batch_size} rows of up to {tokens} tokens at once, LoRA on {recipe.lora_scope})",
-        smaller_setting(config, recipe, tokens, graded, bfloat16, card),
+        smaller_setting(config, recipe, tokens, graded, bfloat16, card, weights),
     )
 
 
 def smaller_setting(
-    config: PretrainedConfig, recipe: Recipe, tokens: int, graded: int, bfloat16: bool, card: Card
+    config: PretrainedConfig, recipe: Recipe, tokens: int, graded: int, bfloat16: bool, card: Card, weights: str
 ) -> str:
     """The remedy as a sentence: what to set, and what that would need."""
-    knobs = largest_fit(config, recipe, tokens, graded, bfloat16, card)
+    knobs = largest_fit(config, recipe, tokens, graded, bfloat16, card, weights)
     if knobs is None:
         return f"use a larger card, or leave out the longest rows: one row of {tokens} tokens does not fit at a time"
     smaller = recipe.changed(**{name.lower(): value for name, value in knobs.items()})
-    needs = estimate_training(config, smaller, tokens, graded, bfloat16).total / GIB
+    needs = estimate_training(config, smaller, tokens, graded, bfloat16, weights).total / GIB
     return f"set {', '.join(f'{name} = {value!r}' for name, value in knobs.items())}: about {needs:.1f} GiB"
 
 
@@ -269,6 +294,7 @@ def explained_out_of_memory(
     bfloat16: bool,
     card: Card | None,
     memory: Memory | None,
+    weights: str = "nf4",
 ) -> Iterator[None]:
     """Around ``trainer.train()``: CUDA running out of memory says what was asked, what was expected, and what to set.
 
@@ -287,7 +313,7 @@ def explained_out_of_memory(
         # One step below what was expected, whatever the card should have held.
         below = card.model_copy(update={"memory_gib": min(card.memory_gib, memory.total / GIB) - 0.01})
         asked = re.search(r"Tried to allocate ([\d.]+ \w+)", str(error))
-        remedy = smaller_setting(config, recipe, tokens, graded, bfloat16, below)
+        remedy = smaller_setting(config, recipe, tokens, graded, bfloat16, below, weights)
         raise PersonaError(
             f"CUDA ran out of memory when {asked[1] if asked else 'more'} was asked for; the estimate was "
             f"{memory.total / GIB:.1f} of {card.memory_gib:.1f} GiB (does another program use this GPU?)",
@@ -312,7 +338,9 @@ class StepTime:
 LAUNCH_SECONDS = 0.5
 
 
-def estimate_step(config: PretrainedConfig, recipe: Recipe, tokens: int, card: Card) -> StepTime | None:
+def estimate_step(
+    config: PretrainedConfig, recipe: Recipe, tokens: int, card: Card, weights: str = "nf4"
+) -> StepTime | None:
     """A rough time for one optimizer step on a card; None where its speed is not known.
 
     The experts are unpacked twice a batch (forward, recomputation), each time written once and read by the products

@@ -6,6 +6,9 @@ Two layers with random weights are enough: one with a sliding window, one withou
 code on weights that `decode_mxfp4` unpacks, once in float32, which is taken for the truth, and once in bfloat16, which
 shows what rounding does. Unsloth on the packed weights may be as far from the truth as the latter, and no farther;
 "unpacked" decodes a layer at a time, "fused" decodes inside the product. Each runs in a process of its own.
+
+Random routers sit on the fence, and where rounding tips one, everything after it differs. So every run sends each token
+to the experts that the float32 run chose; how much each expert counts is computed anew.
 """
 
 from __future__ import annotations
@@ -81,6 +84,40 @@ def packed_model(folder: Path):
     return model
 
 
+class Routes:
+    """Which experts each token visits, by batch and layer: noted by the first run, followed by the others."""
+
+    def __init__(self, model: Any, file: Path) -> None:
+        import torch
+
+        self.noted = torch.load(file) if file.exists() else None
+        self.found: dict[tuple[str, int], Any] = {}
+        self.batch, self.calls, self.file = "", 0, file
+        routers = [module for module in model.modules() if "Router" in type(module).__name__]
+        for layer, router in enumerate(routers):
+            router.forward = self._follow(router.forward, layer)
+
+    def _follow(self, forward: Any, layer: int) -> Any:
+        def route(hidden: Any) -> Any:
+            self.calls += 1
+            logits, scores, chosen = forward(hidden)
+            if self.noted is None:
+                self.found[self.batch, layer] = chosen.cpu()
+                return logits, scores, chosen
+            chosen = self.noted[self.batch, layer].to(chosen.device)
+            return logits, logits.gather(-1, chosen).softmax(-1).to(scores.dtype), chosen
+
+        return route
+
+    def save(self) -> None:
+        """Keep what was noted; the routers must have been asked."""
+        import torch
+
+        assert self.calls >= 2 * len(BATCHES), f"the routers were asked {self.calls} times"
+        if self.noted is None:
+            torch.save(self.found, self.file)
+
+
 def measure(folder: Path, way: str, out: Path) -> None:
     """Logits of the graded positions, the loss, and LoRA's gradients, for each batch; written to ``out``."""
     os.environ["UNSLOTH_RETURN_LOGITS"] = "1"
@@ -108,9 +145,11 @@ def measure(folder: Path, way: str, out: Path) -> None:
     for p in trained.values():  # B too: at zero it would hide A's gradient
         p.data = (torch.randn(p.shape, generator=generator) * 0.02).cuda().float()
     model.train()
-    found = {}
+    routes = Routes(model, out.with_name("routes.pt"))
+    found: dict[str, Any] = {}
     for name, lengths in BATCHES.items():
-        batch = batch_of(lengths)
+        routes.batch, batch = name, batch_of(lengths)
+        torch.cuda.reset_peak_memory_stats()
         graded = batch.pop("graded")
         with torch.autocast("cuda", torch.bfloat16, enabled=way != "float32"):
             logits = model(**batch, use_cache=False, output_router_logits=False).logits
@@ -121,8 +160,10 @@ def measure(folder: Path, way: str, out: Path) -> None:
         model.zero_grad()
         # Every 97th word of the vocabulary: enough, and small.
         found[name] = {"logits": kept.detach()[:, ::97].cpu(), "loss": loss.item(), "gradients": gradients.cpu()}
-        print(f"  {way}: {name}: loss {loss.item():.5f}", flush=True)
+        found[name]["peak_gib"] = torch.cuda.max_memory_allocated() / 2**30
+        print(f"  {way}: {name}: loss {loss.item():.5f}, peak {found[name]['peak_gib']:.2f} GiB", flush=True)
         del logits, kept, loss
+    routes.save()
     found["names"] = list(trained)
     torch.save(found, out)
 
@@ -136,6 +177,7 @@ def compare(found: dict[str, Any]) -> list[dict[str, Any]]:
             if way == "float32":
                 continue
             row = {"batch": name, "way": way, "loss": outcome[name]["loss"], "loss_true": truth["loss"]}
+            row["peak_gib"] = outcome[name]["peak_gib"]
             for what in ("logits", "gradients"):
                 off = outcome[name][what] - truth[what]
                 row[f"{what}_off"] = (off.norm() / truth[what].norm()).item()
@@ -157,7 +199,7 @@ def main() -> None:
         return
     if not (options.folder / "config.json").exists():
         script = [sys.executable, Path(__file__).with_name("random_gpt_oss_20b.py"), options.folder]
-        how = ["--weights", "mxfp4", "--layers", "2", "--router", "0.2"]  # a router that rounding seldom tips
+        how = ["--weights", "mxfp4", "--layers", "2"]
         subprocess.run([*script, repository_root() / "data/tiny-gpt-oss", *how], check=True)
     import torch
 
@@ -168,6 +210,8 @@ def main() -> None:
             out = Path(scratch, f"{way}.pt")
             command = [sys.executable, __file__, "--folder", str(options.folder), "--measure", way, str(out)]
             running[way] = (subprocess.Popen(command), out)
+            if way == REFERENCES[0]:
+                running[way][0].wait()
         for way, (process, out) in running.items():
             if process.wait():
                 sys.exit(f"{way} failed: its message is above")

@@ -23,7 +23,6 @@ parser.add_argument("out", type=Path)
 parser.add_argument("tokenizer", type=Path)
 parser.add_argument("--weights", choices=["nf4", "mxfp4"], default="nf4")
 parser.add_argument("--layers", type=int, default=24)
-parser.add_argument("--router", type=float, default=0.02, help="spread of the router's weights; larger decides clearer")
 options = parser.parse_args()
 out, tokenizer_dir, nf4 = options.out, options.tokenizer, options.weights == "nf4"
 out.mkdir(parents=True, exist_ok=True)
@@ -124,7 +123,7 @@ for layer in range(config.num_hidden_layers):
         put_linear(f"{at}self_attn.{name}_proj", rows, columns)
     put(f"{at}self_attn.sinks", noise(config.num_attention_heads))
     router = f"{at}mlp.router{'.linear' if nf4 else ''}"
-    put(f"{router}.weight", noise(config.num_local_experts, hidden) * (options.router / 0.02))
+    put(f"{router}.weight", noise(config.num_local_experts, hidden))
     put(f"{router}.bias", torch.zeros(config.num_local_experts, dtype=torch.bfloat16))
     for norm in ("input_layernorm", "post_attention_layernorm"):
         put(f"{at}{norm}.weight", torch.ones(hidden, dtype=torch.bfloat16))

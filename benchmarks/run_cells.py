@@ -3,7 +3,7 @@
     python benchmarks/run_cells.py notebooks/00_one_sitting.ipynb --cap 14.5 MODEL=/tmp/gpt-oss-20b-unsloth-bnb-4bit
 
 NAME=VALUE replaces a line of the parameters cell, as papermill does. --cap imitates a smaller card's memory, not its
-speed; a machine with less bfloat16 than this one is imitated with --float16.
+speed; a card without bfloat16 is imitated with --float16.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--cap", type=float, required=True, help="GiB of GPU memory")
     parser.add_argument("--float16", action="store_true")
     parser.add_argument("--out", type=Path)
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     cells = [c for c in json.loads(options.notebook.read_text(encoding="utf-8"))["cells"] if c["cell_type"] == "code"]
     import torch
 
@@ -40,7 +40,7 @@ def main() -> None:
     # A machine for measuring may lack what only draws.
     if importlib.util.find_spec("IPython") is None:
         sys.modules["IPython"] = MagicMock(get_ipython=lambda: None)
-    if importlib.util.find_spec("matplotlib") is None:
+    if importlib.util.find_spec("matplotlib_fontja") is None:
         sys.modules["persona_ft.figures.training"] = MagicMock()
     space = sys.modules["__main__"].__dict__  # what a cell defines must be findable by name, as in a kernel
     rows, begun = [], time.perf_counter()

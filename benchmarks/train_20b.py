@@ -52,17 +52,9 @@ MEMORY_SETTINGS = (
     ("t4", 4, 256, "attention+experts"),
 )
 # On MXFP4, which Unsloth unpacks a layer at a time from 192 tokens an expert on, and decodes inside the product below.
-MXFP4_SETTINGS = (
-    ("recommended", 1, 256, "attention"),
-    ("recommended", 4, 256, "attention"),
-    ("recommended", 8, 256, "attention"),
-    ("recommended", 12, 256, "attention"),
-    ("recommended", 16, 128, "attention"),
-    ("recommended", 28, 200, "attention"),
-    ("recommended", 32, 160, "attention"),
-    ("recommended", 2, 1024, "attention"),
-    ("recommended", 6, 512, "attention"),
-    ("recommended", 3, 700, "attention"),
+MXFP4_SETTINGS = tuple(
+    ("recommended", rows, tokens, "attention")
+    for rows, tokens in ((20, 180), (10, 400), (5, 300), (1, 1500), (24, 240), (7, 200), (14, 220), (4, 800))
 )
 FOLDERS = {"nf4": "gpt-oss-20b-unsloth-bnb-4bit", "mxfp4": "gpt-oss-20b"}
 # What the kernels of a step do, by their names; the first that matches counts.

@@ -36,7 +36,7 @@ STORED_BYTES = {
     "bfloat16": {},
 }
 # Rows an expert from which Unsloth unpacks MXFP4; below, and always when "fused", the product reads it packed.
-MXFP4_UNPACKED_FROM = 192
+MXFP4_FUSED_BELOW = 192
 # What the driver, CUDA's libraries and their workspaces hold outside PyTorch: measured on an H100 with CUDA 13.
 CONTEXT_BYTES = 0.75 * GIB
 # PyTorch's allocator reserves more than it hands out: 1 to 5 % at the measured settings, less when it must.
@@ -49,6 +49,9 @@ EXPERT_BYTES = 40
 SCORE_BYTES = {"bfloat16": 10, "float16": 6}
 # For each token and hidden column: residual streams, q, k, v, norms and their gradients, checkpointing's buffers.
 TOKEN_BYTES = 44
+# MXFP4's grouped products hold less: the same three, while experts are differentiated and while attention is.
+MXFP4_EXPERTS_MOMENT = 19.5, 44, 6
+MXFP4_ATTENTION_MOMENT = 0, 24, 16
 # What is left: workspaces of the matrix library, routing tables, rounding to the allocator's blocks.
 FIXED_BYTES = 0.06 * GIB
 # The fused head works on tiles of this many words; in float16 training, which Unsloth runs in 32 bit, two tiles of the
@@ -116,20 +119,25 @@ def weights_bytes(config: PretrainedConfig, weights: str) -> float:
 
 def _layer_bytes(config: PretrainedConfig, rows: int, tokens: int, precision: str, weights: str) -> dict[str, float]:
     """One layer being recomputed and differentiated: unpacked experts, activations, attention scores."""
-    n = rows * tokens
-    hidden, inner = config.hidden_size, config.intermediate_size
-    unpacked = 0.0
-    if weights == "nf4":
-        unpacked = config.num_local_experts * hidden * 3 * inner * 2
-        if precision == "float16":
-            unpacked = min(unpacked, FLOAT16_WINDOW_BYTES)
-    elif weights == "mxfp4" and n * config.num_experts_per_tok >= MXFP4_UNPACKED_FROM * config.num_local_experts:
-        unpacked = config.num_local_experts * hidden * 2 * inner * 2  # gate_up; down, half as large, comes after it
-    return {
-        "unpacked_experts": unpacked,
-        "activations": n * (config.num_experts_per_tok * inner * EXPERT_BYTES + hidden * TOKEN_BYTES) + FIXED_BYTES,
-        "attention_scores": rows * config.num_attention_heads * tokens**2 * SCORE_BYTES[precision],
-    }
+    n, pairs = rows * tokens, rows * config.num_attention_heads * tokens**2
+    hidden, inner, chosen = config.hidden_size, config.intermediate_size, config.num_experts_per_tok
+    unpacked = config.num_local_experts * hidden * 3 * inner * 2.0
+    if precision == "float16":
+        unpacked = min(unpacked, FLOAT16_WINDOW_BYTES)
+    elif weights == "mxfp4-fused" or (weights == "mxfp4" and n * chosen < MXFP4_FUSED_BELOW * config.num_local_experts):
+        unpacked = 0.0
+    moments = [(unpacked, EXPERT_BYTES, TOKEN_BYTES, SCORE_BYTES[precision])]
+    if weights.startswith("mxfp4"):
+        moments = [(unpacked, *MXFP4_EXPERTS_MOMENT), (0.0, *MXFP4_ATTENTION_MOMENT)]
+    found = [
+        {
+            "unpacked_experts": stack if weights != "bfloat16" else 0.0,
+            "activations": n * (chosen * inner * expert + hidden * token) + FIXED_BYTES,
+            "attention_scores": pairs * score,
+        }
+        for stack, expert, token, score in moments
+    ]
+    return max(found, key=lambda parts: sum(parts.values()))
 
 
 def _loss_bytes(config: PretrainedConfig, rows: int, tokens: int, graded: int, precision: str, logits: str) -> float:

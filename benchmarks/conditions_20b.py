@@ -46,8 +46,11 @@ def main() -> None:
     parser.add_argument("--weights", choices=list(FOLDERS), default="nf4")
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--alone", type=int, default=3, help="questions of each condition asked one by one")
-    parser.add_argument("--out", type=Path, default=repository_root() / "benchmarks/results/conditions_20b.json")
+    parser.add_argument("--first", type=int, help="only so many of the five conditions")
+    parser.add_argument("--out", type=Path, help="default: benchmarks/results/conditions[_mxfp4]_20b.json")
     options = parser.parse_args()
+    name = "conditions_20b" if options.weights == "nf4" else f"conditions_{options.weights}_20b"
+    out = options.out or repository_root() / f"benchmarks/results/{name}.json"
     write_checkpoint(options.folder, options.weights)
     total = torch.cuda.get_device_properties(0).total_memory / GIB
     torch.cuda.set_per_process_memory_fraction(min(1.0, CAP_GIB / total))
@@ -68,7 +71,7 @@ def main() -> None:
             render_prompt(tokenizer, condition_messages(condition, pair, prompt, similar), "low")
             for pair in persona.test
         ]
-        for condition in conditions()
+        for condition in conditions()[: options.first]
     }
     references = [f"{FINAL}{item.answer}<|return|>" for item in persona.test]
     checks = check_scores(model, tokenizer, next(iter(prompts.values()))[:4], references[:4])
@@ -115,8 +118,7 @@ def main() -> None:
         "peak_gib": peak,
         "checks": checks,
     }
-    kept = json.loads(options.out.read_text()) if options.out.exists() else {}
-    write_text(options.out, json.dumps(kept | {options.weights: result}, indent=1) + "\n")
+    write_text(out, json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     python benchmarks/mxfp4_correct.py            # a CUDA GPU with 24 GiB or more; about 2 minutes on an H100
 
 Two layers with random weights are enough: one with a sliding window, one without. The reference is transformers' own
-code on weights that `decode_mxfp4` unpacks, once in float32, which is taken for the truth, and once in bfloat16, which
+code on weights that `decoded` unpacks, once in float32, which is taken for the truth, and once in bfloat16, which
 shows what rounding does. Unsloth on the packed weights may be as far from the truth as the latter, and no farther;
 "unpacked" decodes a layer at a time, "fused" decodes inside the product. Each runs in a process of its own.
 
@@ -50,13 +50,33 @@ def batch_of(lengths: list[int]) -> dict[str, Any]:
     return {"input_ids": ids.cuda(), "attention_mask": mask.long().cuda(), "graded": graded.cuda()}
 
 
+def decoded(blocks: Any, scales: Any) -> Any:
+    """The weights of a released checkpoint, in bfloat16, which holds each of them exactly.
+
+    Parameters
+    ----------
+    blocks : uint8, shape (..., rows, n, 16): two codes a byte, the low half first.
+    scales : uint8, shape (..., rows, n): the exponent of each block's factor, plus 127.
+
+    Returns
+    -------
+    Shape (..., rows, 32 n).
+    """
+    import torch
+
+    from persona_ft.gpt_oss.mxfp4 import LEVELS
+
+    levels = torch.tensor(LEVELS, device=blocks.device)
+    codes = torch.stack((blocks & 15, blocks >> 4), dim=-1).flatten(-2)
+    values = levels[codes.int()] * torch.exp2(scales.float() - 127)[..., None]
+    return values.flatten(-2).bfloat16()
+
+
 def reference_model(folder: Path, dtype: Any):
     """transformers' model with the experts unpacked, attention and experts computed by its plain code."""
     import torch
     from safetensors.torch import load_file
     from transformers import GptOssConfig, GptOssForCausalLM
-
-    from persona_ft.gpt_oss.mxfp4 import decode_mxfp4
 
     fields = json.loads((folder / "config.json").read_text())
     config = GptOssConfig(**{key: value for key, value in fields.items() if key != "quantization_config"})
@@ -66,7 +86,7 @@ def reference_model(folder: Path, dtype: Any):
     state = {name: tensor for file in sorted(folder.glob("*.safetensors")) for name, tensor in load_file(file).items()}
     for name in [name for name in state if name.endswith("_blocks")]:
         scales = state.pop(name.replace("_blocks", "_scales")).cuda()
-        state[name.removesuffix("_blocks")] = decode_mxfp4(state.pop(name).cuda(), scales).transpose(1, 2)
+        state[name.removesuffix("_blocks")] = decoded(state.pop(name).cuda(), scales).transpose(1, 2)
     missing = model.load_state_dict(state)
     assert not missing.missing_keys and not missing.unexpected_keys
     return model

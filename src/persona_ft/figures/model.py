@@ -164,6 +164,19 @@ def plot_nf4(original: np.ndarray, levels: np.ndarray) -> Figure:
     return finished(figure)
 
 
+def plot_levels(levels: dict[str, Sequence[float]]) -> Figure:
+    """The values that a block's weights can have, as shares of the largest: one row for each kind of 4 bit."""
+    figure, ax = new_axes(7.0, 0.8 + 0.5 * len(levels))
+    for row, (values, colour) in enumerate(zip(levels.values(), (ORANGE, BLUE, GREY), strict=False)):
+        most = max(abs(value) for value in values)
+        ax.plot([value / most for value in values], [row] * len(values), "|", color=colour, ms=16, mew=2)
+    ax.set_yticks(range(len(levels)), list(levels))
+    ax.set(ylim=(len(levels) - 0.5, -0.5), xlabel="weight / largest weight of its block")
+    ax.spines["left"].set_visible(False)
+    ax.tick_params(left=False)
+    return finished(figure)
+
+
 def plot_lora(config: PretrainedConfig, r: int, ranks: Sequence[int] = (1, 2, 4, 8, 16, 32, 64)) -> Figure:
     """Left: W, B and A of one query projection, to scale. Right: the trained share of all parameters, by rank."""
     from matplotlib.patches import Rectangle

@@ -14,7 +14,6 @@ from persona_ft.gpt_oss.load import GPT_OSS_20B, this_machine
 from persona_ft.paths import is_live
 
 if TYPE_CHECKING:
-    from huggingface_hub.file_download import DryRunFileInfo
     from tqdm import tqdm
 
 SMALL = ["*.json", "*.jinja", "*.model", "*.txt"]
@@ -78,11 +77,8 @@ def fetch_model(name: str, weights: bool = True) -> str:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import DryRunError, HfHubHTTPError, LocalEntryNotFoundError
 
-    wanted: dict[str, Any] = {
-        "allow_patterns": [*SMALL, *WEIGHTS] if weights else SMALL,
-        "ignore_patterns": OTHERS,
-        "token": hub_token(),
-    }
+    wanted: dict[str, Any] = {"ignore_patterns": OTHERS, "token": hub_token()}
+    wanted["allow_patterns"] = [*SMALL, *WEIGHTS] if weights else SMALL
     try:
         files = snapshot_download(name, dry_run=True, **wanted)
     except Exception as error:
@@ -103,14 +99,15 @@ def fetch_model(name: str, weights: bool = True) -> str:
     if not missing:
         return snapshot_download(name, local_files_only=True, **wanted)
     size = sum(file.file_size or 0 for file in missing)
-    free = shutil.disk_usage(_existing(missing[0])).free
+    there = next(folder for folder in Path(missing[0].local_path).absolute().parents if folder.is_dir())
+    free = shutil.disk_usage(there).free
     if free < size + SPARE:
         raise PersonaError(
             f"{name} wants {(size + SPARE) / 1e9:.1f} GB of disk, {free / 1e9:.1f} GB are free",
             "free some room, or set HF_HUB_CACHE to a folder on a larger disk before you start Python",
         )
     if size > WORTH_A_WORD:
-        whole = f" of {(size + there) / 1e9:.1f} GB" if (there := sum(f.file_size or 0 for f in files) - size) else ""
+        whole = f" of {(size + here) / 1e9:.1f} GB" if (here := sum(f.file_size or 0 for f in files) - size) else ""
         print(f"{name}: downloading {size / 1e9:.1f} GB{whole}; {free / 1e9:.0f} GB are free", flush=True)
     started = time.monotonic()
     try:
@@ -150,11 +147,6 @@ def _is_whole(folder: Path, weights: bool) -> bool:
         return (folder / "model.safetensors").exists()
     parts = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
     return all((folder / part).exists() for part in parts)
-
-
-def _existing(file: DryRunFileInfo) -> Path:
-    """The nearest folder that exists above where a file will lie."""
-    return next(folder for folder in Path(file.local_path).absolute().parents if folder.is_dir())
 
 
 def _problem(name: str, error: BaseException) -> PersonaError | None:

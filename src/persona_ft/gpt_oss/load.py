@@ -126,9 +126,7 @@ def choose_model(model: str, machine: Machine, weights: str = "auto", trained: s
     source, reason = NAMES.get(model, model), f'MODEL = "{model}"'
     if model == "auto":
         source = CHECKPOINTS["mxfp4"]
-        reason = (
-            f"{machine.name} has {machine.memory_gib:.1f} GiB, at least {MINIMUM_GIB:.0f}: gpt-oss-20b fits in 4 bit"
-        )
+        reason = f"{machine.name} has {machine.memory_gib:.1f} GiB, and gpt-oss-20b fits in {MINIMUM_GIB:.0f} in 4 bit"
     folder = resolve(source)
     if (folder / "config.json").is_file():
         tiny = folder.resolve() == resolve(NAMES["tiny"]).resolve()
@@ -142,7 +140,8 @@ def choose_model(model: str, machine: Machine, weights: str = "auto", trained: s
         raise PersonaError(f"MODEL = {model!r} is neither a known name nor a model folder", remedy)
     both = source in GPT_OSS_20B and source != CHECKPOINTS["nf4"]
     # What another repository holds is in its config, which is not here yet; check_experts will see.
-    kind, why = _choose_weights(weights, list(CHECKPOINTS) if both or weights == "mxfp4" else ["nf4"], machine, trained)
+    held = [*CHECKPOINTS] if both else ["mxfp4" if weights == "mxfp4" and source != CHECKPOINTS["nf4"] else "nf4"]
+    kind, why = _choose_weights(weights, held, machine, trained)
     return ModelChoice(CHECKPOINTS["nf4"] if both and kind == "nf4" else source, reason, False, kind, why)
 
 
@@ -150,10 +149,10 @@ def _choose_weights(wanted: str, held: list[str], machine: Machine, trained: str
     """The kind of 4 bit out of those that a checkpoint holds, and why."""
     if wanted not in ("auto", *CHECKPOINTS):
         raise PersonaError(f"WEIGHTS = {wanted!r}", 'use "auto", "mxfp4" or "nf4"')
-    lack = (
-        "" if machine.cuda and machine.bfloat16 else f"{machine.name} does not compute in bfloat16, which MXFP4 needs"
-    )
-    if not lack and machine.memory_gib < MXFP4_MINIMUM_GIB and wanted != "mxfp4":
+    lack = ""
+    if not (machine.cuda and machine.bfloat16):
+        lack = f"MXFP4 needs a GPU that computes in bfloat16, and {machine.name} does not"
+    elif machine.memory_gib < MXFP4_MINIMUM_GIB and wanted != "mxfp4":
         lack = f"{machine.name} has {machine.memory_gib:.1f} GiB, and MXFP4 wants {MXFP4_MINIMUM_GIB:.0f}"
     if wanted != "auto":
         kind, why = wanted, f'WEIGHTS = "{wanted}"'
@@ -194,28 +193,21 @@ def check_experts(model: PreTrainedModel, folder: str) -> None:
     PersonaError
         They are not.
     """
+    import torch
     from safetensors import safe_open
 
-    loaded, last = dict(model.named_parameters()), model.config.num_hidden_layers - 1
+    loaded, last, same = dict(model.named_parameters()), model.config.num_hidden_layers - 1, []
     wanted = re.compile(rf"layers\.(0|{last})\.mlp\.experts\.(gate_up|down)_proj(s\.0\.weight|_blocks|)$")
-    compared = 0
-    for file in sorted(Path(folder).glob("*.safetensors")):
+    for file in Path(folder).glob("*.safetensors"):
         with safe_open(file, "pt") as tensors:
             for name in filter(wanted.search, tensors.keys()):
-                here = loaded.get(name.removesuffix("_blocks"))
-                part = tensors.get_slice(name)
-                part = part[:] if name.endswith(".weight") else part[:1]
-                there = None if here is None else here.data if name.endswith(".weight") else here.data[:1]
-                if there is None or there.shape != part.shape or not bool((there.cpu() == part.to(there.dtype)).all()):
-                    raise PersonaError(
-                        f"{name} was not loaded from the file: the model would run on random experts",
-                        "restart the kernel, use the pinned versions, and set WEIGHTS to what the checkpoint holds",
-                    )
-                compared += 1
-    if compared != 4:
+                first = slice(None) if name.endswith(".weight") else slice(1)  # else all experts are one tensor
+                here, there = loaded.get(name.removesuffix("_blocks")), tensors.get_slice(name)[first]
+                same.append(here is not None and torch.equal(here.data[first].cpu(), there.to(here.dtype)))
+    if len(same) != 4 or not all(same):
         raise PersonaError(
-            f"{compared} of 4 expert matrices were found in the checkpoint: whether they were loaded cannot be told",
-            "use a gpt-oss checkpoint in MXFP4, or in Unsloth's NF4",
+            f"of 4 expert matrices, {sum(same)} were loaded as the checkpoint has them: the others would be random",
+            "restart the kernel, use the pinned versions, and a gpt-oss checkpoint in MXFP4 or in Unsloth's NF4",
         )
 
 

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
-
-
 EXPERTS = ("gate_up_projs", "down_projs")
 
 

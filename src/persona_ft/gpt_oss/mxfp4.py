@@ -1,7 +1,7 @@
 """MXFP4, the 4 bits that gpt-oss was released in: sixteen values, and one power of two for each 32 of them.
 
-Source: OCP Microscaling Formats (MX) Specification 1.0, sections 5.3.3 (E2M1) and 5.4.1 (E8M0). For the eye and for
-checks; training and asking use Unsloth's kernels.
+Source: OCP Microscaling Formats (MX) Specification 1.0, sections 5.3.3 (E2M1) and 5.4.1 (E8M0). For the eye; training
+and asking use Unsloth's kernels.
 """
 
 from __future__ import annotations
@@ -14,26 +14,6 @@ if TYPE_CHECKING:
 BLOCK = 32
 # By code: one bit of sign, two of exponent, one of mantissa.
 LEVELS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0)
-
-
-def decode_mxfp4(blocks: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:
-    """The weights of a released checkpoint, in bfloat16, which holds each of them exactly.
-
-    Parameters
-    ----------
-    blocks : uint8, shape (..., rows, n, 16): two codes a byte, the low half first.
-    scales : uint8, shape (..., rows, n): the exponent of each block's factor, plus 127.
-
-    Returns
-    -------
-    Shape (..., rows, 32 n).
-    """
-    import torch
-
-    levels = torch.tensor(LEVELS, device=blocks.device)
-    codes = torch.stack((blocks & 15, blocks >> 4), dim=-1).flatten(-2)
-    values = levels[codes.int()] * torch.exp2(scales.float() - 127)[..., None]
-    return values.flatten(-2).bfloat16()
 
 
 def round_to_mxfp4(weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

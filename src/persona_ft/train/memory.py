@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from persona_ft.errors import PersonaError
 from persona_ft.gpt_oss.lora import count_lora_parameters, count_parameters
@@ -67,7 +67,7 @@ FLOAT16_WINDOW_BYTES = 256 * 2**20
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes of each part at the fullest moment. ``loss_phase``: that moment is in the loss and not in a layer."""
+    """Bytes of each part at the fullest moment, which is in a layer or in the loss."""
 
     weights: float
     lora: float = 0.0
@@ -78,20 +78,9 @@ class Memory:
     attention_scores: float = 0.0
     logits: float = 0.0
     context: float = 0.0
-    loss_phase: bool = False
 
-    PARTS = (
-        "weights",
-        "lora",
-        "gradients",
-        "optimizer",
-        "unpacked_experts",
-        "activations",
-        "attention_scores",
-        "logits",
-        "reserve",
-        "context",
-    )
+    LAYER = ("unpacked_experts", "activations", "attention_scores", "logits")
+    PARTS = ("weights", "lora", "gradients", "optimizer", *LAYER, "reserve", "context")
 
     @property
     def peak(self) -> float:
@@ -109,7 +98,7 @@ class Memory:
 
     def gib(self) -> dict[str, float]:
         """The parts and their total in GiB."""
-        return {part: getattr(self, part) / GIB for part in self.PARTS} | {"total": self.total / GIB}
+        return {part: getattr(self, part) / GIB for part in (*self.PARTS, "total")}
 
 
 def weights_bytes(config: PretrainedConfig, weights: str) -> float:
@@ -126,12 +115,12 @@ def _layer_bytes(config: PretrainedConfig, rows: int, tokens: int, precision: st
         unpacked = min(unpacked, FLOAT16_WINDOW_BYTES)
     elif weights == "mxfp4-fused" or (weights == "mxfp4" and n * chosen < MXFP4_FUSED_BELOW * config.num_local_experts):
         unpacked = 0.0
-    moments = [(unpacked, EXPERT_BYTES, TOKEN_BYTES, SCORE_BYTES[precision])]
+    moments = [(unpacked if weights == "nf4" else 0.0, EXPERT_BYTES, TOKEN_BYTES, SCORE_BYTES[precision])]
     if weights.startswith("mxfp4"):
         moments = [(unpacked, *MXFP4_EXPERTS_MOMENT), (0.0, *MXFP4_ATTENTION_MOMENT)]
     found = [
         {
-            "unpacked_experts": stack if weights != "bfloat16" else 0.0,
+            "unpacked_experts": stack,
             "activations": n * (chosen * inner * expert + hidden * token) + FIXED_BYTES,
             "attention_scores": pairs * score,
         }
@@ -153,12 +142,7 @@ def _loss_bytes(config: PretrainedConfig, rows: int, tokens: int, graded: int, p
 
 
 def estimate_training(
-    config: PretrainedConfig,
-    recipe: Recipe,
-    tokens: int,
-    graded: int,
-    bfloat16: bool = True,
-    weights: str = "nf4",
+    config: PretrainedConfig, recipe: Recipe, tokens: int, graded: int, bfloat16: bool = True, weights: str = "nf4"
 ) -> Memory:
     """Estimate the fullest moment of a training step.
 
@@ -181,16 +165,20 @@ def estimate_training(
     layer = _layer_bytes(config, recipe.batch_size, tokens, precision, weights)
     loss = _loss_bytes(config, recipe.batch_size, tokens, graded, precision, recipe.logits)
     kept = recipe.batch_size * tokens * config.hidden_size * TOKEN_BYTES + FIXED_BYTES
-    common = {
-        "weights": weights_bytes(config, weights),
-        "lora": n_lora * 4.0,
-        "gradients": n_lora * 4.0,
-        "optimizer": n_lora * (2.0 if "8bit" in recipe.optimizer else 8.0),
-        "context": CONTEXT_BYTES,
-    }
+    common = _trained_bytes(n_lora, recipe.optimizer) | {"weights": weights_bytes(config, weights)}
     if loss + kept > sum(layer.values()):
-        return Memory(**common, activations=kept, logits=loss, loss_phase=True)
+        layer = {"activations": kept, "logits": loss}
     return Memory(**common, **layer)
+
+
+def _trained_bytes(n_lora: int, optimizer: str) -> dict[str, float]:
+    """What LoRA adds, and what the driver holds."""
+    adam = n_lora * (2.0 if "8bit" in optimizer else 8.0)
+    return {"lora": n_lora * 4.0, "gradients": n_lora * 4.0, "optimizer": adam, "context": CONTEXT_BYTES}
+
+
+# Ways of using the model, and what its weights are in.
+WAYS = {"inference, 4 bit": "nf4", "QLoRA": "nf4", "LoRA, 16 bit": "bfloat16", "full fine-tuning": "bfloat16"}
 
 
 def estimate(config: PretrainedConfig, way: str, rows: int = 4, tokens: int = 256, r: int = 8) -> Memory:
@@ -198,31 +186,18 @@ def estimate(config: PretrainedConfig, way: str, rows: int = 4, tokens: int = 25
 
     Parameters
     ----------
-    way : ``"inference, 4 bit"``, ``"QLoRA"``, ``"LoRA, 16 bit"`` or ``"full fine-tuning"``.
+    way : one of :data:`WAYS`.
     rows, tokens : of a training batch.
-    r : LoRA rank, attention only.
-
-    Notes
-    -----
-    Adam keeps two values for each trained parameter: 32 bit each in full fine-tuning, 8 bit each for LoRA here
-    (``adamw_8bit``). LoRA's own weights and gradients are 32 bit.
+    r : LoRA rank, attention only; with ``adamw_8bit``. Full fine-tuning keeps Adam's two values in 32 bit each.
     """
-    if way not in WAYS:
-        raise ValueError(f"unknown way: {way}")
-    n_lora, n_all = count_lora_parameters(config, r), sum(count_parameters(config).values())
-    kind = "nf4" if way in ("inference, 4 bit", "QLoRA") else "bfloat16"
-    weights = weights_bytes(config, kind)
+    weights, kind = weights_bytes(config, WAYS[way]), WAYS[way]
     layer = _layer_bytes(config, rows, tokens, "bfloat16", kind)
     if way == "inference, 4 bit":
         return Memory(weights, unpacked_experts=layer["unpacked_experts"], context=CONTEXT_BYTES)
     if way == "full fine-tuning":
-        trained = {"gradients": n_all * 2.0, "optimizer": n_all * 8.0}
-    else:
-        trained = {"lora": n_lora * 4.0, "gradients": n_lora * 4.0, "optimizer": n_lora * 2.0}
-    return Memory(weights, **trained, **layer, context=CONTEXT_BYTES)
-
-
-WAYS = ("inference, 4 bit", "QLoRA", "LoRA, 16 bit", "full fine-tuning")
+        n = sum(count_parameters(config).values())
+        return Memory(weights, gradients=n * 2.0, optimizer=n * 8.0, **layer, context=CONTEXT_BYTES)
+    return Memory(weights, **_trained_bytes(count_lora_parameters(config, r), "adamw_8bit"), **layer)
 
 
 def fits(memory: Memory, card: Card) -> bool:
@@ -230,39 +205,8 @@ def fits(memory: Memory, card: Card) -> bool:
     return memory.total <= card.memory_gib * GIB
 
 
-def largest_fit(
-    config: PretrainedConfig,
-    recipe: Recipe,
-    tokens: int,
-    graded: int,
-    bfloat16: bool,
-    card: Card,
-    weights: str = "nf4",
-) -> dict[str, Any] | None:
-    """The nearest smaller setting that fits the card, as parameters of notebook 03; None when none does.
-
-    Rows to an optimizer step stay the same where they can: a smaller batch is made up for by accumulation, so that the
-    training is the same and only slower. Then LoRA is kept to attention.
-    """
-    for scope in dict.fromkeys((recipe.lora_scope, "attention")):
-        for batch_size in range(recipe.batch_size, 0, -1):
-            if recipe.rows_per_step % batch_size:
-                continue
-            smaller = recipe.changed(batch_size=batch_size, lora_scope=scope)
-            if fits(estimate_training(config, smaller, tokens, graded, bfloat16, weights), card):
-                knobs = {"BATCH_SIZE": batch_size, "GRADIENT_ACCUMULATION": recipe.rows_per_step // batch_size}
-                return knobs | ({"LORA_SCOPE": scope} if scope != recipe.lora_scope else {})
-    return None
-
-
 def check_fits(
-    config: PretrainedConfig,
-    recipe: Recipe,
-    tokens: int,
-    graded: int,
-    bfloat16: bool,
-    card: Card,
-    weights: str = "nf4",
+    config: PretrainedConfig, recipe: Recipe, tokens: int, graded: int, bfloat16: bool, card: Card, weights: str = "nf4"
 ) -> Memory:
     """Estimate the memory and stop before anything is loaded when it does not fit the card.
 
@@ -271,26 +215,41 @@ def check_fits(
     PersonaError
         It does not fit; the message names the setting that would.
     """
-    memory = estimate_training(config, recipe, tokens, graded, bfloat16, weights)
+    sizes = tokens, graded, bfloat16, weights
+    memory = estimate_training(config, recipe, *sizes)
     if fits(memory, card):
         return memory
     raise PersonaError(
         f"training would need about {memory.total / GIB:.1f} GiB and {card.name} has {card.memory_gib:.1f} GiB "
         f"({recipe.batch_size} rows of up to {tokens} tokens at once, LoRA on {recipe.lora_scope})",
-        smaller_setting(config, recipe, tokens, graded, bfloat16, card, weights),
+        smaller_setting(config, recipe, card, *sizes),
     )
 
 
-def smaller_setting(
-    config: PretrainedConfig, recipe: Recipe, tokens: int, graded: int, bfloat16: bool, card: Card, weights: str
-) -> str:
-    """The remedy as a sentence: what to set, and what that would need."""
-    knobs = largest_fit(config, recipe, tokens, graded, bfloat16, card, weights)
-    if knobs is None:
-        return f"use a larger card, or leave out the longest rows: one row of {tokens} tokens does not fit at a time"
-    smaller = recipe.changed(**{name.lower(): value for name, value in knobs.items()})
-    needs = estimate_training(config, smaller, tokens, graded, bfloat16, weights).total / GIB
-    return f"set {', '.join(f'{name} = {value!r}' for name, value in knobs.items())}: about {needs:.1f} GiB"
+def largest_fit(config: PretrainedConfig, recipe: Recipe, card: Card, *sizes: Any) -> Recipe | None:
+    """The nearest smaller recipe that fits the card; None when none does. ``sizes``: the rest of
+    :func:`estimate_training`'s arguments.
+
+    Rows to an optimizer step stay the same where they can: a smaller batch is made up for by accumulation, so that the
+    training is the same and only slower. Then LoRA is kept to attention.
+    """
+    rows = recipe.rows_per_step
+    for scope in dict.fromkeys((recipe.lora_scope, "attention")):
+        for n in (n for n in range(recipe.batch_size, 0, -1) if rows % n == 0):
+            smaller = recipe.changed(batch_size=n, gradient_accumulation=rows // n, lora_scope=scope)
+            if fits(estimate_training(config, smaller, *sizes), card):
+                return smaller
+    return None
+
+
+def smaller_setting(config: PretrainedConfig, recipe: Recipe, card: Card, *sizes: Any) -> str:
+    """The remedy as a sentence: what to set in notebook 03, and what that would need."""
+    smaller = largest_fit(config, recipe, card, *sizes)
+    if smaller is None:
+        return f"use a larger card, or leave out the longest rows: one row of {sizes[0]} tokens does not fit at a time"
+    names = ["batch_size", "gradient_accumulation"] + ["lora_scope"] * (smaller.lora_scope != recipe.lora_scope)
+    needs = estimate_training(config, smaller, *sizes).total / GIB
+    return f"set {', '.join(f'{n.upper()} = {getattr(smaller, n)!r}' for n in names)}: about {needs:.1f} GiB"
 
 
 @contextmanager
@@ -321,7 +280,7 @@ def explained_out_of_memory(
         # One step below what was expected, whatever the card should have held.
         below = card.model_copy(update={"memory_gib": min(card.memory_gib, memory.total / GIB) - 0.01})
         asked = re.search(r"Tried to allocate ([\d.]+ \w+)", str(error))
-        remedy = smaller_setting(config, recipe, tokens, graded, bfloat16, below, weights)
+        remedy = smaller_setting(config, recipe, below, tokens, graded, bfloat16, weights)
         raise PersonaError(
             f"CUDA ran out of memory when {asked[1] if asked else 'more'} was asked for; the estimate was "
             f"{memory.total / GIB:.1f} of {card.memory_gib:.1f} GiB (does another program use this GPU?)",
@@ -329,8 +288,7 @@ def explained_out_of_memory(
         ) from error
 
 
-@dataclass(frozen=True)
-class StepTime:
+class StepTime(NamedTuple):
     """A rough time for one optimizer step, in seconds: what moving the bytes takes, the arithmetic, the launches."""
 
     memory: float
@@ -339,7 +297,7 @@ class StepTime:
 
     @property
     def total(self) -> float:
-        return self.memory + self.arithmetic + self.launches
+        return sum(self)
 
 
 # Host time to launch a batch's forward, recomputation and backward, some 13,000 kernels: 0.5 s on an H100's host.
@@ -359,7 +317,7 @@ def estimate_step(
     parts = count_parameters(config)
     batches = recipe.gradient_accumulation
     unpacked = parts["experts"] * 2
-    moved = batches * (2 * (unpacked + parts["experts"] * NF4_BYTES) + 3 * unpacked)
+    moved = batches * (2 * (unpacked + parts["experts"] * STORED_BYTES[weights]["experts"]) + 3 * unpacked)
     active = parts["attention"] + parts["experts"] * config.num_experts_per_tok / config.num_local_experts
     flops = 3 * 2 * active * recipe.rows_per_step * tokens
     return StepTime(moved / (card.gb_s * 1e9), flops / (card.tflops * 1e12 * 0.5), batches * LAUNCH_SECONDS)

@@ -138,15 +138,12 @@ def _in_tenths(size: int) -> type[tqdm]:
 
 def _is_whole(folder: Path, weights: bool) -> bool:
     """Whether a cached copy has a config, and every file that the index of its weights names."""
-    if not (folder / "config.json").exists():
-        return False
-    if not weights:
-        return True
-    index = folder / "model.safetensors.index.json"
-    if not index.exists():
-        return (folder / "model.safetensors").exists()
-    parts = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-    return all((folder / part).exists() for part in parts)
+    parts, index = ["config.json"], folder / "model.safetensors.index.json"
+    if weights and index.exists():
+        parts += json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+    elif weights:
+        parts.append("model.safetensors")
+    return all((folder / part).exists() for part in {*parts})
 
 
 def _problem(name: str, error: BaseException) -> PersonaError | None:

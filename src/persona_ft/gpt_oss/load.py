@@ -25,7 +25,7 @@ GPT_OSS_20B = (*CHECKPOINTS.values(), "openai/gpt-oss-20b")
 MINIMUM_GIB = 14.0
 # In MXFP4 the 20B takes 12.9 GiB, and 15.4 at the peak of a step of 16 rows.
 MXFP4_MINIMUM_GIB = 18.0
-NAMES = {"tiny": "data/tiny-gpt-oss", "gpt-oss-20b": CHECKPOINTS["mxfp4"]}
+NAMES = {"tiny": "data/tiny-gpt-oss", **dict.fromkeys(("gpt-oss-20b", "auto"), CHECKPOINTS["mxfp4"])}
 
 # What prepare_environment was last asked for; None before the first time.
 _compiles: bool | None = None
@@ -121,11 +121,10 @@ def choose_model(model: str, machine: Machine, weights: str = "auto", trained: s
     """
     if model == "auto" and not (machine.cuda and machine.memory_gib >= MINIMUM_GIB):
         lack = f"{machine.name} has {machine.memory_gib:.1f} GiB" if machine.cuda else "there is no CUDA GPU"
-        found = f"{lack}, gpt-oss-20b wants {MINIMUM_GIB:.0f} GiB on one: tiny-gpt-oss"
-        return replace(choose_model("tiny", machine), reason=found)
+        reason = f"{lack}, gpt-oss-20b wants {MINIMUM_GIB:.0f} GiB on one: tiny-gpt-oss"
+        return replace(choose_model("tiny", machine), reason=reason)
     source, reason = NAMES.get(model, model), f'MODEL = "{model}"'
     if model == "auto":
-        source = CHECKPOINTS["mxfp4"]
         reason = f"{machine.name} has {machine.memory_gib:.1f} GiB, and gpt-oss-20b fits in {MINIMUM_GIB:.0f} in 4 bit"
     folder = resolve(source)
     if (folder / "config.json").is_file():
@@ -206,7 +205,7 @@ def check_experts(model: PreTrainedModel, folder: str) -> None:
                 same.append(here is not None and torch.equal(here.data[first].cpu(), there.to(here.dtype)))
     if len(same) != 4 or not all(same):
         raise PersonaError(
-            f"of 4 expert matrices, {sum(same)} were loaded as the checkpoint has them: the others would be random",
+            f"{sum(same)} of 4 expert matrices are in memory as the checkpoint has them: the others may be random",
             "restart the kernel, use the pinned versions, and a gpt-oss checkpoint in MXFP4 or in Unsloth's NF4",
         )
 

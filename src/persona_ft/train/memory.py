@@ -2,7 +2,7 @@
 
 The formulas follow what is alive at the fullest moment of a step in Unsloth's 4-bit gpt-oss with gradient
 checkpointing. Their constants were read off PyTorch's record of every allocation (``torch.cuda.memory._snapshot``) on
-the 20B's shapes; `benchmarks/train_20b.py` holds them against measured peaks at settings they were not read from.
+the 20B's shapes, MXFP4's off 20 peaks; `benchmarks/train_20b.py` holds them against peaks they were not read from.
 """
 
 from __future__ import annotations
@@ -27,12 +27,10 @@ GIB = 2**30
 NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
 # 4 bits and an 8-bit scale per 32 weights (OCP Microscaling Formats, section 5.1).
 MXFP4_BYTES = 0.5 + 1 / 32
-# Bytes a weight of what is stored in 4 bit; the rest stays in 16 bit.
-FOUR_BIT_PARTS = ("attention", "experts")
-STORED_BYTES = {
-    "nf4": dict.fromkeys(FOUR_BIT_PARTS, NF4_BYTES),
+# Bytes a weight of the parts that are stored in 4 bit; the rest stays in 16 bit.
+STORED_BYTES: dict[str, dict[str, float]] = {
+    "nf4": {"attention": NF4_BYTES, "experts": NF4_BYTES},
     "mxfp4": {"experts": MXFP4_BYTES},
-    "mxfp4-fused": {"experts": MXFP4_BYTES},
     "bfloat16": {},
 }
 # Rows an expert from which Unsloth unpacks MXFP4; below, and always when "fused", the product reads it packed.
@@ -49,7 +47,7 @@ EXPERT_BYTES = 40
 SCORE_BYTES = {"bfloat16": 10, "float16": 6}
 # For each token and hidden column: residual streams, q, k, v, norms and their gradients, checkpointing's buffers.
 TOKEN_BYTES = 44
-# MXFP4's grouped products hold less: the same three, while experts are differentiated and while attention is.
+# MXFP4's grouped products hold less: the same three sizes, while experts are differentiated and while attention is.
 MXFP4_EXPERTS_MOMENT = 19.5, 44, 6
 MXFP4_ATTENTION_MOMENT = 0, 24, 16
 # What is left: workspaces of the matrix library, routing tables, rounding to the allocator's blocks.
@@ -103,7 +101,8 @@ class Memory:
 
 def weights_bytes(config: PretrainedConfig, weights: str) -> float:
     """``"nf4"``: attention and experts in 4 bit; ``"mxfp4"``: the experts; ``"bfloat16"``: all in 16 bit."""
-    return sum(n * STORED_BYTES[weights].get(part, 2.0) for part, n in count_parameters(config).items())
+    stored = STORED_BYTES[weights.removesuffix("-fused")]
+    return sum(n * stored.get(part, 2.0) for part, n in count_parameters(config).items())
 
 
 def _layer_bytes(config: PretrainedConfig, rows: int, tokens: int, precision: str, weights: str) -> dict[str, float]:
@@ -233,10 +232,9 @@ def largest_fit(config: PretrainedConfig, recipe: Recipe, card: Card, *sizes: An
     Rows to an optimizer step stay the same where they can: a smaller batch is made up for by accumulation, so that the
     training is the same and only slower. Then LoRA is kept to attention.
     """
-    rows = recipe.rows_per_step
     for scope in dict.fromkeys((recipe.lora_scope, "attention")):
-        for n in (n for n in range(recipe.batch_size, 0, -1) if rows % n == 0):
-            smaller = recipe.changed(batch_size=n, gradient_accumulation=rows // n, lora_scope=scope)
+        for n in (n for n in range(recipe.batch_size, 0, -1) if recipe.rows_per_step % n == 0):
+            smaller = recipe.changed(batch_size=n, gradient_accumulation=recipe.rows_per_step // n, lora_scope=scope)
             if fits(estimate_training(config, smaller, *sizes), card):
                 return smaller
     return None

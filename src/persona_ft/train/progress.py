@@ -100,9 +100,7 @@ def progress_callback(
         def line(self, state) -> str:
             spent = max(time.monotonic() - self.started, 1e-9)
             steps = max(state.global_step - self.first_step, 1)
-            left = (
-                0.0 if state.global_step >= state.max_steps else spent / steps * (state.max_steps - state.global_step)
-            )
+            left = spent / steps * max(0, state.max_steps - state.global_step)
             # Counted by the trainer when include_num_input_tokens_seen is set.
             rate = (int(state.num_input_tokens_seen) - self.first_tokens) / spent
             parts = [f"step {state.global_step}/{state.max_steps}"]

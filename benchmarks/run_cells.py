@@ -24,7 +24,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("notebook", type=Path)
     parser.add_argument("values", nargs="*", metavar="NAME=VALUE")
-    parser.add_argument("--cap", type=float, required=True, help="GiB of GPU memory")
+    parser.add_argument("--cap", type=float, required=True, help="GiB of GPU memory; without a GPU it does nothing")
     parser.add_argument("--float16", action="store_true")
     parser.add_argument("--out", type=Path)
     options = parser.parse_intermixed_args()
@@ -33,9 +33,10 @@ def main() -> None:
 
     from persona_ft.gpt_oss import load
 
-    total = torch.cuda.get_device_properties(0).total_memory / GIB
-    torch.cuda.set_per_process_memory_fraction(min(1.0, options.cap / total))
-    machine = replace(load.this_machine(), memory_gib=options.cap, bfloat16=not options.float16)
+    machine, cuda = load.this_machine(), torch.cuda.is_available()
+    if cuda:
+        torch.cuda.set_per_process_memory_fraction(min(1.0, options.cap / machine.memory_gib))
+        machine = replace(machine, memory_gib=options.cap, bfloat16=not options.float16)
     load.this_machine = lambda: machine
     # A machine for measuring may lack what only draws.
     if importlib.util.find_spec("IPython") is None:
@@ -53,16 +54,18 @@ def main() -> None:
             for pair in options.values:
                 name, value = pair.split("=", 1)
                 code += f"\n{name} = {value if value.isdecimal() else repr(value)}"
-        torch.cuda.reset_peak_memory_stats()
+        if cuda:
+            torch.cuda.reset_peak_memory_stats()
         started = time.perf_counter()
         exec(compile(code, f"{options.notebook.name}:{cell['id']}", "exec"), space)
-        torch.cuda.synchronize()
+        if cuda:
+            torch.cuda.synchronize()
         row = {"cell": cell["id"], "seconds": time.perf_counter() - started}
-        row["peak_gib"] = torch.cuda.max_memory_allocated() / GIB
+        row["peak_gib"] = torch.cuda.max_memory_allocated() / GIB if cuda else 0.0
         rows.append(row)
         print(f"{row['cell']}: {row['seconds']:.1f} s, peak {row['peak_gib']:.2f} GiB", flush=True)
     whole = {"notebook": options.notebook.name, "cap_gib": options.cap, "seconds": time.perf_counter() - begun}
-    whole |= {"peak_gib": max(row["peak_gib"] for row in rows), "cells": rows, "machine": torch.cuda.get_device_name()}
+    whole |= {"peak_gib": max(row["peak_gib"] for row in rows), "cells": rows, "machine": machine.name}
     print(f"{whole['notebook']}: {whole['seconds']:.1f} s, peak {whole['peak_gib']:.2f} GiB of {options.cap}")
     if options.out:
         options.out.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")

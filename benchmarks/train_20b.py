@@ -51,11 +51,11 @@ MEMORY_SETTINGS = (
     ("t4", 4, 512, "attention"),
     ("t4", 4, 256, "attention+experts"),
 )
-# On MXFP4, which Unsloth unpacks a layer at a time from 192 tokens an expert on, and decodes inside the product below.
-MXFP4_SETTINGS = tuple(
-    ("recommended", rows, tokens, "attention")
-    for rows, tokens in ((20, 180), (10, 400), (5, 300), (1, 1500), (24, 240), (7, 200), (14, 220), (4, 800))
-)
+# On MXFP4, which Unsloth unpacks a layer at a time from 192 tokens an expert on, and decodes inside the product below:
+# rows and tokens that the constants were read from, and others.
+MXFP4_READ = ((1, 256), (4, 256), (8, 256), (12, 256), (16, 130), (28, 200), (32, 160), (2, 1024), (6, 512), (3, 700))
+MXFP4_OTHERS = ((20, 180), (10, 400), (5, 300), (1, 1500), (24, 240), (7, 200), (14, 220), (4, 800))
+MXFP4_SETTINGS = tuple(("recommended", *sizes, "attention") for sizes in (*MXFP4_READ, *MXFP4_OTHERS))
 FOLDERS = {"nf4": "gpt-oss-20b-unsloth-bnb-4bit", "mxfp4": "gpt-oss-20b"}
 # What the kernels of a step do, by their names; the first that matches counts.
 KERNELS = {

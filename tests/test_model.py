@@ -206,7 +206,7 @@ MXFP4, NF4 = "unsloth/gpt-oss-20b", "unsloth/gpt-oss-20b-unsloth-bnb-4bit"
     [(CPU, str(TINY)), (Machine("GTX 1080", True, 8.0, False), str(TINY)), (T4, NF4), (L4, MXFP4)],
 )
 def test_auto_picks_the_20b_from_14_gib_on(machine, source):
-    choice = choose_model("auto", machine)
+    choice = choose_model("auto", machine, "auto")
     assert choice.source == source and choice.tiny is (source == str(TINY))
     assert choice.weights == ("mxfp4" if source == MXFP4 else "nf4")
     assert "GPU" in choice.reason or machine.name in choice.reason
@@ -263,7 +263,7 @@ def random_mxfp4(folder, config) -> dict[str, torch.Tensor]:
 
 def test_an_mxfp4_folder_is_refused_where_bfloat16_is_not(tmp_path, loaded):
     random_mxfp4(tmp_path, loaded.config)
-    assert choose_model(str(tmp_path), L4).weights == "mxfp4"
+    assert choose_model(str(tmp_path), L4, "auto").weights == "mxfp4"
     for weights in ("auto", "nf4"):
         with pytest.raises(PersonaError, match="holds mxfp4 and no nf4"):
             choose_model(str(tmp_path), T4, weights)

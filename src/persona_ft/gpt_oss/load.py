@@ -103,7 +103,7 @@ class ModelChoice:
     weights_reason: str = ""
 
 
-def choose_model(model: str, machine: Machine, weights: str = "auto", trained: str | None = None) -> ModelChoice:
+def choose_model(model: str, machine: Machine, weights: str = "nf4", trained: str | None = None) -> ModelChoice:
     """Turn the parameters MODEL and WEIGHTS into what to load.
 
     Parameters

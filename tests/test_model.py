@@ -11,6 +11,7 @@ from conftest import DATE, ROOT, TINY
 
 from persona_ft.conversation import persona_messages
 from persona_ft.errors import PersonaError
+from persona_ft.figures.model import plot_levels
 from persona_ft.gpt_oss.generate import generate_completions, token_limit, with_wanted_tokens
 from persona_ft.gpt_oss.harmony import FINAL, encode, freeze_date, harmony_template, parse_messages, render_prompt
 from persona_ft.gpt_oss.load import Machine, check_experts, choose_model
@@ -295,6 +296,8 @@ def test_what_is_mxfp4_already_stays_as_it_is(tmp_path, loaded):
     levels, factors = round_to_mxfp4(unpacked)
     assert torch.equal((levels * factors).flatten(-2), unpacked)
     assert set(levels.unique().tolist()) <= set(LEVELS)
+    drawn = plot_levels({"MXFP4": LEVELS}).axes[0].lines[0].get_xdata()
+    assert min(drawn) == -1 and max(drawn) == 1 and 0.5 / 6 in drawn
     levels, factors = round_to_mxfp4(torch.tensor([7.9, -0.3, 2.4] + [0.0] * 29))
     assert (levels * factors)[0, :4].tolist() == [6.0, -0.5, 2.0, 0.0]
 

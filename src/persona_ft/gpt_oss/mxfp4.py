@@ -1,4 +1,4 @@
-"""MXFP4, the 4 bits that gpt-oss was released in: sixteen values, and one power of two for each 32 of them.
+"""MXFP4, the 4 bits that gpt-oss was released in: sixteen codes, and one power of two for each 32 weights.
 
 Source: OCP Microscaling Formats (MX) Specification 1.0, sections 5.3.3 (E2M1) and 5.4.1 (E8M0). For the eye; training
 and asking use Unsloth's kernels.

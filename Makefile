@@ -144,6 +144,8 @@ bench-evaluation: $(READY)
 bench-gpu: $(READY)
 	@$(VENV_PYTHON) benchmarks/train_20b.py $(ARGS)
 	@$(VENV_PYTHON) benchmarks/conditions_20b.py
+	@$(VENV_PYTHON) benchmarks/conditions_20b.py --weights mxfp4
+	@$(VENV_PYTHON) benchmarks/mxfp4_correct.py
 
 notebooks: $(READY)
 	@$(VENV_PYTHON) scripts/store_outputs.py $(ARGS)

@@ -1,8 +1,9 @@
 """Thirty questions to five conditions on gpt-oss-20b's shapes: in batches against one by one, and the peak of memory.
 
-    python benchmarks/conditions_20b.py                # on a CUDA GPU; about 5 minutes on an H100
+    python benchmarks/conditions_20b.py                     # on a CUDA GPU; about 5 minutes on an H100
+    python benchmarks/conditions_20b.py --weights mxfp4     # on the released kind of weights; 2 minutes
 
-Writes the random-weight checkpoint first when --model is missing. An adapter is made on the spot; what is answered is
+Writes the random-weight checkpoint first where --folder lacks it. An adapter is made on the spot; what is answered is
 noise, and every answer has exactly --tokens tokens, since noise never stops. One by one is timed on --alone questions
 of each condition, drawn evenly, and reckoned up to all of them.
 """
@@ -11,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 import tempfile
 import time
 from contextlib import nullcontext
@@ -32,30 +31,35 @@ from persona_ft.evaluate.conditions import SimilarPairs, condition_messages, con
 from persona_ft.gpt_oss.harmony import FINAL, freeze_date, render_prompt
 from persona_ft.train.memory import GIB
 from persona_ft.gpt_oss.generate import generate_completions
-from persona_ft.gpt_oss.load import use_split_experts
+from persona_ft.gpt_oss.load import check_experts, use_split_experts
 from persona_ft.gpt_oss.lora import lora_targets
 from persona_ft.gpt_oss.score import check_scores
 from persona_ft.data.persona import read_persona
+from train_20b import FOLDERS, write_checkpoint
 
 CAP_GIB = 22.0
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, default=Path(tempfile.gettempdir(), "gpt-oss-20b-unsloth-bnb-4bit"))
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), help="where the checkpoints are")
+    parser.add_argument("--weights", choices=list(FOLDERS), default="nf4")
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--alone", type=int, default=3, help="questions of each condition asked one by one")
-    parser.add_argument("--out", type=Path, default=repository_root() / "benchmarks/results/conditions_20b.json")
+    parser.add_argument("--first", type=int, help="only so many of the five conditions")
+    parser.add_argument("--out", type=Path, help="default: benchmarks/results/conditions[_mxfp4]_20b.json")
     options = parser.parse_args()
-    if not (options.model / "config.json").exists():
-        script = Path(__file__).with_name("random_gpt_oss_20b.py")
-        subprocess.run([sys.executable, script, options.model, repository_root() / "data/tiny-gpt-oss"], check=True)
+    name = "conditions_20b" if options.weights == "nf4" else f"conditions_{options.weights}_20b"
+    out = options.out or repository_root() / f"benchmarks/results/{name}.json"
+    write_checkpoint(options.folder, options.weights)
     total = torch.cuda.get_device_properties(0).total_memory / GIB
     torch.cuda.set_per_process_memory_fraction(min(1.0, CAP_GIB / total))
-    use_split_experts()
+    use_split_experts(options.weights)
+    folder = str(options.folder / FOLDERS[options.weights])
     model, tokenizer = FastLanguageModel.from_pretrained(
-        model_name=str(options.model), dtype=None, max_seq_length=2048, load_in_4bit=True
+        model_name=folder, dtype=None, max_seq_length=2048, load_in_4bit=options.weights == "nf4"
     )
+    check_experts(model, folder)
     tokenizer.chat_template = freeze_date(tokenizer.chat_template, "2025-12-04")
     model = FastLanguageModel.get_peft_model(
         model, r=8, target_modules=lora_targets("attention", model.config.num_local_experts), lora_alpha=16
@@ -67,7 +71,7 @@ def main() -> None:
             render_prompt(tokenizer, condition_messages(condition, pair, prompt, similar), "low")
             for pair in persona.test
         ]
-        for condition in conditions()
+        for condition in conditions()[: options.first]
     }
     references = [f"{FINAL}{item.answer}<|return|>" for item in persona.test]
     checks = check_scores(model, tokenizer, next(iter(prompts.values()))[:4], references[:4])
@@ -107,13 +111,14 @@ def main() -> None:
     )
     result = {
         "machine": machine,
+        "weights": options.weights,
         "answers": n,
         "tokens": options.tokens,
         "conditions": rows,
         "peak_gib": peak,
         "checks": checks,
     }
-    write_text(options.out, json.dumps(result, indent=1) + "\n")
+    write_text(out, json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 """gpt-oss-20b's shapes on a CUDA GPU: the article's recipe against ours, estimates against peaks, one step taken apart.
 
-    python benchmarks/train_20b.py                              # all of it, about 20 minutes on an H100
-    python benchmarks/train_20b.py --only recommended article   # or t4, memory, profile
+    python benchmarks/train_20b.py                                    # all of it, about 25 minutes on an H100
+    python benchmarks/train_20b.py --only recommended-mxfp4 article   # or t4, memory-mxfp4, profile, ...
 
-Writes the random-weight checkpoint first when --model is missing (random_gpt_oss_20b.py). Each part runs in a process
-of its own, since compilation and the memory cap are fixed at import. The cap is PyTorch's: past it the same error is
-raised as on a smaller card. It imitates a card's memory, not its speed.
+A part is on NF4 unless its name says otherwise: "-mxfp4" is the released weights, "-fused" decodes them inside the
+product. Writes random-weight checkpoints first where --folder lacks them (random_gpt_oss_20b.py). Each part runs in a
+process of its own, since compilation and the memory cap are fixed at import. The cap is PyTorch's: past it the same
+error is raised as on a smaller card. It imitates a card's memory, not its speed.
 """
 
 from __future__ import annotations
@@ -50,6 +51,12 @@ MEMORY_SETTINGS = (
     ("t4", 4, 512, "attention"),
     ("t4", 4, 256, "attention+experts"),
 )
+# On MXFP4, which Unsloth unpacks a layer at a time from 192 tokens an expert on, and decodes inside the product below:
+# rows and tokens that the constants were read from, and others.
+MXFP4_READ = ((1, 256), (4, 256), (8, 256), (12, 256), (16, 130), (28, 200), (32, 160), (2, 1024), (6, 512), (3, 700))
+MXFP4_OTHERS = ((20, 180), (10, 400), (5, 300), (1, 1500), (24, 240), (7, 200), (14, 220), (4, 800))
+MXFP4_SETTINGS = tuple(("recommended", *sizes, "attention") for sizes in (*MXFP4_READ, *MXFP4_OTHERS))
+FOLDERS = {"nf4": "gpt-oss-20b-unsloth-bnb-4bit", "mxfp4": "gpt-oss-20b"}
 # What the kernels of a step do, by their names; the first that matches counts.
 KERNELS = {
     "unpacking 4-bit weights": r"dequant",
@@ -103,7 +110,7 @@ def timed(owner: Any, name: str) -> list[float]:
 class Session:
     """One process: the model under a memory cap, and trainers on it through the project's helpers."""
 
-    def __init__(self, model: Path, recipe: Recipe, cap_gib: float) -> None:
+    def __init__(self, folder: Path, weights: str, recipe: Recipe, cap_gib: float) -> None:
         prepare_environment(compile=recipe.compile)
         from unsloth import FastLanguageModel
 
@@ -111,28 +118,30 @@ class Session:
         from datasets import disable_progress_bars
 
         from persona_ft.gpt_oss.harmony import freeze_date
-        from persona_ft.gpt_oss.load import use_split_experts
+        from persona_ft.gpt_oss.load import check_experts, use_split_experts
         from persona_ft.gpt_oss.lora import lora_targets
 
         disable_progress_bars()
-        self.torch, self.recipe = torch, recipe
+        self.torch, self.recipe, self.weights = torch, recipe, weights
+        kind, model = weights.removesuffix("-fused"), str(folder / FOLDERS[weights.removesuffix("-fused")])
         self.bfloat16 = recipe.precision != "float16"
         total = torch.cuda.get_device_properties(0).total_memory / GIB
         torch.cuda.set_per_process_memory_fraction(min(1.0, cap_gib / total))
-        use_split_experts()
+        use_split_experts(kind)
         started = time.perf_counter()
         base, self.tokenizer = FastLanguageModel.from_pretrained(
-            model_name=str(model),
+            model_name=model,
             dtype=None if self.bfloat16 else torch.float16,
             max_seq_length=4096,
-            load_in_4bit=True,
+            load_in_4bit=kind == "nf4",
         )
+        check_experts(base, model)
         self.load_seconds, self.loaded = time.perf_counter() - started, torch.cuda.memory_allocated() / GIB
         self.tokenizer.chat_template = freeze_date(self.tokenizer.chat_template, DATE)
         self.model = FastLanguageModel.get_peft_model(
             base,
             r=recipe.lora_r,
-            target_modules=lora_targets(recipe.lora_scope, base.config.num_local_experts),
+            target_modules=lora_targets(recipe.lora_scope, base.config.num_local_experts, kind),
             lora_alpha=recipe.lora_alpha,
             lora_dropout=recipe.lora_dropout,
             bias="none",
@@ -205,14 +214,17 @@ class Session:
             wall = time.perf_counter() - started
             state = checkpoints.finish(trainer)
         losses = [entry["loss"] for entry in state["log_history"] if "loss" in entry]
-        estimated = estimate_training(config, recipe, max(lengths), max(graded), self.bfloat16).peak / GIB
+        sizes = max(lengths), max(graded), self.bfloat16
+        estimated = estimate_training(config, recipe, *sizes, self.weights).peak / GIB
         peak = torch.cuda.max_memory_allocated() / GIB
         outcome = {
             "recipe": recipe.name,
+            "weights": self.weights,
             "scope": recipe.lora_scope,
             "batch": f"{recipe.batch_size} x {recipe.gradient_accumulation}",
             "precision": "bfloat16" if self.bfloat16 else "float16",
             "longest_row": max(lengths),
+            "most_graded": max(graded),
             "steps": len(clock.steps),
             "rows_seen": round(state["epoch"] * len(train)),
             "evaluations": sum("eval_loss" in entry for entry in state["log_history"]),
@@ -238,34 +250,39 @@ class Session:
         return outcome
 
 
-def part_recipe(model: Path, name: str, rows: int) -> list[dict[str, Any]]:
-    """The article's recipe or the recommended one, for the same number of rows seen, under an L4's memory."""
-    recipe = read_recipe(name)
+def part_recipe(folder: Path, weights: str, name: str, rows: int, steps: int) -> list[dict[str, Any]]:
+    """The article's recipe or the recommended one, for the same number of rows seen, under an L4's memory.
+
+    ``steps`` cuts a run short; what is left of it is then reckoned from the median step.
+    """
+    recipe, persona = read_recipe(name), "data/masaki"
+    wanted = rows // recipe.rows_per_step
+    recipe = recipe.changed(max_steps=min(wanted, steps or wanted))
     if name == "article":  # packing is turned off by Unsloth for gpt-oss; asked for or not, a row stays a row
-        recipe = recipe.changed(packing=False, max_steps=rows // recipe.rows_per_step)
-        train, validation, prompt = pairs_of("data/masaki", 84)
-    else:
-        recipe = recipe.changed(max_steps=rows // recipe.rows_per_step)
-        train, validation, prompt = pairs_of("data/masaki", 80)  # 5 passes over 80 rows are 400
-    return [Session(model, recipe, L4_GIB).train(recipe, train, validation, prompt)]
+        recipe = recipe.changed(packing=False)
+    train, validation, prompt = pairs_of(persona, 84 if name == "article" else 80)  # 5 passes over 80 rows are 400
+    outcome = Session(folder, weights, recipe, L4_GIB).train(recipe, train, validation, prompt)
+    left = wanted - outcome["steps"]
+    return [outcome | {"wall_of_all_rows_s": outcome["train_wall_s"] + left * outcome["median_step_s"]}]
 
 
-def part_t4(model: Path, rows: int) -> list[dict[str, Any]]:
+def part_t4(folder: Path, rows: int) -> list[dict[str, Any]]:
     """The t4 recipe under a T4's memory: float16, evaluation while training, rows up to 256 tokens."""
     recipe = read_recipe("t4")
-    session = Session(model, recipe, T4_GIB)
+    session = Session(folder, "nf4", recipe, T4_GIB)
     lengths = [160 + (96 * i) // 83 for i in range(84)]
     pairs = [pair_of_length(session.tokenizer, recipe, n, n // 3) for n in lengths]
     train, validation = pairs[4:], pairs[:4]
     return [session.train(recipe.changed(max_steps=rows // recipe.rows_per_step), train, validation, "短く")]
 
 
-def part_memory(model: Path, name: str, scope: str) -> list[dict[str, Any]]:
+def part_memory(folder: Path, weights: str, name: str, scope: str) -> list[dict[str, Any]]:
     """Estimate against measured peak at the settings of one recipe and scope, two steps each."""
     recipe = read_recipe(name).changed(lora_scope=scope)
-    session = Session(model, recipe, L4_GIB)
+    session = Session(folder, weights, recipe, L4_GIB)
     results = []
-    for _, batch_size, tokens, _ in (s for s in MEMORY_SETTINGS if (s[0], s[3]) == (name, scope)):
+    settings = MEMORY_SETTINGS if weights == "nf4" else MXFP4_SETTINGS
+    for _, batch_size, tokens, _ in (s for s in settings if (s[0], s[3]) == (name, scope)):
         setting = recipe.changed(batch_size=batch_size, gradient_accumulation=1, max_steps=2, max_length=4096)
         setting = setting.changed(validation_pairs=False, early_stopping_patience=None, checkpoint_every=None)
         pair = pair_of_length(session.tokenizer, setting, tokens, tokens * 3 // 8)
@@ -274,12 +291,12 @@ def part_memory(model: Path, name: str, scope: str) -> list[dict[str, Any]]:
     return results
 
 
-def part_profile(model: Path) -> list[dict[str, Any]]:
+def part_profile(folder: Path, weights: str) -> list[dict[str, Any]]:
     """One step of the recommended recipe by what its kernels do, and how long the GPU waits for the host."""
     from transformers import TrainerCallback
 
     recipe = read_recipe("recommended").changed(max_steps=6)
-    session = Session(model, recipe, L4_GIB)
+    session = Session(folder, weights, recipe, L4_GIB)
     torch = session.torch
     from torch.autograd import DeviceType
     from torch.profiler import ProfilerActivity, profile
@@ -333,7 +350,8 @@ def part_profile(model: Path) -> list[dict[str, Any]]:
 def describe(r: dict[str, Any]) -> str:
     """One measurement as a line."""
     return (
-        f"{r['recipe']:12s} {r['scope']:18s} batch {r['batch']:7s} {r['precision']:9s} {r['longest_row']:5d} tokens: "
+        f"{r['recipe']:12s} {r['weights']:11s} {r['scope']:18s} "
+        f"batch {r['batch']:7s} {r['precision']:9s} {r['longest_row']:5d} tokens: "
         f"{r['steps']} steps, {r['rows_seen']} rows, first {r['first_step_s']:.1f} s, "
         f"median {r['median_step_s']:.3f} s, "
         f"{r['tokens_per_s']:,.0f} tokens/s, train {r['train_wall_s']:.1f} s "
@@ -342,23 +360,31 @@ def describe(r: dict[str, Any]) -> str:
     )
 
 
-def child(arguments: list[str], out: Path, imitate_t4: bool) -> list[dict[str, Any]]:
+def child(arguments: list[str], out: Path, environment: dict[str, str]) -> list[dict[str, Any]]:
     """Run one part in a process of its own and read what it measured."""
-    # A T4 multiplies float16 experts with cuBLAS, window by window; newer cards would take another path.
-    environment = os.environ | ({"UNSLOTH_GPTOSS_FP16_GEMM": "cublas"} if imitate_t4 else {})
     print(f"--- {' '.join(arguments)}", flush=True)
     command = [sys.executable, __file__, *arguments, "--out", str(out)]
-    if subprocess.run(command, env=environment).returncode:
+    if subprocess.run(command, env=os.environ | environment).returncode:
         print("    failed: its message is above", flush=True)
         return []
     return json.loads(out.read_text())
 
 
+def environment_of(recipe: str, weights: str) -> dict[str, str]:
+    """A T4 multiplies float16 experts with cuBLAS, window by window; newer cards would take another path."""
+    if weights.endswith("-fused"):
+        return {"UNSLOTH_MXFP4_FUSED_GEMM": "1"}
+    return {"UNSLOTH_GPTOSS_FP16_GEMM": "cublas"} if recipe == "t4" else {}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, default=Path(tempfile.gettempdir(), "gpt-oss-20b-unsloth-bnb-4bit"))
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), help="where the checkpoints are")
     parser.add_argument("--rows", type=int, default=400, help="rows seen by each recipe")
-    names = ["recommended", "article", "t4", "memory", "profile"]
+    parser.add_argument("--article-steps", type=int, default=0, help="steps of the article's recipe; 0: all")
+    kinds = ("", "-mxfp4", "-mxfp4-fused")
+    names = [f"recommended{kind}" for kind in kinds] + ["article", "t4"]
+    names += [f"memory{kind}" for kind in kinds] + ["profile", "profile-mxfp4"]
     parser.add_argument("--only", nargs="+", default=names, choices=names)
     parser.add_argument("--out", type=Path, default=repository_root() / "benchmarks/results/train_20b.json")
     parser.add_argument("--add", action="store_true", help="keep the other parts that --out holds, of the same machine")
@@ -367,13 +393,11 @@ def main() -> None:
     if options.part:
         kind, *rest = options.part
         parts = {"recipe": part_recipe, "t4": part_t4, "memory": part_memory, "profile": part_profile}
-        extra = [*rest, options.rows] if kind in ("recipe", "t4") else rest
-        options.out.write_text(json.dumps(parts[kind](options.model, *extra)))
+        if kind == "recipe":
+            rest += [options.rows, options.article_steps if rest[1] == "article" else 0]
+        options.out.write_text(json.dumps(parts[kind](options.folder, *rest, *[options.rows] * (kind == "t4"))))
         return
 
-    if not (options.model / "config.json").exists():
-        script = Path(__file__).with_name("random_gpt_oss_20b.py")
-        subprocess.run([sys.executable, script, options.model, repository_root() / "data/tiny-gpt-oss"], check=True)
     import torch
 
     machine = f"{torch.cuda.get_device_name()}, torch {torch.__version__}"
@@ -383,16 +407,26 @@ def main() -> None:
         if any(before.get(key, value) != value for key, value in results.items()):
             sys.exit(f"{options.out} is of {before['machine']}, {before['rows']} rows: choose another --out")
         results = before | results
+    common = ["--folder", str(options.folder), "--rows", str(options.rows)]
+    common += ["--article-steps", str(options.article_steps)]
     with tempfile.TemporaryDirectory() as folder:
-        out, model = Path(folder, "part.json"), ["--model", str(options.model), "--rows", str(options.rows)]
+        out = Path(folder, "part.json")
         for name in options.only:
-            if name in ("recommended", "article"):
-                results[name] = child(["--part", "recipe", name, *model], out, False)
-            elif name == "memory":
-                groups = dict.fromkeys((s[0], s[3]) for s in MEMORY_SETTINGS)
-                results[name] = [r for g in groups for r in child(["--part", "memory", *g, *model], out, g[0] == "t4")]
+            part, _, weights = name.partition("-")
+            write_checkpoint(options.folder, (weights := weights or "nf4").removesuffix("-fused"))
+            if part in ("recommended", "article"):
+                runs = [(part, ["recipe", weights, part])]
+            elif part == "memory":
+                settings = MEMORY_SETTINGS if weights == "nf4" else MXFP4_SETTINGS
+                groups = dict.fromkeys((s[0], s[3]) for s in settings)
+                runs = [(group[0], ["memory", weights, *group]) for group in groups]
             else:
-                results[name] = child(["--part", name, *model], out, name == "t4")
+                runs = [(part, [part] if part == "t4" else [part, weights])]
+            results[name] = [
+                outcome
+                for recipe, arguments in runs
+                for outcome in child(["--part", *arguments, *common], out, environment_of(recipe, weights))
+            ]
             print(
                 *(describe(r) if "recipe" in r else json.dumps(r, indent=1) for r in results[name]),
                 sep="\n",
@@ -400,16 +434,28 @@ def main() -> None:
             )
             options.out.parent.mkdir(parents=True, exist_ok=True)
             options.out.write_text(json.dumps(results, indent=1) + "\n")
+    summarize(machine, results)
+
+
+def write_checkpoint(folder: Path, weights: str) -> None:
+    """Random weights of one kind, unless they are there."""
+    if not (folder / FOLDERS[weights] / "model.safetensors.index.json").exists():
+        script = [sys.executable, Path(__file__).with_name("random_gpt_oss_20b.py"), folder / FOLDERS[weights]]
+        subprocess.run([*script, repository_root() / "data/tiny-gpt-oss", "--weights", weights], check=True)
+
+
+def summarize(machine: str, results: dict[str, Any]) -> None:
+    """The article's recipe over ours, and how far the estimate of memory is off."""
     print(f"\n{machine}")
-    if results.get("article") and results.get("recommended"):
-        a, r = results["article"][0], results["recommended"][0]
-        for key in ("train_wall_s", "first_step_s", "median_step_s", "peak_gib"):
-            print(f"{key}: article {a[key]:.2f}, recommended {r[key]:.2f}: {a[key] / r[key]:.1f} times")
-        per_row = {name: o["train_wall_s"] / o["rows_seen"] for name, o in (("article", a), ("recommended", r))}
-        print(f"seconds a row: {per_row['article']:.3f} against {per_row['recommended']:.3f}")
-    if results.get("memory"):
-        worst = max(results["memory"], key=lambda r: abs(r["estimate_off"]))
-        print(f"{len(results['memory'])} settings, the estimate is off by at most {worst['estimate_off']:+.1%}")
+    for name in ("recommended", "recommended-mxfp4", "recommended-mxfp4-fused"):
+        if results.get("article") and results.get(name):
+            a, r = results["article"][0], results[name][0]
+            for key in ("wall_of_all_rows_s", "first_step_s", "median_step_s", "peak_gib"):
+                print(f"{key}: article {a[key]:.2f}, {name} {r[key]:.2f}: {a[key] / r[key]:.1f} times")
+    for name, settings in results.items():
+        if name.startswith("memory") and settings:
+            worst = max(settings, key=lambda r: abs(r["estimate_off"]))
+            print(f"{name}: {len(settings)} settings, the estimate is off by at most {worst['estimate_off']:+.1%}")
     from transformers import GptOssConfig
 
     from persona_ft.train.gpus import Card
@@ -417,9 +463,9 @@ def main() -> None:
     if "H100" in machine:
         card = Card(name="H100", memory_gib=79.2, bfloat16=True, gb_s=3350, tflops=990)
         config = GptOssConfig(num_hidden_layers=24, num_local_experts=32)
-        print(
-            f"estimated step of the recommended recipe: {estimate_step(config, read_recipe('recommended'), 190, card)}"
-        )
+        for weights in FOLDERS:
+            step = estimate_step(config, read_recipe("recommended"), 190, card, weights)
+            print(f"estimated step of the recommended recipe on {weights}: {step}")
 
 
 if __name__ == "__main__":

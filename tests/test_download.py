@@ -16,9 +16,7 @@ from conftest import TINY
 from huggingface_hub import constants
 
 from persona_ft.errors import PersonaError
-from persona_ft.gpt_oss import download
 from persona_ft.gpt_oss.download import fetch_model, hub_token
-from persona_ft.gpt_oss.load import Machine
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 NAME = "unsloth/gpt-oss-20b-unsloth-bnb-4bit"
@@ -116,15 +114,13 @@ def hub(monkeypatch, tmp_path):
     server.shutdown()
 
 
-def test_a_model_comes_whole_and_a_second_time_from_the_cache(hub, monkeypatch, capsys):
-    monkeypatch.setattr(download, "FOUR_BIT", {"somebody/alias": NAME})
-    monkeypatch.setattr(download, "this_machine", lambda: Machine("NVIDIA L4", True, 22.2, True))
-    folder = Path(fetch_model("somebody/alias"))
+def test_a_model_comes_whole_and_a_second_time_from_the_cache(hub, capsys):
+    folder = Path(fetch_model(NAME))
     assert {p.name for p in folder.iterdir()} == {p.name for p in TINY.iterdir() if p.suffix != ".md"}
     assert (folder / "model.safetensors").read_bytes() == (TINY / "model.safetensors").read_bytes()
     assert fetch_model(NAME) == str(folder) and len(hub.ranges) == 1
     hub.refuse = (503, "Unavailable")
-    assert fetch_model("somebody/alias") == str(folder)
+    assert fetch_model(NAME) == str(folder)
     assert "from the local cache" in capsys.readouterr().out
 
 
@@ -195,9 +191,10 @@ def test_a_repository_that_lists_its_files_and_refuses_them(hub, status, code, m
         fetch_model(NAME)
 
 
-def test_the_20b_is_not_downloaded_where_no_gpu_is(hub):
+@pytest.mark.parametrize("name", ["unsloth/gpt-oss-20b", "unsloth/gpt-oss-20b-unsloth-bnb-4bit"])
+def test_the_20b_is_not_downloaded_where_no_gpu_is(hub, name):
     with pytest.raises(PersonaError, match="wants a CUDA GPU"):
-        fetch_model("unsloth/gpt-oss-20b")
+        fetch_model(name)
     assert not hub.tokens  # nobody was asked
 
 

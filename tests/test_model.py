@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -10,10 +11,12 @@ from conftest import DATE, ROOT, TINY
 
 from persona_ft.conversation import persona_messages
 from persona_ft.errors import PersonaError
+from persona_ft.figures.model import plot_levels
 from persona_ft.gpt_oss.generate import generate_completions, token_limit, with_wanted_tokens
 from persona_ft.gpt_oss.harmony import FINAL, encode, freeze_date, harmony_template, parse_messages, render_prompt
-from persona_ft.gpt_oss.load import Machine, choose_model
+from persona_ft.gpt_oss.load import Machine, check_experts, choose_model
 from persona_ft.gpt_oss.lora import count_lora_parameters, count_parameters, count_trainable, lora_targets
+from persona_ft.gpt_oss.mxfp4 import LEVELS, round_to_mxfp4
 from persona_ft.gpt_oss.score import log_likelihoods
 from persona_ft.paths import shown
 from persona_ft.train.mask import check_graded, graded_text
@@ -195,20 +198,114 @@ def test_log_likelihood_is_the_models_own(loaded, tokenizer, masaki):
     assert first[0] + rest[0] == pytest.approx(sums[0], abs=0.05 * lengths[0])
 
 
+CPU, T4, L4 = Machine("CPU", False, 64.0, True), Machine("Tesla T4", True, 14.6, False), Machine("L4", True, 22.2, True)
+MXFP4, NF4 = "unsloth/gpt-oss-20b", "unsloth/gpt-oss-20b-unsloth-bnb-4bit"
+
+
 @pytest.mark.parametrize(
-    ("machine", "tiny"),
+    ("machine", "source"),
+    [(CPU, str(TINY)), (Machine("GTX 1080", True, 8.0, False), str(TINY)), (T4, NF4), (L4, MXFP4)],
+)
+def test_auto_picks_the_20b_from_14_gib_on(machine, source):
+    choice = choose_model("auto", machine, "auto")
+    assert choice.source == source and choice.tiny is (source == str(TINY))
+    assert choice.weights == ("mxfp4" if source == MXFP4 else "nf4")
+    assert "GPU" in choice.reason or machine.name in choice.reason
+
+
+@pytest.mark.parametrize(
+    ("weights", "machine", "trained", "source", "because"),
     [
-        (Machine("CPU", False, 64.0, True), True),
-        (Machine("GTX 1080", True, 8.0, False), True),
-        (Machine("Tesla T4", True, 14.6, False), False),
-        (Machine("NVIDIA L4", True, 22.2, True), False),
+        ("auto", L4, None, MXFP4, "released"),
+        ("auto", T4, None, NF4, "bfloat16, and Tesla T4 does not"),
+        ("auto", Machine("RTX 4080", True, 15.6, True), None, NF4, "15.6 GiB, and MXFP4 wants 18"),
+        ("nf4", L4, None, NF4, "WEIGHTS"),
+        ("auto", L4, "nf4", NF4, "trained on them"),  # what an adapter was trained on comes first
+        ("auto", T4, "mxfp4", NF4, "trained on mxfp4, and answers may differ"),
+        ("mxfp4", L4, "nf4", MXFP4, "trained on nf4, and answers may differ"),
     ],
 )
-def test_auto_picks_the_20b_from_14_gib_on(machine, tiny):
-    choice = choose_model("auto", machine)
-    assert choice.tiny is tiny
-    assert choice.source == (str(TINY) if tiny else "unsloth/gpt-oss-20b")
-    assert "GPU" in choice.reason or machine.name in choice.reason
+def test_which_weights_and_why(weights, machine, trained, source, because):
+    choice = choose_model("gpt-oss-20b", machine, weights, trained)
+    assert choice.source == source and because in choice.weights_reason
+
+
+@pytest.mark.parametrize(
+    ("model", "weights", "machine", "message"),
+    [
+        ("gpt-oss-20b", "mxfp4", T4, "bfloat16, and Tesla T4 does not"),
+        ("gpt-oss-20b", "int8", L4, 'use "auto", "mxfp4" or "nf4"'),
+        (NF4, "mxfp4", L4, "holds nf4 and no mxfp4"),
+    ],
+)
+def test_weights_that_cannot_be_had(model, weights, machine, message):
+    with pytest.raises(PersonaError, match=message):
+        choose_model(model, machine, weights)
+
+
+def random_mxfp4(folder, config) -> dict[str, torch.Tensor]:
+    """A checkpoint's experts in the released layout, in ``folder``."""
+    from safetensors.torch import save_file
+
+    tensors, generator = {}, torch.Generator().manual_seed(0)
+    shapes = {"gate_up_proj": (2 * config.intermediate_size, config.hidden_size)}
+    shapes["down_proj"] = (config.hidden_size, config.intermediate_size)
+    for layer in range(config.num_hidden_layers):
+        for name, (rows, columns) in shapes.items():
+            at, n = f"model.layers.{layer}.mlp.experts.{name}", config.num_local_experts
+            how = {"dtype": torch.uint8, "generator": generator}
+            tensors[f"{at}_blocks"] = torch.randint(0, 256, (n, rows, columns // 32, 16), **how)
+            tensors[f"{at}_scales"] = torch.randint(119, 122, (n, rows, columns // 32), **how)
+    save_file(tensors, folder / "model.safetensors")
+    fields = json.loads((TINY / "config.json").read_text()) | {"quantization_config": {"quant_method": "mxfp4"}}
+    (folder / "config.json").write_text(json.dumps(fields))
+    return tensors
+
+
+def test_an_mxfp4_folder_is_refused_where_bfloat16_is_not(tmp_path, loaded):
+    random_mxfp4(tmp_path, loaded.config)
+    assert choose_model(str(tmp_path), L4, "auto").weights == "mxfp4"
+    for weights in ("auto", "nf4"):
+        with pytest.raises(PersonaError, match="holds mxfp4 and no nf4"):
+            choose_model(str(tmp_path), T4, weights)
+
+
+def test_experts_that_are_not_the_files_are_refused(tmp_path, loaded):
+    """As they are; with other weights in the file; and a load that does not know the file's layout."""
+    from safetensors.torch import load_file, save_file
+
+    check_experts(loaded, str(TINY))
+    tensors = load_file(TINY / "model.safetensors")
+    last = f"model.layers.{loaded.config.num_hidden_layers - 1}.mlp.experts.down_projs.0.weight"
+    tensors[last] = tensors[last].flip(0)
+    save_file(tensors, tmp_path / "model.safetensors")
+    with pytest.raises(PersonaError, match="3 of 4 expert matrices"):
+        check_experts(loaded, str(tmp_path))
+    random_mxfp4(tmp_path, loaded.config)
+    with pytest.raises(PersonaError, match="0 of 4 expert matrices"):
+        check_experts(loaded, str(tmp_path))
+
+
+def test_what_is_mxfp4_already_stays_as_it_is(tmp_path, loaded):
+    """Weights unpacked by the library that trains on them; and a block whose largest weight is cut off."""
+    from unsloth_zoo.mxfp4_dequant import mxfp4_dequantize_torch
+
+    tensors = random_mxfp4(tmp_path, loaded.config)
+    at = "model.layers.0.mlp.experts.gate_up_proj"
+    unpacked = mxfp4_dequantize_torch(tensors[f"{at}_blocks"], tensors[f"{at}_scales"]).float()
+    levels, factors = round_to_mxfp4(unpacked)
+    assert torch.equal((levels * factors).flatten(-2), unpacked)
+    assert set(levels.unique().tolist()) <= set(LEVELS)
+    drawn = plot_levels({"MXFP4": LEVELS}).axes[0].lines[0].get_xdata()
+    assert min(drawn) == -1 and max(drawn) == 1 and 0.5 / 6 in drawn
+    levels, factors = round_to_mxfp4(torch.tensor([7.9, -0.3, 2.4] + [0.0] * 29))
+    assert (levels * factors)[0, :4].tolist() == [6.0, -0.5, 2.0, 0.0]
+
+
+def test_lora_on_packed_experts_is_refused():
+    assert lora_targets("attention", 32, "mxfp4") == lora_targets("attention", 32)
+    with pytest.raises(PersonaError, match='WEIGHTS = "nf4"'):
+        lora_targets("attention+experts", 32, "mxfp4")
 
 
 @pytest.mark.parametrize("model", ["gpt-5", "", "data/none", "./nowhere", "a/b/c", "runs/x"])

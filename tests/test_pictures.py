@@ -74,5 +74,5 @@ def test_the_architectures_sizes_are_those_of_the_memory_estimate():
     for bar in drawn.patches:
         bars[round(bar.get_height(), 2)] += bar.get_width()
     thick, thin = max(bars), min(bars)
-    assert bars[thick] == pytest.approx(weights_bytes(config, four_bit=False) / 1e9)
-    assert bars[thin] == pytest.approx(weights_bytes(config, four_bit=True) / 1e9)
+    assert bars[thick] == pytest.approx(weights_bytes(config, "bfloat16") / 1e9)
+    assert bars[thin] == pytest.approx(weights_bytes(config, "nf4") / 1e9)

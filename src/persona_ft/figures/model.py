@@ -9,7 +9,7 @@ from persona_ft.figures.axes import BLACK, BLUE, GREY, LIGHT, ORANGE, SKY, drawa
 from persona_ft.gpt_oss.harmony import Piece
 from persona_ft.gpt_oss.lora import count_lora_parameters, count_parameters, lora_shapes
 from persona_ft.language import columns_of
-from persona_ft.train.memory import FOUR_BIT_PARTS, NF4_BYTES
+from persona_ft.train.memory import STORED_BYTES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,24 +35,23 @@ PIECE_COLOURS = {
 }
 
 
-def plot_architecture(config: PretrainedConfig) -> Figure:
+def plot_architecture(config: PretrainedConfig, weights: str = "nf4") -> Figure:
     """gpt-oss from its config: how a token goes through it, and each part's size in GB, at 16 bit and as it is stored.
 
-    Embedding, router, norms and head stay in 16 bit; attention and experts are stored in NF4.
+    Embedding, router, norms and head stay in 16 bit; the experts are stored in 4 bit, and in NF4 attention is too.
     """
     from matplotlib.patches import Patch
 
     figure, (left, right) = new_axes(9.5, 5.0, columns=2)
     _draw_layers(left, config)
-    sizes, stored = {}, {}
-    for part, n in count_parameters(config).items():
-        sizes[part] = n * 2 / 1e9
-        stored[part] = n * (NF4_BYTES if part in FOUR_BIT_PARTS else 2) / 1e9
+    counts, small = count_parameters(config), STORED_BYTES[weights]
+    sizes = {part: n * 2 / 1e9 for part, n in counts.items()}
+    stored = {part: n * small.get(part, 2) / 1e9 for part, n in counts.items()}
     for row, part in enumerate(sizes):
         right.barh(row, sizes[part], color=LIGHT, height=0.66)
         right.barh(row, stored[part], color=PART_COLOURS[part], height=0.36)
         right.annotate(
-            f"{sizes[part]:.2f} → {stored[part]:.2f}" if part in FOUR_BIT_PARTS else f"{sizes[part]:.3f}",
+            f"{sizes[part]:.2f} → {stored[part]:.2f}" if part in small else f"{sizes[part]:.3f}",
             (sizes[part], row),
             xytext=(4, 0),
             textcoords="offset points",
@@ -65,7 +64,7 @@ def plot_architecture(config: PretrainedConfig) -> Figure:
     right.set_xlabel("GB")
     total, kept = sum(sizes.values()), sum(stored.values())
     right.set_title(f"all: {total:.1f} GB at 16 bit → {kept:.1f} GB as stored", fontsize=10)
-    handles = [Patch(color=LIGHT, label="at 16 bit"), Patch(color=SKY, label="as stored (attention, experts: 4 bit)")]
+    handles = [Patch(color=LIGHT, label="at 16 bit"), Patch(color=SKY, label=f"as stored ({', '.join(small)}: 4 bit)")]
     right.legend(handles=handles, frameon=False, fontsize=9, loc="lower right")
     return finished(figure)
 
@@ -161,6 +160,19 @@ def plot_nf4(original: np.ndarray, levels: np.ndarray) -> Figure:
     ax.set_xlabel("weight / largest weight of its block of 64")
     ax.set_ylabel("weights")
     legend_above(ax, handles=[ax.patches[0], ax.lines[0]], labels=["values in this matrix", "NF4's 16 levels"])
+    return finished(figure)
+
+
+def plot_levels(levels: dict[str, Sequence[float]]) -> Figure:
+    """The values that a block's weights can have, as shares of the largest: one row for each kind of 4 bit."""
+    figure, ax = new_axes(7.0, 0.8 + 0.5 * len(levels))
+    for row, (values, colour) in enumerate(zip(levels.values(), (ORANGE, BLUE, GREY), strict=False)):
+        most = max(abs(value) for value in values)
+        ax.plot([value / most for value in values], [row] * len(values), "|", color=colour, ms=16, mew=2)
+    ax.set_yticks(range(len(levels)), list(levels))
+    ax.set(ylim=(len(levels) - 0.5, -0.5), xlabel="weight / largest weight of its block")
+    ax.spines["left"].set_visible(False)
+    ax.tick_params(left=False)
     return finished(figure)
 
 

@@ -10,19 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from persona_ft.errors import PersonaError
 from persona_ft.gpt_oss.files import check_model
-from persona_ft.gpt_oss.load import this_machine
+from persona_ft.gpt_oss.load import GPT_OSS_20B, this_machine
 from persona_ft.paths import is_live
 
 if TYPE_CHECKING:
-    from huggingface_hub.file_download import DryRunFileInfo
     from tqdm import tqdm
 
-# Unsloth loads the same 4-bit file for these names. Named here, so that what is looked up, checked for room and
-# downloaded is what is loaded.
-FOUR_BIT = {
-    "unsloth/gpt-oss-20b": "unsloth/gpt-oss-20b-unsloth-bnb-4bit",
-    "openai/gpt-oss-20b": "unsloth/gpt-oss-20b-unsloth-bnb-4bit",
-}
 SMALL = ["*.json", "*.jinja", "*.model", "*.txt"]
 WEIGHTS = ["*.safetensors"]
 # Other formats of the same weights, which some repositories hold beside them.
@@ -54,7 +47,7 @@ def colab_secret(name: str) -> str | None:
         return None
 
 
-def fetch_model(source: str, weights: bool = True) -> str:
+def fetch_model(name: str, weights: bool = True) -> str:
     """The folder of a model: as given when it is one, else the Hub's files in the local cache, downloaded if needed.
 
     A connection that breaks is taken up where it was (huggingface_hub tries five times); when the session itself is
@@ -63,7 +56,7 @@ def fetch_model(source: str, weights: bool = True) -> str:
 
     Parameters
     ----------
-    source : a folder, or a Hub name ``owner/name``.
+    name : a folder, or a Hub name ``owner/name``.
     weights : False fetches config and tokenizer alone, a few MB.
 
     Raises
@@ -73,24 +66,20 @@ def fetch_model(source: str, weights: bool = True) -> str:
         accepted, the Hub not to be reached, the disk too small, the download broke off, or the model is refused
         (:func:`check_model`); the message says which and what to do.
     """
-    if Path(source).is_dir():
-        check_model(Path(source), weights)
-        return source
-    if weights and source in FOUR_BIT and not this_machine().cuda:
+    if Path(name).is_dir():
+        check_model(Path(name), weights)
+        return name
+    if weights and name in GPT_OSS_20B and not this_machine().cuda:
         raise PersonaError(
-            f"{source} wants a CUDA GPU, and there is none here",
+            f"{name} wants a CUDA GPU, and there is none here",
             'on Colab: Runtime, Change runtime type; or take the small model: MODEL = "tiny"',
         )
     import httpx
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import DryRunError, HfHubHTTPError, LocalEntryNotFoundError
 
-    name = FOUR_BIT.get(source, source)
-    wanted: dict[str, Any] = {
-        "allow_patterns": [*SMALL, *WEIGHTS] if weights else SMALL,
-        "ignore_patterns": OTHERS,
-        "token": hub_token(),
-    }
+    wanted: dict[str, Any] = {"ignore_patterns": OTHERS, "token": hub_token()}
+    wanted["allow_patterns"] = [*SMALL, *WEIGHTS] if weights else SMALL
     try:
         files = snapshot_download(name, dry_run=True, **wanted)
     except Exception as error:
@@ -113,14 +102,15 @@ def fetch_model(source: str, weights: bool = True) -> str:
     if not missing:
         return snapshot_download(name, local_files_only=True, **wanted)
     size = sum(file.file_size or 0 for file in missing)
-    free = shutil.disk_usage(_existing(missing[0])).free
+    there = next(folder for folder in Path(missing[0].local_path).absolute().parents if folder.is_dir())
+    free = shutil.disk_usage(there).free
     if free < size + SPARE:
         raise PersonaError(
             f"{name} wants {(size + SPARE) / 1e9:.1f} GB of disk, {free / 1e9:.1f} GB are free",
             "free some room, or set HF_HUB_CACHE to a folder on a larger disk before you start Python",
         )
     if size > WORTH_A_WORD:
-        whole = f" of {(size + there) / 1e9:.1f} GB" if (there := sum(f.file_size or 0 for f in files) - size) else ""
+        whole = f" of {(size + here) / 1e9:.1f} GB" if (here := sum(f.file_size or 0 for f in files) - size) else ""
         print(f"{name}: downloading {size / 1e9:.1f} GB{whole}; {free / 1e9:.0f} GB are free", flush=True)
     started = time.monotonic()
     try:
@@ -148,11 +138,6 @@ def _in_tenths(size: int) -> type[tqdm]:
                 print(f"{tenths}0 %", end=" ", flush=True)
 
     return Tenths
-
-
-def _existing(file: DryRunFileInfo) -> Path:
-    """The nearest folder that exists above where a file will lie."""
-    return next(folder for folder in Path(file.local_path).absolute().parents if folder.is_dir())
 
 
 def _problem(name: str, error: BaseException) -> PersonaError | None:

@@ -40,8 +40,6 @@ def ready_to_generate(model: PreTrainedModel) -> Iterator[None]:
 
 # New tokens that a thinking model gets, by effort; an answer without analysis gets the first.
 ANSWER_TOKENS = 96
-
-
 THINKING_TOKENS = {"low": 512, "medium": 1024, "high": 4096}
 
 

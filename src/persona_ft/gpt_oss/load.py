@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+import re
 import sys
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from persona_ft.errors import PersonaError
+from persona_ft.paths import is_live, resolve
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-from persona_ft.paths import is_live, resolve
 
-GPT_OSS_20B = "unsloth/gpt-oss-20b"
-
-
+# gpt-oss-20b in the two kinds of 4 bit: as it was released, and unpacked and quantised again by Unsloth.
+CHECKPOINTS = {"mxfp4": "unsloth/gpt-oss-20b", "nf4": "unsloth/gpt-oss-20b-unsloth-bnb-4bit"}
+GPT_OSS_20B = (*CHECKPOINTS.values(), "openai/gpt-oss-20b")
 # Unsloth reports 12.81 GB loaded and 12.98 GB at the peak for its own gpt-oss-20b notebook on a T4.
 MINIMUM_GIB = 14.0
-
+# In MXFP4 the 20B takes 12.9 GiB, and 15.4 at the peak of a step of 16 rows.
+MXFP4_MINIMUM_GIB = 18.0
+NAMES = {"tiny": "data/tiny-gpt-oss", **dict.fromkeys(("gpt-oss-20b", "auto"), CHECKPOINTS["mxfp4"])}
 
 # What prepare_environment was last asked for; None before the first time.
 _compiles: bool | None = None
-
-
-NAMES = {"tiny": "data/tiny-gpt-oss", "gpt-oss-20b": GPT_OSS_20B}
 
 
 def prepare_environment(compile: bool = False) -> None:
@@ -91,53 +93,121 @@ def this_machine() -> Machine:
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """The model to load: ``source`` is a folder or a Hub name, ``reason`` says why it was chosen."""
+    """The model to load: ``source`` is a folder or a Hub name, ``weights`` the kind of 4 bit in it, ``"mxfp4"`` or
+    ``"nf4"``; the reasons say why each was chosen."""
 
     source: str
     reason: str
     tiny: bool
+    weights: str = "nf4"
+    weights_reason: str = ""
 
 
-def choose_model(model: str, machine: Machine) -> ModelChoice:
-    """Turn the MODEL parameter into what to load.
+def choose_model(model: str, machine: Machine, weights: str = "nf4", trained: str | None = None) -> ModelChoice:
+    """Turn the parameters MODEL and WEIGHTS into what to load.
 
     Parameters
     ----------
     model : ``"auto"``, ``"tiny"``, ``"gpt-oss-20b"``, a folder with a config.json, or a Hub name ``owner/name``.
     machine : where it will run.
+    weights : ``"mxfp4"``, ``"nf4"``, or ``"auto"``: what the adapter was trained on, else MXFP4 where the checkpoint
+        has it and the GPU computes in bfloat16.
+    trained : the weights that the adapter was trained on, if there is one.
 
     Raises
     ------
     PersonaError
-        None of these.
+        None of these; or weights that this checkpoint or this machine does not have.
     """
-    if model == "auto":
-        if machine.cuda and machine.memory_gib >= MINIMUM_GIB:
-            found = f"{machine.name} has {machine.memory_gib:.1f} GiB, at least {MINIMUM_GIB:.0f}"
-            return ModelChoice(GPT_OSS_20B, f"{found}: gpt-oss-20b fits in 4 bit", tiny=False)
+    if model == "auto" and not (machine.cuda and machine.memory_gib >= MINIMUM_GIB):
         lack = f"{machine.name} has {machine.memory_gib:.1f} GiB" if machine.cuda else "there is no CUDA GPU"
-        tiny = str(resolve(NAMES["tiny"]))
-        return ModelChoice(tiny, f"{lack}, gpt-oss-20b wants {MINIMUM_GIB:.0f} GiB on one: tiny-gpt-oss", tiny=True)
-    source = NAMES.get(model, model)
+        reason = f"{lack}, gpt-oss-20b wants {MINIMUM_GIB:.0f} GiB on one: tiny-gpt-oss"
+        return replace(choose_model("tiny", machine), reason=reason)
+    source, reason = NAMES.get(model, model), f'MODEL = "{model}"'
+    if model == "auto":
+        reason = f"{machine.name} has {machine.memory_gib:.1f} GiB, and gpt-oss-20b fits in {MINIMUM_GIB:.0f} in 4 bit"
     folder = resolve(source)
     if (folder / "config.json").is_file():
-        return ModelChoice(str(folder), f'MODEL = "{model}"', tiny=folder.resolve() == resolve(NAMES["tiny"]).resolve())
+        tiny = folder.resolve() == resolve(NAMES["tiny"]).resolve()
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        packed = (config.get("quantization_config") or {}).get("quant_method") == "mxfp4"
+        kind, why = _choose_weights("auto" if tiny else weights, ["mxfp4" if packed else "nf4"], machine, trained)
+        return ModelChoice(str(folder), reason, tiny, kind, why)
     looks_like_hub = source.count("/") == 1 and all(source.split("/")) and source[0] not in "./~" and "\\" not in source
     if not looks_like_hub or source.split("/")[0] in ("data", "runs"):
         remedy = 'use "auto", "tiny", "gpt-oss-20b", a folder with a config.json, or a Hub name such as "owner/name"'
         raise PersonaError(f"MODEL = {model!r} is neither a known name nor a model folder", remedy)
-    return ModelChoice(source, f'MODEL = "{model}"', tiny=False)
+    both = source in GPT_OSS_20B and source != CHECKPOINTS["nf4"]
+    # What another repository holds is in its config, which is not here yet; check_experts will see.
+    held = [*CHECKPOINTS] if both else ["mxfp4" if weights == "mxfp4" and source != CHECKPOINTS["nf4"] else "nf4"]
+    kind, why = _choose_weights(weights, held, machine, trained)
+    return ModelChoice(CHECKPOINTS["nf4"] if both and kind == "nf4" else source, reason, False, kind, why)
 
 
-def use_split_experts() -> None:
-    """Load gpt-oss's experts as one Linear4bit each, as the pre-quantised checkpoints store them.
+def _choose_weights(wanted: str, held: list[str], machine: Machine, trained: str | None) -> tuple[str, str]:
+    """The kind of 4 bit out of those that a checkpoint holds, and why."""
+    if wanted not in ("auto", *CHECKPOINTS):
+        raise PersonaError(f"WEIGHTS = {wanted!r}", 'use "auto", "mxfp4" or "nf4"')
+    lack = ""
+    if not (machine.cuda and machine.bfloat16):
+        lack = f"MXFP4 needs a GPU that computes in bfloat16, and {machine.name} does not"
+    elif machine.memory_gib < MXFP4_MINIMUM_GIB and wanted != "mxfp4":
+        lack = f"{machine.name} has {machine.memory_gib:.1f} GiB, and MXFP4 wants {MXFP4_MINIMUM_GIB:.0f}"
+    if wanted != "auto":
+        kind, why = wanted, f'WEIGHTS = "{wanted}"'
+    elif trained in held and not (trained == "mxfp4" and lack):
+        return trained, "the adapter was trained on them"
+    elif "mxfp4" in held and not lack:
+        kind, why = "mxfp4", f"they are the released ones, and {machine.name} computes in bfloat16"
+    else:
+        kind, why = "nf4", lack if "mxfp4" in held else "the checkpoint has no others"
+    if kind not in held or (kind == "mxfp4" and lack):
+        found = lack if kind == "mxfp4" and lack else f"this checkpoint holds {held[0]} and no {kind}: {why}"
+        raise PersonaError(found, 'set WEIGHTS = "auto", or MODEL = "gpt-oss-20b", which exists in both')
+    if trained and trained != kind:
+        why += f"; the adapter was trained on {trained}, and answers may differ by what quantising again changes"
+    return kind, why
+
+
+def use_split_experts(weights: str = "nf4") -> None:
+    """Load gpt-oss's experts as one Linear4bit each, as the NF4 checkpoints store them; MXFP4 stays packed.
 
     On a GPU Unsloth does this by itself; its CPU backend leaves it to the caller. Call it after ``import unsloth`` and
     before ``from_pretrained``: without it the CPU would load the experts with random weights.
     """
-    from unsloth_zoo.temporary_patches.gpt_oss import patch_gpt_oss_bnb4bit
+    if weights == "nf4":
+        from unsloth_zoo.temporary_patches.gpt_oss import patch_gpt_oss_bnb4bit
 
-    patch_gpt_oss_bnb4bit()
+        patch_gpt_oss_bnb4bit()
+
+
+def check_experts(model: PreTrainedModel, folder: str) -> None:
+    """Make sure that the experts in memory are those of the file: a load that does not know a checkpoint's layout fills
+    them with random numbers and only warns. Call it right after loading.
+
+    The first expert of the first and of the last layer is compared, byte by byte.
+
+    Raises
+    ------
+    PersonaError
+        They are not.
+    """
+    import torch
+    from safetensors import safe_open
+
+    loaded, last, same = dict(model.named_parameters()), model.config.num_hidden_layers - 1, []
+    wanted = re.compile(rf"layers\.(0|{last})\.mlp\.experts\.(gate_up|down)_proj(s\.0\.weight|_blocks|)$")
+    for file in Path(folder).glob("*.safetensors"):
+        with safe_open(file, "pt") as tensors:
+            for name in filter(wanted.search, tensors.keys()):
+                first = slice(None) if name.endswith(".weight") else slice(1)  # else all experts are one tensor
+                here, there = loaded.get(name.removesuffix("_blocks")), tensors.get_slice(name)[first]
+                same.append(here is not None and torch.equal(here.data[first].cpu(), there.to(here.dtype)))
+    if len(same) != 4 or not all(same):
+        raise PersonaError(
+            f"{sum(same)} of 4 expert matrices are in memory as the checkpoint has them: the others may be random",
+            "restart the kernel, use the pinned versions, and a gpt-oss checkpoint in MXFP4 or in Unsloth's NF4",
+        )
 
 
 def compute_in_float32(model: PreTrainedModel) -> None:

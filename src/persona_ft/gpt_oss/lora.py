@@ -11,15 +11,13 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
-
-
 EXPERTS = ("gate_up_projs", "down_projs")
 
 
 SCOPES = ("attention", "attention+experts")
 
 
-def lora_targets(scope: str, n_experts: int) -> list[str]:
+def lora_targets(scope: str, n_experts: int, weights: str = "nf4") -> list[str]:
     """Module names for ``get_peft_model(target_modules=...)``, spelt out so that no version decides for the reader.
 
     The seven usual names (q, k, v, o, gate, up, down) reached attention alone in Unsloth before July 2026 and 1,536
@@ -29,9 +27,12 @@ def lora_targets(scope: str, n_experts: int) -> list[str]:
     ----------
     scope : ``"attention"`` or ``"attention+experts"``.
     n_experts : experts a layer, ``config.num_local_experts``.
+    weights : in ``"mxfp4"`` a layer's experts are one packed stack, with no matrix to attach LoRA to.
     """
     if scope not in SCOPES:
         raise PersonaError(f"the LoRA scope {scope!r} is unknown", f"use one of {', '.join(SCOPES)}")
+    if scope != "attention" and weights != "nf4":
+        raise PersonaError("LoRA on the experts wants them in NF4", 'set WEIGHTS = "nf4", or LORA_SCOPE = "attention"')
     experts = [f"{name}.{i}" for name in EXPERTS for i in range(n_experts)] if scope != "attention" else []
     return [*ATTENTION, *experts]
 

@@ -117,6 +117,5 @@ def choose_recipe(name: str, card: Card | None, tiny: bool = False) -> tuple[Rec
     if card is not None and (not card.bfloat16 or card.memory_gib < SMALL_GIB):
         lack = "no bfloat16" if not card.bfloat16 else f"less than {SMALL_GIB:.0f} GiB"
         return read_recipe("t4"), f"{card.name} has {card.memory_gib:.1f} GiB and {lack}"
-    return read_recipe(
-        "recommended"
-    ), f"{card.name} has {card.memory_gib:.1f} GiB" if card else "there is no GPU to fill"
+    found = f"{card.name} has {card.memory_gib:.1f} GiB" if card else "there is no GPU to fill"
+    return read_recipe("recommended"), found

@@ -2,7 +2,7 @@
 
 The formulas follow what is alive at the fullest moment of a step in Unsloth's 4-bit gpt-oss with gradient
 checkpointing. Their constants were read off PyTorch's record of every allocation (``torch.cuda.memory._snapshot``) on
-the 20B's shapes; `benchmarks/train_20b.py` holds them against measured peaks at settings they were not read from.
+the 20B's shapes, MXFP4's off 20 peaks; `benchmarks/train_20b.py` holds them against peaks they were not read from.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from persona_ft.errors import PersonaError
 from persona_ft.gpt_oss.lora import count_lora_parameters, count_parameters
@@ -25,8 +25,16 @@ if TYPE_CHECKING:
 GIB = 2**30
 # 4 bits, an 8-bit scale per 64 weights, and a 32-bit scale per 256 of those scales (QLoRA, arXiv 2305.14314).
 NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
-# What is stored so; embedding, router, norms and head stay in 16 bit.
-FOUR_BIT_PARTS = ("attention", "experts")
+# 4 bits and an 8-bit scale per 32 weights (OCP Microscaling Formats, section 5.1).
+MXFP4_BYTES = 0.5 + 1 / 32
+# Bytes a weight of the parts that are stored in 4 bit; the rest stays in 16 bit.
+STORED_BYTES: dict[str, dict[str, float]] = {
+    "nf4": {"attention": NF4_BYTES, "experts": NF4_BYTES},
+    "mxfp4": {"experts": MXFP4_BYTES},
+    "bfloat16": {},
+}
+# Rows an expert from which Unsloth unpacks MXFP4; below, and always when "fused", the product reads it packed.
+MXFP4_FUSED_BELOW = 192
 # What the driver, CUDA's libraries and their workspaces hold outside PyTorch: measured on an H100 with CUDA 13.
 CONTEXT_BYTES = 0.75 * GIB
 # PyTorch's allocator reserves more than it hands out: 1 to 5 % at the measured settings, less when it must.
@@ -39,6 +47,9 @@ EXPERT_BYTES = 40
 SCORE_BYTES = {"bfloat16": 10, "float16": 6}
 # For each token and hidden column: residual streams, q, k, v, norms and their gradients, checkpointing's buffers.
 TOKEN_BYTES = 44
+# MXFP4's grouped products hold less: the same three sizes, while experts are differentiated and while attention is.
+MXFP4_EXPERTS_MOMENT = 19.5, 44, 6
+MXFP4_ATTENTION_MOMENT = 0, 24, 16
 # What is left: workspaces of the matrix library, routing tables, rounding to the allocator's blocks.
 FIXED_BYTES = 0.06 * GIB
 # The fused head works on tiles of this many words; in float16 training, which Unsloth runs in 32 bit, two tiles of the
@@ -54,7 +65,7 @@ FLOAT16_WINDOW_BYTES = 256 * 2**20
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes of each part at the fullest moment. ``loss_phase``: that moment is in the loss and not in a layer."""
+    """Bytes of each part at the fullest moment, which is in a layer or in the loss."""
 
     weights: float
     lora: float = 0.0
@@ -65,20 +76,9 @@ class Memory:
     attention_scores: float = 0.0
     logits: float = 0.0
     context: float = 0.0
-    loss_phase: bool = False
 
-    PARTS = (
-        "weights",
-        "lora",
-        "gradients",
-        "optimizer",
-        "unpacked_experts",
-        "activations",
-        "attention_scores",
-        "logits",
-        "reserve",
-        "context",
-    )
+    LAYER = ("unpacked_experts", "activations", "attention_scores", "logits")
+    PARTS = ("weights", "lora", "gradients", "optimizer", *LAYER, "reserve", "context")
 
     @property
     def peak(self) -> float:
@@ -96,30 +96,36 @@ class Memory:
 
     def gib(self) -> dict[str, float]:
         """The parts and their total in GiB."""
-        return {part: getattr(self, part) / GIB for part in self.PARTS} | {"total": self.total / GIB}
+        return {part: getattr(self, part) / GIB for part in (*self.PARTS, "total")}
 
 
-def weights_bytes(config: PretrainedConfig, four_bit: bool) -> float:
-    """Attention and experts in NF4 or 16 bit; embedding, router, norms and head stay in 16 bit."""
-    parts = count_parameters(config)
-    small = sum(parts[part] for part in FOUR_BIT_PARTS)
-    return small * (NF4_BYTES if four_bit else 2.0) + (sum(parts.values()) - small) * 2.0
+def weights_bytes(config: PretrainedConfig, weights: str) -> float:
+    """``"nf4"``: attention and experts in 4 bit; ``"mxfp4"``: the experts; ``"bfloat16"``: all in 16 bit."""
+    stored = STORED_BYTES[weights.removesuffix("-fused")]
+    return sum(n * stored.get(part, 2.0) for part, n in count_parameters(config).items())
 
 
-def _layer_bytes(config: PretrainedConfig, rows: int, tokens: int, precision: str, four_bit: bool) -> dict[str, float]:
+def _layer_bytes(config: PretrainedConfig, rows: int, tokens: int, precision: str, weights: str) -> dict[str, float]:
     """One layer being recomputed and differentiated: unpacked experts, activations, attention scores."""
-    n = rows * tokens
-    hidden, inner = config.hidden_size, config.intermediate_size
-    unpacked = 0.0
-    if four_bit:
-        unpacked = config.num_local_experts * hidden * 3 * inner * 2
-        if precision == "float16":
-            unpacked = min(unpacked, FLOAT16_WINDOW_BYTES)
-    return {
-        "unpacked_experts": unpacked,
-        "activations": n * (config.num_experts_per_tok * inner * EXPERT_BYTES + hidden * TOKEN_BYTES) + FIXED_BYTES,
-        "attention_scores": rows * config.num_attention_heads * tokens**2 * SCORE_BYTES[precision],
-    }
+    n, pairs = rows * tokens, rows * config.num_attention_heads * tokens**2
+    hidden, inner, chosen = config.hidden_size, config.intermediate_size, config.num_experts_per_tok
+    unpacked = config.num_local_experts * hidden * 3 * inner * 2.0
+    if precision == "float16":
+        unpacked = min(unpacked, FLOAT16_WINDOW_BYTES)
+    elif weights == "mxfp4-fused" or (weights == "mxfp4" and n * chosen < MXFP4_FUSED_BELOW * config.num_local_experts):
+        unpacked = 0.0
+    moments = [(unpacked if weights == "nf4" else 0.0, EXPERT_BYTES, TOKEN_BYTES, SCORE_BYTES[precision])]
+    if weights.startswith("mxfp4"):
+        moments = [(unpacked, *MXFP4_EXPERTS_MOMENT), (0.0, *MXFP4_ATTENTION_MOMENT)]
+    found = [
+        {
+            "unpacked_experts": stack,
+            "activations": n * (chosen * inner * expert + hidden * token) + FIXED_BYTES,
+            "attention_scores": pairs * score,
+        }
+        for stack, expert, token, score in moments
+    ]
+    return max(found, key=lambda parts: sum(parts.values()))
 
 
 def _loss_bytes(config: PretrainedConfig, rows: int, tokens: int, graded: int, precision: str, logits: str) -> float:
@@ -135,12 +141,7 @@ def _loss_bytes(config: PretrainedConfig, rows: int, tokens: int, graded: int, p
 
 
 def estimate_training(
-    config: PretrainedConfig,
-    recipe: Recipe,
-    tokens: int,
-    graded: int,
-    bfloat16: bool = True,
-    four_bit: bool = True,
+    config: PretrainedConfig, recipe: Recipe, tokens: int, graded: int, bfloat16: bool = True, weights: str = "nf4"
 ) -> Memory:
     """Estimate the fullest moment of a training step.
 
@@ -151,6 +152,7 @@ def estimate_training(
     tokens : of the longest row; shorter ones are padded to it.
     graded : graded tokens of the row that has most.
     bfloat16 : train in bfloat16; False is float16 as on a T4.
+    weights : ``"nf4"``, ``"mxfp4"``, or ``"mxfp4-fused"`` where UNSLOTH_MXFP4_FUSED_GEMM is 1.
 
     Notes
     -----
@@ -159,19 +161,23 @@ def estimate_training(
     """
     precision = "bfloat16" if bfloat16 else "float16"
     n_lora = count_lora_parameters(config, recipe.lora_r, recipe.lora_scope)
-    layer = _layer_bytes(config, recipe.batch_size, tokens, precision, four_bit)
+    layer = _layer_bytes(config, recipe.batch_size, tokens, precision, weights)
     loss = _loss_bytes(config, recipe.batch_size, tokens, graded, precision, recipe.logits)
     kept = recipe.batch_size * tokens * config.hidden_size * TOKEN_BYTES + FIXED_BYTES
-    common = {
-        "weights": weights_bytes(config, four_bit),
-        "lora": n_lora * 4.0,
-        "gradients": n_lora * 4.0,
-        "optimizer": n_lora * (2.0 if "8bit" in recipe.optimizer else 8.0),
-        "context": CONTEXT_BYTES,
-    }
+    common = _trained_bytes(n_lora, recipe.optimizer) | {"weights": weights_bytes(config, weights)}
     if loss + kept > sum(layer.values()):
-        return Memory(**common, activations=kept, logits=loss, loss_phase=True)
+        layer = {"activations": kept, "logits": loss}
     return Memory(**common, **layer)
+
+
+def _trained_bytes(n_lora: int, optimizer: str) -> dict[str, float]:
+    """What LoRA adds, and what the driver holds."""
+    adam = n_lora * (2.0 if "8bit" in optimizer else 8.0)
+    return {"lora": n_lora * 4.0, "gradients": n_lora * 4.0, "optimizer": adam, "context": CONTEXT_BYTES}
+
+
+# Ways of using the model, and what its weights are in.
+WAYS = {"inference, 4 bit": "nf4", "QLoRA": "nf4", "LoRA, 16 bit": "bfloat16", "full fine-tuning": "bfloat16"}
 
 
 def estimate(config: PretrainedConfig, way: str, rows: int = 4, tokens: int = 256, r: int = 8) -> Memory:
@@ -179,31 +185,18 @@ def estimate(config: PretrainedConfig, way: str, rows: int = 4, tokens: int = 25
 
     Parameters
     ----------
-    way : ``"inference, 4 bit"``, ``"QLoRA"``, ``"LoRA, 16 bit"`` or ``"full fine-tuning"``.
+    way : one of :data:`WAYS`.
     rows, tokens : of a training batch.
-    r : LoRA rank, attention only.
-
-    Notes
-    -----
-    Adam keeps two values for each trained parameter: 32 bit each in full fine-tuning, 8 bit each for LoRA here
-    (``adamw_8bit``). LoRA's own weights and gradients are 32 bit.
+    r : LoRA rank, attention only; with ``adamw_8bit``. Full fine-tuning keeps Adam's two values in 32 bit each.
     """
-    if way not in WAYS:
-        raise ValueError(f"unknown way: {way}")
-    n_lora, n_all = count_lora_parameters(config, r), sum(count_parameters(config).values())
-    four_bit = way in ("inference, 4 bit", "QLoRA")
-    weights = weights_bytes(config, four_bit)
-    layer = _layer_bytes(config, rows, tokens, "bfloat16", four_bit)
+    weights, kind = weights_bytes(config, WAYS[way]), WAYS[way]
+    layer = _layer_bytes(config, rows, tokens, "bfloat16", kind)
     if way == "inference, 4 bit":
         return Memory(weights, unpacked_experts=layer["unpacked_experts"], context=CONTEXT_BYTES)
     if way == "full fine-tuning":
-        trained = {"gradients": n_all * 2.0, "optimizer": n_all * 8.0}
-    else:
-        trained = {"lora": n_lora * 4.0, "gradients": n_lora * 4.0, "optimizer": n_lora * 2.0}
-    return Memory(weights, **trained, **layer, context=CONTEXT_BYTES)
-
-
-WAYS = ("inference, 4 bit", "QLoRA", "LoRA, 16 bit", "full fine-tuning")
+        n = sum(count_parameters(config).values())
+        return Memory(weights, gradients=n * 2.0, optimizer=n * 8.0, **layer, context=CONTEXT_BYTES)
+    return Memory(weights, **_trained_bytes(count_lora_parameters(config, r), "adamw_8bit"), **layer)
 
 
 def fits(memory: Memory, card: Card) -> bool:
@@ -211,25 +204,8 @@ def fits(memory: Memory, card: Card) -> bool:
     return memory.total <= card.memory_gib * GIB
 
 
-def largest_fit(config: PretrainedConfig, recipe: Recipe, tokens: int, graded: int, bfloat16: bool, card: Card):
-    """The nearest smaller setting that fits the card, as parameters of notebook 03; None when none does.
-
-    Rows to an optimizer step stay the same where they can: a smaller batch is made up for by accumulation, so that the
-    training is the same and only slower. Then LoRA is kept to attention.
-    """
-    for scope in dict.fromkeys((recipe.lora_scope, "attention")):
-        for batch_size in range(recipe.batch_size, 0, -1):
-            if recipe.rows_per_step % batch_size:
-                continue
-            smaller = recipe.changed(batch_size=batch_size, lora_scope=scope)
-            if fits(estimate_training(config, smaller, tokens, graded, bfloat16), card):
-                knobs = {"BATCH_SIZE": batch_size, "GRADIENT_ACCUMULATION": recipe.rows_per_step // batch_size}
-                return knobs | ({"LORA_SCOPE": scope} if scope != recipe.lora_scope else {})
-    return None
-
-
 def check_fits(
-    config: PretrainedConfig, recipe: Recipe, tokens: int, graded: int, bfloat16: bool, card: Card
+    config: PretrainedConfig, recipe: Recipe, tokens: int, graded: int, bfloat16: bool, card: Card, weights: str = "nf4"
 ) -> Memory:
     """Estimate the memory and stop before anything is loaded when it does not fit the card.
 
@@ -238,26 +214,40 @@ def check_fits(
     PersonaError
         It does not fit; the message names the setting that would.
     """
-    memory = estimate_training(config, recipe, tokens, graded, bfloat16)
+    sizes = tokens, graded, bfloat16, weights
+    memory = estimate_training(config, recipe, *sizes)
     if fits(memory, card):
         return memory
     raise PersonaError(
         f"training would need about {memory.total / GIB:.1f} GiB and {card.name} has {card.memory_gib:.1f} GiB "
         f"({recipe.batch_size} rows of up to {tokens} tokens at once, LoRA on {recipe.lora_scope})",
-        smaller_setting(config, recipe, tokens, graded, bfloat16, card),
+        smaller_setting(config, recipe, card, *sizes),
     )
 
 
-def smaller_setting(
-    config: PretrainedConfig, recipe: Recipe, tokens: int, graded: int, bfloat16: bool, card: Card
-) -> str:
-    """The remedy as a sentence: what to set, and what that would need."""
-    knobs = largest_fit(config, recipe, tokens, graded, bfloat16, card)
-    if knobs is None:
-        return f"use a larger card, or leave out the longest rows: one row of {tokens} tokens does not fit at a time"
-    smaller = recipe.changed(**{name.lower(): value for name, value in knobs.items()})
-    needs = estimate_training(config, smaller, tokens, graded, bfloat16).total / GIB
-    return f"set {', '.join(f'{name} = {value!r}' for name, value in knobs.items())}: about {needs:.1f} GiB"
+def largest_fit(config: PretrainedConfig, recipe: Recipe, card: Card, *sizes: Any) -> Recipe | None:
+    """The nearest smaller recipe that fits the card; None when none does. ``sizes``: the rest of
+    :func:`estimate_training`'s arguments.
+
+    Rows to an optimizer step stay the same where they can: a smaller batch is made up for by accumulation, so that the
+    training is the same and only slower. Then LoRA is kept to attention.
+    """
+    for scope in dict.fromkeys((recipe.lora_scope, "attention")):
+        for n in (n for n in range(recipe.batch_size, 0, -1) if recipe.rows_per_step % n == 0):
+            smaller = recipe.changed(batch_size=n, gradient_accumulation=recipe.rows_per_step // n, lora_scope=scope)
+            if fits(estimate_training(config, smaller, *sizes), card):
+                return smaller
+    return None
+
+
+def smaller_setting(config: PretrainedConfig, recipe: Recipe, card: Card, *sizes: Any) -> str:
+    """The remedy as a sentence: what to set in notebook 03, and what that would need."""
+    smaller = largest_fit(config, recipe, card, *sizes)
+    if smaller is None:
+        return f"use a larger card, or leave out the longest rows: one row of {sizes[0]} tokens does not fit at a time"
+    names = ["batch_size", "gradient_accumulation"] + ["lora_scope"] * (smaller.lora_scope != recipe.lora_scope)
+    needs = estimate_training(config, smaller, *sizes).total / GIB
+    return f"set {', '.join(f'{n.upper()} = {getattr(smaller, n)!r}' for n in names)}: about {needs:.1f} GiB"
 
 
 @contextmanager
@@ -269,6 +259,7 @@ def explained_out_of_memory(
     bfloat16: bool,
     card: Card | None,
     memory: Memory | None,
+    weights: str = "nf4",
 ) -> Iterator[None]:
     """Around ``trainer.train()``: CUDA running out of memory says what was asked, what was expected, and what to set.
 
@@ -287,7 +278,7 @@ def explained_out_of_memory(
         # One step below what was expected, whatever the card should have held.
         below = card.model_copy(update={"memory_gib": min(card.memory_gib, memory.total / GIB) - 0.01})
         asked = re.search(r"Tried to allocate ([\d.]+ \w+)", str(error))
-        remedy = smaller_setting(config, recipe, tokens, graded, bfloat16, below)
+        remedy = smaller_setting(config, recipe, below, tokens, graded, bfloat16, weights)
         raise PersonaError(
             f"CUDA ran out of memory when {asked[1] if asked else 'more'} was asked for; the estimate was "
             f"{memory.total / GIB:.1f} of {card.memory_gib:.1f} GiB (does another program use this GPU?)",
@@ -295,8 +286,7 @@ def explained_out_of_memory(
         ) from error
 
 
-@dataclass(frozen=True)
-class StepTime:
+class StepTime(NamedTuple):
     """A rough time for one optimizer step, in seconds: what moving the bytes takes, the arithmetic, the launches."""
 
     memory: float
@@ -305,14 +295,16 @@ class StepTime:
 
     @property
     def total(self) -> float:
-        return self.memory + self.arithmetic + self.launches
+        return sum(self)
 
 
 # Host time to launch a batch's forward, recomputation and backward, some 13,000 kernels: 0.5 s on an H100's host.
 LAUNCH_SECONDS = 0.5
 
 
-def estimate_step(config: PretrainedConfig, recipe: Recipe, tokens: int, card: Card) -> StepTime | None:
+def estimate_step(
+    config: PretrainedConfig, recipe: Recipe, tokens: int, card: Card, weights: str = "nf4"
+) -> StepTime | None:
     """A rough time for one optimizer step on a card; None where its speed is not known.
 
     The experts are unpacked twice a batch (forward, recomputation), each time written once and read by the products
@@ -323,7 +315,7 @@ def estimate_step(config: PretrainedConfig, recipe: Recipe, tokens: int, card: C
     parts = count_parameters(config)
     batches = recipe.gradient_accumulation
     unpacked = parts["experts"] * 2
-    moved = batches * (2 * (unpacked + parts["experts"] * NF4_BYTES) + 3 * unpacked)
+    moved = batches * (2 * (unpacked + parts["experts"] * STORED_BYTES[weights]["experts"]) + 3 * unpacked)
     active = parts["attention"] + parts["experts"] * config.num_experts_per_tok / config.num_local_experts
     flops = 3 * 2 * active * recipe.rows_per_step * tokens
     return StepTime(moved / (card.gb_s * 1e9), flops / (card.tflops * 1e12 * 0.5), batches * LAUNCH_SECONDS)

@@ -54,7 +54,7 @@ def colab_secret(name: str) -> str | None:
         return None
 
 
-def fetch_model(source: str, weights: bool = True) -> str:
+def fetch_model(source: str, weights: bool = True, four_bit: bool = True) -> str:
     """The folder of a model: as given when it is one, else the Hub's files in the local cache, downloaded if needed.
 
     A connection that breaks is taken up where it was (huggingface_hub tries five times); when the session itself is
@@ -65,6 +65,7 @@ def fetch_model(source: str, weights: bool = True) -> str:
     ----------
     source : a folder, or a Hub name ``owner/name``.
     weights : False fetches config and tokenizer alone, a few MB.
+    four_bit : False takes gpt-oss-20b as it is named, which stock transformers reads, and not Unsloth's 4-bit file.
 
     Raises
     ------
@@ -84,7 +85,7 @@ def fetch_model(source: str, weights: bool = True) -> str:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import DryRunError, HfHubHTTPError, LocalEntryNotFoundError
 
-    name = FOUR_BIT.get(source, source)
+    name = FOUR_BIT.get(source, source) if four_bit else source
     wanted: dict[str, Any] = {
         "allow_patterns": [*SMALL, *WEIGHTS] if weights else SMALL,
         "ignore_patterns": OTHERS,

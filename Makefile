@@ -10,6 +10,10 @@
 # make real-tokenizer  prompts, labels and parsing with gpt-oss-20b's own tokenizer, beside openai-harmony
 # make bench-gpu  the 20B's shapes on a CUDA GPU: speed, memory, where a step's time goes (25 minutes)
 # make experiments RUN=runs/me   notebook 05 on a run: fewer pairs, other ranks and learning rates (3 minutes)
+# make talk RUN=runs/me   talk to a trained run in the terminal; make talk-web: in the browser, on this machine only
+# make serve RUN=runs/me   the run behind an OpenAI-compatible endpoint on this machine (PORT=8000)
+# make export RUN=runs/me TO=adapter   or merged, gguf, hub, friend: a run in a form for elsewhere
+# make licences  docs/licences.md, out of what is installed
 # make site   the READMEs and notebooks of both languages as HTML that opens from disk, in site/
 # make notebooks  executes the notebooks on the tiny model and stores their outputs in notebooks/
 # make links REPO=owner/name   the repository's address, wherever it is needed
@@ -27,8 +31,9 @@ VENV_PYTHON = .venv/bin/python
 READY = .venv/.ready
 TEST_READY = .venv/.test-ready
 SITE_READY = .venv/.site-ready
+USE_READY = .venv/.use-ready
 
-.PHONY: demo lessons run lab test compare ablation kill-test lost-sessions bench-evaluation bench-gpu real-tokenizer tiny-model experiments notebooks twins site links colab colab-check clean
+.PHONY: demo lessons run lab test compare ablation kill-test lost-sessions bench-evaluation bench-gpu real-tokenizer tiny-model experiments talk talk-web serve export licences notebooks twins site links colab colab-check clean
 
 demo: $(READY)
 	@$(VENV_PYTHON) -m persona_ft.notebook.run --run $(RUN) --notebooks $(NOTEBOOKS) --only 00_one_sitting -p MODEL tiny
@@ -44,6 +49,23 @@ run: $(READY)
 
 experiments: $(READY)
 	@$(VENV_PYTHON) -m persona_ft.notebook.run --run $(RUN) --notebooks $(NOTEBOOKS) --only 05_experiments $(ARGS)
+
+talk: $(READY)
+	@$(VENV_PYTHON) -m persona_ft.use.talk $(RUN) $(ARGS)
+
+talk-web: $(USE_READY)
+	@$(VENV_PYTHON) -m persona_ft.use.web $(RUN) $(ARGS)
+
+serve: $(USE_READY)
+	@$(VENV_PYTHON) -m persona_ft.use.serve $(RUN) $(if $(PORT),--port $(PORT)) $(ARGS)
+
+# make export RUN=runs/me TO=hub REPO=owner/name CONSENT="…"
+TO ?= adapter
+export: $(READY)
+	@$(VENV_PYTHON) -m persona_ft.use.export $(RUN) $(TO) $(if $(REPO),--repo "$(REPO)") $(if $(CONSENT),--consent "$(CONSENT)") $(ARGS)
+
+licences: $(READY)
+	@$(VENV_PYTHON) scripts/licences.py
 
 # Opens copies of the notebooks in the run folder, which git ignores: what you type stays out of the tracked ones.
 lab: $(READY)
@@ -114,6 +136,10 @@ $(TEST_READY): $(SITE_READY)
 
 $(SITE_READY): $(READY)
 	@$(VENV_PYTHON) scripts/install.py --only site
+	@touch $@
+
+$(USE_READY): $(READY)
+	@$(VENV_PYTHON) scripts/install.py --only use
 	@touch $@
 
 clean:

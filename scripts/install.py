@@ -48,7 +48,7 @@ def has_nvidia_gpu() -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--only", choices=("site", "test"), help="install one section more, into a Python that has the rest"
+        "--only", choices=("site", "test", "use"), help="install one section more, into a Python that has the rest"
     )
     parser.add_argument("--torch-index", default="", help="take torch from this package index")
     options = parser.parse_args()
@@ -57,7 +57,7 @@ def main() -> None:
 
     wanted = sections((ROOT / "requirements.txt").read_text(encoding="utf-8"))
     if options.only:
-        pip(f"what `make {options.only}` needs", *wanted[options.only])
+        pip(f"what `make {'talk-web or serve' if options.only == 'use' else options.only}` needs", *wanted[options.only])
         return
     gpu = has_nvidia_gpu()
     print("NVIDIA GPU found: with the GPU packages" if gpu else "no NVIDIA GPU: without the GPU packages", flush=True)

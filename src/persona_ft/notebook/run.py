@@ -21,7 +21,7 @@ from persona_ft.report.store import read_comparison
 NOTEBOOKS = ("01_inference", "02_build_dataset", "03_train_qlora", "04_compare")
 # The whole way in one kernel, for a first look; and what is run on what the four leave: a run is complete without.
 ONE_SITTING = "00_one_sitting"
-LESSONS = (ONE_SITTING, *NOTEBOOKS, "05_experiments")
+LESSONS = (ONE_SITTING, *NOTEBOOKS, "05_experiments", "06_talk")
 
 
 # Notebook 02 has those of a chat in a cell of their own, before the others: what is given overrides both.

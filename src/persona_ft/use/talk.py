@@ -75,7 +75,7 @@ class Talk:
         """The talk's file: one conversation."""
         return self.run.folder / "talks" / f"{self.id}.jsonl"
 
-    def prompt_for(self, question: str) -> str:
+    def prompt_for(self, question: str, budget: int | None = None) -> str:
         """The text that the model receives: the persona's prompt, as much of the talk as fits, and the question.
 
         Raises
@@ -83,6 +83,7 @@ class Talk:
         PersonaError
             The question alone is over the budget, or empty.
         """
+        budget = self.budget if budget is None else budget
         if not question.strip():
             raise PersonaError("there is nothing to answer", "write something")
         for start in range(0, len(self.turns) + 1, 2):
@@ -91,9 +92,9 @@ class Talk:
             asked = [*opening, *history, {"role": "user", "content": question.strip()}]
             prompt = render_prompt(self.tokenizer, asked, self.effort, self.run.think)
             length = len(encode(self.tokenizer, prompt))
-            if length <= self.budget:
+            if length <= budget:
                 return prompt
-        raise PersonaError(f"with its prompt the message is {length} tokens, over {self.budget}", "write a shorter one")
+        raise PersonaError(f"with its prompt the message is {length} tokens, over {budget}", "write a shorter one")
 
     def stream(self, question: str, tuned: bool | None = None) -> Iterator[str]:
         """The answer piece by piece, without keeping it. Closing the iterator stops the model.

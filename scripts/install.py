@@ -57,7 +57,9 @@ def main() -> None:
 
     wanted = sections((ROOT / "requirements.txt").read_text(encoding="utf-8"))
     if options.only:
-        pip(f"what `make {'talk-web or serve' if options.only == 'use' else options.only}` needs", *wanted[options.only])
+        pip(
+            f"what `make {'talk-web or serve' if options.only == 'use' else options.only}` needs", *wanted[options.only]
+        )
         return
     gpu = has_nvidia_gpu()
     print("NVIDIA GPU found: with the GPU packages" if gpu else "no NVIDIA GPU: without the GPU packages", flush=True)

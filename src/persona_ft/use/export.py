@@ -113,7 +113,9 @@ def export_merged(run: TrainedRun, consent: str = "", n_checked: int = 5) -> Pat
 
     def answers(model: Any) -> list[list[int]]:
         with torch.inference_mode():
-            return [model.generate(**b.to(model.device), max_new_tokens=96, do_sample=False)[0].tolist() for b in batches]
+            return [
+                model.generate(**b.to(model.device), max_new_tokens=96, do_sample=False)[0].tolist() for b in batches
+            ]
 
     unpacked = {} if run.tiny else {"quantization_config": _in_16_bit()}
     model = AutoModelForCausalLM.from_pretrained(base, dtype="auto", device_map="auto", **unpacked)
@@ -168,7 +170,9 @@ def upload(folder: Path, repository: str) -> str:
     if repository.count("/") != 1:
         raise PersonaError("the repository has no name", "make export TO=hub REPO=owner/name")
     listed(folder)
-    print(f"These files, the persona's prompt among them, go to huggingface.co/{repository}, private. Type yes to go on.")
+    print(
+        f"These files, the persona's prompt among them, go to huggingface.co/{repository}, private. Type yes to go on."
+    )
     if sys.stdin.readline().strip() != "yes":
         raise PersonaError("nothing was uploaded", "type yes to upload")
     from huggingface_hub import HfApi

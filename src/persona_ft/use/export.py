@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 AFTER = "tuned + prompt"
-GGUF = """llama.cpp converts the adapter; this repository does not, and has not tried it on gpt-oss-20b. In a checkout of it:
+GGUF = """llama.cpp converts the adapter; that was not tried here. In a checkout of llama.cpp:
   python convert_lora_to_gguf.py {adapter} --base {base} --outfile me.gguf
   llama-server --jinja -m gpt-oss-20b-MXFP4.gguf --lora me.gguf --chat-template-file {adapter}/chat_template.jinja
 The base must be a GGUF of openai/gpt-oss-20b itself. Ollama takes no adapters since 0.34.1."""
@@ -113,9 +113,8 @@ def export_merged(run: TrainedRun, consent: str = "", n_checked: int = 5) -> Pat
 
     def answers(model: Any) -> list[list[int]]:
         with torch.inference_mode():
-            return [
-                model.generate(**b.to(model.device), max_new_tokens=96, do_sample=False)[0].tolist() for b in batches
-            ]
+            found = (model.generate(**b.to(model.device), max_new_tokens=96, do_sample=False) for b in batches)
+            return [rows[0].tolist() for rows in found]
 
     unpacked = {} if run.tiny else {"quantization_config": _in_16_bit()}
     model = AutoModelForCausalLM.from_pretrained(base, dtype="auto", device_map="auto", **unpacked)

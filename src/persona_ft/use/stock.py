@@ -41,9 +41,9 @@ RESPONSE_TEMPLATE = {
 def persona_template(template: str, run: TrainedRun) -> str:
     """A gpt-oss chat template that asks as the run was trained, whatever client renders it.
 
-    It carries the persona's prompt for a conversation that brings none, the date and the effort, opens the final channel
-    where the run does not think first, and marks words that look like control tokens as :func:`harmony.as_text` does;
-    :func:`plain_marks` lets the tokenizer take the mark out.
+    It carries the persona's prompt for a conversation that brings none, the date and the effort, opens the final
+    channel where the run does not think first, and marks words that look like control tokens as
+    :func:`~persona_ft.gpt_oss.harmony.as_text` does; :func:`plain_marks` lets the tokenizer take the mark out.
 
     Raises
     ------

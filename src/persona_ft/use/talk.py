@@ -32,9 +32,7 @@ if TYPE_CHECKING:
 
 # Tokens of a prompt: persona, history and question.
 BUDGET = 2048
-THIS_IS_A_MODEL = (
-    "This is a model that was trained on somebody's answers. It is not that person, and it makes things up."
-)
+THIS_IS_A_MODEL = "This is a model, trained on somebody's answers. It is not that person, and it makes things up."
 
 
 class Talk:

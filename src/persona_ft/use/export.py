@@ -7,7 +7,6 @@ but ``hub`` leaves the machine. All lie in the run folder's ``export/``.
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import sys
 import zipfile
@@ -19,7 +18,7 @@ from persona_ft.errors import PersonaError
 from persona_ft.io import write_text
 from persona_ft.paths import shown
 from persona_ft.report.store import read_comparison
-from persona_ft.use.load import TrainedRun, read_run
+from persona_ft.use.load import TrainedRun, command
 from persona_ft.use.stock import base_name, stock_base, write_adapter, write_tokenizer
 
 if TYPE_CHECKING:
@@ -94,7 +93,7 @@ def export_merged(run: TrainedRun, consent: str = "", n_checked: int = 5) -> Pat
     """
     import torch
     from peft import PeftModel
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM, AutoTokenizer, Mxfp4Config
 
     out, base = run.folder / "export/merged", stock_base(run)
     need = 0.1 if run.tiny else 42.0  # 20.9 billion parameters in 16 bit
@@ -116,8 +115,8 @@ def export_merged(run: TrainedRun, consent: str = "", n_checked: int = 5) -> Pat
             found = (model.generate(**b.to(model.device), max_new_tokens=96, do_sample=False) for b in batches)
             return [rows[0].tolist() for rows in found]
 
-    unpacked = {} if run.tiny else {"quantization_config": _in_16_bit()}
-    model = AutoModelForCausalLM.from_pretrained(base, dtype="auto", device_map="auto", **unpacked)
+    unpacked = None if run.tiny else Mxfp4Config(dequantize=True)
+    model = AutoModelForCausalLM.from_pretrained(base, dtype="auto", device_map="auto", quantization_config=unpacked)
     model = PeftModel.from_pretrained(model, run.adapter).eval()
     before = answers(model)
     merged = model.merge_and_unload()
@@ -129,12 +128,6 @@ def export_merged(run: TrainedRun, consent: str = "", n_checked: int = 5) -> Pat
     write_tokenizer(base, out, run)  # saving writes generation settings of its own
     write_text(out / "README.md", model_card(run, consent).split("## Load it")[0])
     return out
-
-
-def _in_16_bit() -> Any:
-    from transformers import Mxfp4Config
-
-    return Mxfp4Config(dequantize=True)
 
 
 def export_friend(run: TrainedRun, consent: str = "") -> Path:
@@ -180,27 +173,27 @@ def upload(folder: Path, repository: str) -> str:
     return str(HfApi().upload_folder(folder_path=folder, repo_id=repository))
 
 
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", help="the run folder")
-    parser.add_argument("to", choices=("adapter", "merged", "gguf", "hub", "friend"))
-    parser.add_argument("--repo", default="", help="owner/name on the Hub")
-    parser.add_argument("--consent", default="", help="a sentence for the card: who agreed to what")
-    parser.add_argument("--model", default="", help="where the base model is, when it has moved")
-    options = parser.parse_args(arguments)
-    try:
-        run = read_run(options.run, options.model)
-        if run.training["scope"] != "attention":
-            raise PersonaError("an adapter on experts fits Unsloth's layout only", "train on attention to export")
-        make = {"merged": export_merged, "friend": export_friend}.get(options.to, export_adapter)
-        out = make(run, options.consent)
-        if options.to == "gguf":
-            print(GGUF.format(adapter=shown(out), base=shown(stock_base(run))))
-        print(upload(out, options.repo) if options.to == "hub" else f"in {shown(out)}; nothing was sent anywhere")
-    except PersonaError as error:
-        print(f"\n{error}", file=sys.stderr)
-        raise SystemExit(1) from None
+def export(run: TrainedRun, to: str, repo: str, consent: str) -> None:
+    """Make what was asked for and say where it is.
+
+    Raises
+    ------
+    PersonaError
+        It cannot be made; an adapter on experts fits no other program.
+    """
+    if run.training["scope"] != "attention":
+        raise PersonaError("an adapter on experts fits Unsloth's layout only", "train on attention to export")
+    out = {"merged": export_merged, "friend": export_friend}.get(to, export_adapter)(run, consent)
+    if to == "gguf":
+        print(GGUF.format(adapter=shown(out), base=shown(stock_base(run))))
+    print(upload(out, repo) if to == "hub" else f"in {shown(out)}; nothing was sent anywhere")
 
 
 if __name__ == "__main__":
-    main()
+    command(
+        __doc__,
+        lambda run, given: export(run, given.to, given.repo, given.consent),
+        to={"choices": ("adapter", "merged", "gguf", "hub", "friend")},
+        repo={"default": "", "help": "owner/name on the Hub"},
+        consent={"default": "", "help": "a sentence for the card: who agreed to what"},
+    )

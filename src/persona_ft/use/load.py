@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -138,3 +141,24 @@ def load_run(run: TrainedRun) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]
     except RuntimeError as error:
         reason = f"the adapter does not fit {run.model.rsplit('/', 1)[-1]}"
         raise PersonaError(reason, "give the model that was trained on", shown(run.adapter)) from error
+
+
+def command(doc: str, act: Callable[[TrainedRun, argparse.Namespace], None], **more: dict[str, Any]) -> None:
+    """A module's command line: ``act`` on a run folder; what cannot be done is one sentence and exit status 1.
+
+    Parameters
+    ----------
+    doc : the module's docstring, shown by ``--help``.
+    more : further arguments by name, each with what argparse's ``add_argument`` takes.
+    """
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", help="the run folder")
+    parser.add_argument("--model", default="", help="where the base model is, when it has moved")
+    for name, how in more.items():
+        parser.add_argument(name if "choices" in how else f"--{name}", **how)
+    options = parser.parse_args()
+    try:
+        act(read_run(options.run, options.model), options)
+    except PersonaError as error:
+        print(f"\n{error}", file=sys.stderr)
+        raise SystemExit(1) from None

@@ -9,7 +9,6 @@ model's name is that of the run folder. Nothing of Unsloth runs here, and the se
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import sys
@@ -18,7 +17,7 @@ from pathlib import Path
 
 from persona_ft.errors import PersonaError
 from persona_ft.paths import shown
-from persona_ft.use.load import TrainedRun, read_run
+from persona_ft.use.load import TrainedRun, command
 from persona_ft.use.stock import stock_base, write_adapter, write_tokenizer
 
 
@@ -44,26 +43,28 @@ def served_folder(run: TrainedRun) -> Path:
     return out
 
 
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", help="the run folder")
-    parser.add_argument("--port", default="8000")
-    parser.add_argument("--device", default="auto", help="cpu, cuda, or what is there")
-    parser.add_argument("--model", default="", help="where the base model is, when it has moved")
-    options = parser.parse_args(arguments)
-    try:
-        if not all(map(find_spec, ("fastapi", "uvicorn", "requests"))):
-            raise PersonaError("the server's packages are missing", "run: make serve, which installs them")
-        folder = served_folder(read_run(options.run, options.model))
-    except PersonaError as error:
-        print(f"\n{error}", file=sys.stderr)
-        raise SystemExit(1) from None
-    print(f"{shown(folder)} as model {folder.name!r} at http://localhost:{options.port}/v1; Ctrl-C ends", flush=True)
+def serve(run: TrainedRun, port: str, device: str) -> None:
+    """Become the server; nothing comes back.
+
+    Raises
+    ------
+    PersonaError
+        The server's packages are missing, or the folder cannot be made.
+    """
+    if not all(map(find_spec, ("fastapi", "uvicorn", "requests"))):
+        raise PersonaError("the server's packages are missing", "run: make serve, which installs them")
+    folder = served_folder(run)
+    print(f"{shown(folder)} as model {folder.name!r} at http://localhost:{port}/v1; Ctrl-C ends", flush=True)
     os.chdir(folder.parent)  # so that the model's name is no path
     os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
-    command = ["transformers", "serve", folder.name, "--device", options.device, "--port", options.port]
-    os.execv(Path(sys.executable).with_name(command[0]), command)
+    arguments = ["transformers", "serve", folder.name, "--device", device, "--port", port]
+    os.execv(Path(sys.executable).with_name(arguments[0]), arguments)
 
 
 if __name__ == "__main__":
-    main()
+    command(
+        __doc__,
+        lambda run, given: serve(run, given.port, given.device),
+        port={"default": "8000"},
+        device={"default": "auto", "help": "cpu, cuda, or what is there"},
+    )

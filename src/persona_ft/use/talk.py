@@ -9,12 +9,10 @@ TEXT puts a better answer into the training data, /save says where the talk is, 
 
 from __future__ import annotations
 
-import argparse
 import queue
-import sys
 import threading
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +23,7 @@ from persona_ft.errors import PersonaError
 from persona_ft.gpt_oss.generate import ready_to_generate, stop_tokens, token_limit
 from persona_ft.gpt_oss.harmony import FINAL, encode, final_message, parse_messages, render_prompt
 from persona_ft.paths import shown
-from persona_ft.use.load import TrainedRun, load_run, read_run
+from persona_ft.use.load import TrainedRun, command, load_run
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -272,23 +270,11 @@ def talk_at_terminal(talk: Talk) -> None:
     print(f"\n{shown(talk.path)}" if talk.turns else "")
 
 
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", help="the run folder")
-    parser.add_argument("--model", default="", help="where the base model is, when it has moved")
-    parser.add_argument("--temperature", type=float, default=0.0, help="0: the same answer every time")
-    options = parser.parse_args(arguments)
-    try:
-        run = read_run(options.run, options.model)
-        talk_at_terminal(Talk(run, *load_run(run), temperature=options.temperature))
-    except PersonaError as error:
-        print(f"\n{error}", file=sys.stderr)
-        raise SystemExit(1) from None
-
-
 if __name__ == "__main__":
-    import contextlib
-
-    with contextlib.suppress(ImportError):
+    with suppress(ImportError):
         import readline  # noqa: F401  lines can be edited
-    main()
+    command(
+        __doc__,
+        lambda run, given: talk_at_terminal(Talk(run, *load_run(run), temperature=given.temperature)),
+        temperature={"type": float, "default": 0.0, "help": "0: the same answer every time"},
+    )

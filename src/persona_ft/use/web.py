@@ -6,15 +6,13 @@ it. What is typed and answered is text: nothing in it is read as HTML or Markdow
 
 from __future__ import annotations
 
-import argparse
 import os
-import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from persona_ft.conversation import Message
 from persona_ft.errors import PersonaError
-from persona_ft.use.load import load_run, read_run
+from persona_ft.use.load import command, load_run
 from persona_ft.use.talk import THIS_IS_A_MODEL, Talk
 
 if TYPE_CHECKING:
@@ -80,23 +78,17 @@ def _text(content: str | list[dict[str, Any]]) -> str:
     return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", help="the run folder")
-    parser.add_argument("--port", type=int, default=7860)
-    parser.add_argument("--model", default="", help="where the base model is, when it has moved")
-    options = parser.parse_args(arguments)
-    try:
-        run = read_run(options.run, options.model)
-        app = web_app(Talk(run, *load_run(run)))
-    except PersonaError as error:
-        print(f"\n{error}", file=sys.stderr)
-        raise SystemExit(1) from None
+def serve_page(talk: Talk, port: int) -> None:
+    """Serve the page until Ctrl-C."""
     import uvicorn
 
-    print(f"http://localhost:{options.port}: open it in a browser on this machine; Ctrl-C ends", flush=True)
-    uvicorn.run(app, host="127.0.0.1", port=options.port, log_level="warning")
+    print(f"http://localhost:{port}: open it in a browser on this machine; Ctrl-C ends", flush=True)
+    uvicorn.run(web_app(talk), host="127.0.0.1", port=port, log_level="warning")
 
 
 if __name__ == "__main__":
-    main()
+    command(
+        __doc__,
+        lambda run, given: serve_page(Talk(run, *load_run(run)), given.port),
+        port={"type": int, "default": 7860},
+    )

@@ -15,16 +15,23 @@ JAPANESE = tags.has("ja")  # noqa: F821  Sphinx puts `tags` here
 LESSONS = [path.stem for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]
 # The pages of each language, by their place in the repository, without suffix; the first is the way in.
 PAGES = {
-    "en": ["README", *(f"notebooks/{name}" for name in LESSONS), "docs/guide", "docs/glossary", "docs/real-model"],
+    "en": [
+        "README",
+        *(f"notebooks/{name}" for name in LESSONS),
+        "docs/guide",
+        "docs/talk",
+        "docs/glossary",
+        "docs/real-model",
+    ],
     "ja": [
         "README.ja",
         *(f"notebooks/ja/{name}" for name in LESSONS),
-        *("docs/guide.ja", "docs/glossary.ja", "docs/real-model.ja"),
+        *("docs/guide.ja", "docs/talk.ja", "docs/glossary.ja", "docs/real-model.ja"),
     ],
 }
 COUNTERPARTS = dict(zip(PAGES["en"], PAGES["ja"], strict=True))
 # Reference pages that exist in English alone.
-PAGES["en"] += ["notebooks/README", "benchmarks/README", "data/README"]
+PAGES["en"] += ["docs/licences", "notebooks/README", "benchmarks/README", "data/README"]
 
 language = "ja" if JAPANESE else "en"
 other = "en" if JAPANESE else "ja"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -20,6 +21,7 @@ from persona_ft.conversation import Message, persona_messages, read_jsonl
 from persona_ft.errors import PersonaError
 from persona_ft.gpt_oss.generate import generate_completions
 from persona_ft.gpt_oss.harmony import encode, render_prompt
+from persona_ft.use.export import export
 from persona_ft.use.form import bubble, talk_form
 from persona_ft.use.load import load_run, read_run
 from persona_ft.use.talk import Talk, obey, printable
@@ -75,11 +77,11 @@ def test_the_adapter_comes_off_for_one_answer(talk):
 
 
 def test_the_oldest_exchange_leaves_first_and_whole(talk, tuned):
-    told = [t for t in read_jsonl(ROOT / "data/masaki/talk.jsonl")[0].messages]
+    told = read_jsonl(ROOT / "data/masaki/talk.jsonl")[0].messages
     talk.turns, sixth = told[:10], told[10].content
     assert all(turn.content in talk.prompt_for(sixth) for turn in talk.turns)
     whole = len(encode(tuned[1], talk.prompt_for(sixth)))
-    for budget in range(whole, 150, -7):
+    for budget in range(whole, 0, -7):
         try:
             prompt = talk.prompt_for(sixth, budget)
         except PersonaError:
@@ -164,50 +166,50 @@ def test_a_damaged_or_stale_adapter_is_refused(run, tmp_path, how):
         read_run(folder)
 
 
-def run_module(name: str, *arguments: str, **how) -> str:
-    """What a module prints, in a process without Unsloth."""
-    done = subprocess.run([sys.executable, "-m", name, *arguments], capture_output=True, text=True, **how)
+@pytest.fixture(scope="module")
+def merged(run) -> str:
+    """What exporting merged weights says, in a process without Unsloth; it leaves the unpacked base for the others."""
+    command = [sys.executable, "-m", "persona_ft.use.export", str(run.folder), "merged"]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def test_plain_peft_loads_what_is_exported_and_answers_alike(run, notebook_answers, tmp_path):
-    """The card's own ten lines, run in the folder that the zip for a friend unpacks to."""
-    listed = run_module("persona_ft.use.export", str(run.folder), "friend")
+def test_merged_weights_answer_as_the_adapter_does(run, merged):
+    assert "5 of 5 test questions are answered as before" in merged
+    assert not (run.folder / "export/merged/adapter_config.json").exists()
+
+
+def test_plain_peft_loads_what_is_exported_and_answers_alike(run, merged, notebook_answers, tmp_path, capsys):
+    """The card's own ten lines and the friend's chat, run in the folder that the zip unpacks to."""
+    export(run, "friend", "", "")
+    listed = capsys.readouterr().out
     with zipfile.ZipFile(run.folder / "export/friend.zip") as archive:
         archive.extractall(tmp_path)
         assert all(Path(name).name in listed for name in archive.namelist())
     folder = tmp_path / run.folder.name
-    pages = [folder / name for name in ("README.md", "chat.py", "chat_template.jinja", "requirements.txt")]
-    texts = "".join(page.read_text(encoding="utf-8") for page in pages)
+    names = ("README.md", "chat.py", "chat_template.jinja", "requirements.txt")
+    texts = "".join((folder / name).read_text(encoding="utf-8") for name in names)
     assert not any(pair.answer in texts for pair in read_jsonl(run.folder / "train.jsonl") if len(pair.answer) > 12)
     card = (folder / "README.md").read_text(encoding="utf-8")
     snippet = card.split("```python\n")[1].split("```")[0]
     assert len(snippet.strip().splitlines()) <= 10 and str(ROOT) not in card and "not to be passed off" in card
-    question, answer = list(notebook_answers.items())[2]
-    said = subprocess.run(
-        [sys.executable, "-c", snippet.replace("こんにちは！", question)], cwd=folder, capture_output=True, text=True
-    )
-    assert said.stdout.strip() == answer, said.stderr
-    how = {"cwd": folder, "input": f"{question}\n\n", "capture_output": True, "text": True}
-    talked = subprocess.run([sys.executable, "chat.py"], **how)
-    assert answer in talked.stdout, talked.stderr
+    (first, one), (second, other) = list(notebook_answers.items())[2:4]
+    code = snippet.replace("こんにちは！", first) + "exec(open('chat.py', encoding='utf-8').read())"
+    how = {"cwd": folder, "input": f"{second}\n\n", "capture_output": True, "text": True}
+    said = subprocess.run([sys.executable, "-c", code], **how)
+    assert said.stdout.startswith(f"{one}\n") and other in said.stdout, said.stderr
 
 
-def test_merged_weights_answer_as_the_adapter_does(run):
-    said = run_module("persona_ft.use.export", str(run.folder), "merged")
-    assert "5 of 5 test questions are answered as before" in said
-    assert not (run.folder / "export/merged/adapter_config.json").exists()
-
-
-def test_nothing_is_uploaded_without_a_yes(run):
-    command = [sys.executable, "-m", "persona_ft.use.export", str(run.folder), "hub", "--repo", "nobody/nothing"]
-    done = subprocess.run(command, input="no\n", capture_output=True, text=True)
-    assert done.returncode == 1 and "nothing was uploaded" in done.stderr and "adapter_model.safetensors" in done.stdout
+def test_nothing_is_uploaded_without_a_yes(run, merged, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdin", io.StringIO("no\n"))
+    with pytest.raises(PersonaError, match="nothing was uploaded"):
+        export(run, "hub", "nobody/nothing", "")
+    assert "adapter_model.safetensors" in capsys.readouterr().out
 
 
 @pytest.fixture(scope="module")
-def server(run):
+def server(run, merged):
     """The run behind a real port: (address, name of the model)."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -21,6 +21,9 @@ make more PERSONA=data/me BEFORE=runs/me RUN=runs/me2 [N=20]    20 more answers,
 make edit PERSONA=data/me FROM=changes.jsonl    correct, add or take back answers
 make undo PERSONA=data/me       the answers before the last change
 make remove PERSONA=data/me [QUESTION="…"]    take an answer back, and say which runs hold it, or the person
+make talk-web RUN=runs/me       talk in the browser, on this machine only
+make serve RUN=runs/me [PORT=8000]    the run behind an OpenAI-compatible endpoint on this machine
+make export RUN=runs/me TO=adapter    or merged, gguf, hub, friend: a run in a form for elsewhere
 make grid GRID=grid.yaml        many runs from one file, several at once where Ray is installed
 make grid-report GRID=grid.yaml    one table over all of them
 make site               READMEs and notebooks of both languages as HTML, in site/
@@ -38,6 +41,7 @@ make colab-check        the standalone notebooks on Colab's own versions (some m
 make notebooks          executes the notebooks on the tiny model and stores their outputs in notebooks/
 make twins              brings notebooks/ja in step with notebooks/, and names the prose that is behind
 make links REPO=owner/name    the repository's address, wherever it is needed
+make licences           docs/licences.md, out of what is installed
 make tiny-model         rebuilds data/tiny-gpt-oss
 endef
 export HELP COMMANDS BENCHMARKS
@@ -50,6 +54,7 @@ VENV_PYTHON = .venv/bin/python
 READY = .venv/.ready
 TEST_READY = .venv/.test-ready
 SITE_READY = .venv/.site-ready
+USE_READY = .venv/.use-ready
 
 # A name that no rule here reads is a misspelt one: without a word it would change nothing.
 GIVEN_HERE = $(filter-out -% MAKE%,$(foreach name,$(.VARIABLES),$(if $(filter command%,$(origin $(name))),$(name))))
@@ -86,6 +91,23 @@ run: $(READY)
 
 experiments: $(READY)
 	@$(VENV_PYTHON) -m persona_ft.notebook.run --run $(RUN) --notebooks $(NOTEBOOKS) --only 05_experiments $(ARGS)
+
+talk: $(READY)
+	@$(VENV_PYTHON) -m persona_ft.use.talk $(RUN) $(ARGS)
+
+talk-web: $(USE_READY)
+	@$(VENV_PYTHON) -m persona_ft.use.web $(RUN) $(ARGS)
+
+serve: $(USE_READY)
+	@$(VENV_PYTHON) -m persona_ft.use.serve $(RUN) $(if $(PORT),--port $(PORT)) $(ARGS)
+
+# make export RUN=runs/me TO=hub REPO=owner/name CONSENT="…"
+TO ?= adapter
+export: $(READY)
+	@$(VENV_PYTHON) -m persona_ft.use.export $(RUN) $(TO) $(if $(REPO),--repo "$(REPO)") $(if $(CONSENT),--consent "$(CONSENT)") $(ARGS)
+
+licences: $(READY)
+	@$(VENV_PYTHON) scripts/licences.py
 
 # Opens copies of the notebooks in the run folder, which git ignores: what you type stays out of the tracked ones.
 lab: $(READY)
@@ -186,6 +208,10 @@ $(TEST_READY): $(SITE_READY)
 
 $(SITE_READY): $(READY)
 	@$(VENV_PYTHON) scripts/install.py --only site
+	@touch $@
+
+$(USE_READY): $(READY)
+	@$(VENV_PYTHON) scripts/install.py --only use
 	@touch $@
 
 clean:

@@ -19,6 +19,7 @@ PAGES = {
         "README",
         *(f"notebooks/{name}" for name in LESSONS),
         "docs/guide",
+        "docs/talk",
         "docs/grid",
         "docs/glossary",
         "docs/real-model",
@@ -26,12 +27,12 @@ PAGES = {
     "ja": [
         "README.ja",
         *(f"notebooks/ja/{name}" for name in LESSONS),
-        *("docs/guide.ja", "docs/grid.ja", "docs/glossary.ja", "docs/real-model.ja"),
+        *("docs/guide.ja", "docs/talk.ja", "docs/grid.ja", "docs/glossary.ja", "docs/real-model.ja"),
     ],
 }
 COUNTERPARTS = dict(zip(PAGES["en"], PAGES["ja"], strict=True))
 # Reference pages that exist in English alone.
-PAGES["en"] += ["notebooks/README", "benchmarks/README", "data/README"]
+PAGES["en"] += ["docs/licences", "notebooks/README", "benchmarks/README", "data/README"]
 
 language = "ja" if JAPANESE else "en"
 other = "en" if JAPANESE else "ja"

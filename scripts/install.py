@@ -69,7 +69,9 @@ def has_nvidia_gpu() -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--only", choices=("grid", "site", "test"), help="install one section more, into a Python that has the rest"
+        "--only",
+        choices=("grid", "site", "test", "use"),
+        help="install one section more, into a Python that has the rest",
     )
     parser.add_argument("--torch-index", default="", help="take torch from this package index")
     options = parser.parse_args()
@@ -78,7 +80,9 @@ def main() -> None:
 
     wanted = sections((ROOT / "requirements.txt").read_text(encoding="utf-8"))
     if options.only:
-        pip(f"what `make {options.only}` needs", *wanted[options.only])
+        pip(
+            f"what `make {'talk-web or serve' if options.only == 'use' else options.only}` needs", *wanted[options.only]
+        )
         return
     gpu = has_nvidia_gpu()
     print(f"NVIDIA GPU: {'found' if gpu else 'none, so without the GPU packages'}; pip's own words: {LOG}", flush=True)

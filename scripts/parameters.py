@@ -61,6 +61,8 @@ MEANING = {
     "SAMPLES": "further passes at `TEMPERATURE`",
     "TEMPERATURE": "of those passes",
     "JUDGE": "`off`, `local` (the base model), or an OpenAI-compatible address",
+    "BUDGET": "most tokens of a prompt in a talk; the oldest exchanges are left out first",
+    "REPLAY": "a saved talk whose questions are asked again where nobody is at the keyboard",
     "PAIRS": "numbers of pairs to try",
     "RANKS": "ranks to try",
     "RATE_FACTORS": "learning rates to try, as multiples of the recipe's",

@@ -30,6 +30,7 @@ DATA = (
     "data/general.jsonl",
     "data/questions.jsonl",
     "data/masaki/persona.yaml",
+    "data/masaki/talk.jsonl",
     "data/masaki/test.jsonl",
     "data/masaki/train.jsonl",
     "data/tiny-gpt-oss/chat_template.jinja",

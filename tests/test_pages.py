@@ -163,6 +163,7 @@ FIGURES = {
     "05_experiments": {
         "16": lambda: str(read_recipe("recommended").batch_size),
     },
+    "06_talk": {},
 }
 
 

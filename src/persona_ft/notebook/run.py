@@ -28,7 +28,7 @@ NOTEBOOKS = ("01_inference", "02_build_dataset", "03_train_qlora", "04_compare")
 ONE_SITTING = "00_one_sitting"
 # It takes the place of 02 where a chat is given.
 FROM_CHATS = "02b_from_chats"
-LESSONS = (ONE_SITTING, *NOTEBOOKS, "05_experiments", FROM_CHATS)
+LESSONS = (ONE_SITTING, *NOTEBOOKS, "05_experiments", "06_talk", FROM_CHATS)
 
 
 # The first form has what readers change; the rarer ones are in a folded cell below it, after which papermill puts what

@@ -37,6 +37,11 @@ KINDS = {
     "address": "address",
     "handle": "handle",
     "secret": "key",
+    "passport": "passport",
+    "licence": "driving licence",
+    "birth_date": "date of birth",
+    "coordinates": "coordinates",
+    "code": "one-time code",
 }
 NUMBERED = ("phone", "postal_code", "card", "bank", "my_number", "ip")
 
@@ -98,6 +103,8 @@ def score(rows: list[dict]) -> Score:
 
 def cell(counts: tuple[int, int]) -> str:
     """Counts, share and its interval."""
+    if not counts[1]:
+        return "none"
     interval = share(*counts)
     return f"{counts[0]} of {counts[1]}, {interval.value:.1%} [{interval.low:.1%}, {interval.high:.1%}]"
 

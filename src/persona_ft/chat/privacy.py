@@ -19,28 +19,13 @@ Decision = Literal["keep", "replace", "drop"]
 HONORIFICS = "さん|ちゃん|くん|君|さま|様|先生|先輩|部長|課長|社長|店長|氏|っち|たん"
 # A display name's words: 山田 太郎🐱 is also called 山田 and 太郎.
 NAME_PARTS = re.compile(r"[A-Za-zÀ-ÿ]{2,}|[一-龥々]+|[ぁ-んー]{2,}|[ァ-ヶー]{2,}")
-WORDS = {
-    "may",
-    "will",
-    "mark",
-    "rose",
-    "grace",
-    "hope",
-    "joy",
-    "bill",
-    "art",
-    "june",
-    "april",
-    "august",
-    "faith",
-    "dawn",
-}
+# Names that are words as well.
+WORDS = frozenset(
+    ("may", "will", "mark", "rose", "grace", "hope", "joy", "bill", "art", "june", "april", "august", "faith", "dawn")
+)
 REGIONS = ("JP", "US", "GB")
 # The same number is the same, with spaces or hyphens or without.
 WRITTEN_IN_MANY_WAYS = ("phone", "card", "bank account", "My Number", "postal code")
-DIGIT = re.compile(r"\d", re.A)
-LATIN_WORD = re.compile(r"[A-Za-z0-9_]{3}")
-PASSWORD_WORD = re.compile("パス|暗証番号|合言葉")
 
 
 @dataclass(frozen=True)
@@ -108,48 +93,21 @@ class Privacy:
         found: list[Finding] = []
         taken = bytearray(len(text))
 
-        def add(kind: str, spans: Iterable[detectors.Span]) -> None:
-            for start, end in spans:
-                # What stands in something found before is left to it, and what goes on into it ends there.
-                if (inside := taken.find(1, start, end)) >= 0:
-                    end = start + len(text[start:inside].rstrip(" ,\n"))
-                if end > start:
-                    taken[start:end] = b"\x01" * (end - start)
-                    found.append(Finding(kind, start, end, text[start:end]))
+        def add(kind: str, span: detectors.Span) -> None:
+            start, end = span
+            # What stands in something found before is left to it, and what goes on into it ends there.
+            if (inside := taken.find(1, start, end)) >= 0:
+                end = start + len(text[start:inside].rstrip(" ,\n"))
+            if any(c.isalnum() for c in text[start:end]):
+                taken[start:end] = b"\x01" * (end - start)
+                found.append(Finding(kind, start, end, text[start:end]))
 
-        plain = detectors.plain(text)
-        # What a kind cannot be without is looked for first: most messages have none of it.
-        has_digit, at, latin = DIGIT.search(plain), "@" in plain, LATIN_WORD.search(plain)
-        if "/" in plain or "www." in plain:
-            add("link", detectors.whole(detectors.URL, plain))
-        if at:
-            add("e-mail", detectors.whole(detectors.EMAIL, plain))
-        if latin:
-            add("key", detectors.secrets(plain))
-            add("password", detectors.passwords(plain))
-        elif has_digit and PASSWORD_WORD.search(plain):
-            add("password", detectors.passwords(plain))
-        if has_digit:
-            self._numbers(plain, add)
-        if ":" in plain or plain.count(".") > 2:
-            add("IP address", detectors.ip_addresses(plain))
-        if latin:
-            add("handle", detectors.handles(plain))
+        for kind, span in detectors.findings(text, self.regions):
+            add(kind, span)
         if self._names:
-            add("name", detectors.whole(self._names, text))
+            for match in self._names.finditer(text):
+                add("name", match.span())
         return sorted(found, key=lambda finding: finding.start)
-
-    def _numbers(self, plain: str, add: Callable[[str, Iterable[detectors.Span]], None]) -> None:
-        add("postal code", detectors.postal_codes(plain))
-        add("address", detectors.addresses(plain))
-        if not detectors.HAS_NUMBER.search(plain):
-            return
-        add("bank account", detectors.ibans(plain))
-        for kind, span in detectors.checked_numbers(plain):
-            add(kind, [span])
-        add("bank account", detectors.bank_accounts(plain))
-        add("IP address", detectors.ip_addresses(plain))
-        add("phone", detectors.phones(plain, self.regions))
 
     def decision(self, finding: Finding) -> Decision:
         """What becomes of a finding: keep, replace, or drop, which leaves its pair out."""
@@ -223,6 +181,11 @@ STAND_INS: dict[str, Callable[[int], str]] = {
     "My Number": lambda n: f"MYNUMBER{n}",
     "phone": lambda n: f"000-0000-{n:04d}",
     "handle": lambda n: f"@user{n}",
+    "passport": lambda n: f"PASSPORT{n}",
+    "driving licence": lambda n: f"LICENCE{n}",
+    "date of birth": lambda n: f"BIRTHDATE{n}",
+    "coordinates": lambda n: f"0.0000, 0.{n:04d}",
+    "one-time code": lambda n: f"CODE{n}",
     "name": _letters,
 }
 

@@ -345,6 +345,20 @@ def test_metas_json_is_oldest_first_and_its_letters_are_mended(tmp_path):
     assert told(read(tmp_path, json.dumps(encrypted), "Ann.json")) == [("text", "Ann", "é")]
 
 
+def test_google_chat_in_its_takeout(tmp_path):
+    def message(name: str, text: str, **more: object) -> dict:
+        when = "Monday, January 15, 2024 at 9:05:00\u202fPM UTC"
+        return {"creator": {"name": name, "user_type": "Human"}, "created_date": when, "text": text} | more
+
+    rows = [message("Ann", "hi"), message("Ben", "", attached_files=[{}]), message("Ann", "", message_state="DELETED")]
+    rows.append(message("News", "!", creator={"name": "News", "user_type": "Bot"}))
+    folder = "Takeout/Google Chat/Groups/DM 1"
+    files = {f"{folder}/messages.json": {"messages": rows}, f"{folder}/group_info.json": {"members": []}}
+    found = read(tmp_path, zipped(files), "takeout.zip")
+    assert [m.kind for m in found] == ["text", "media", "deleted", "bot"] and said(found) == [("Ann", "hi")]
+    assert when(found)[0] == "2024-01-15 21:05"
+
+
 def test_slackdump_with_its_threads(tmp_path):
     reply = {"type": "message", "user": "U2", "ts": "1705312870.0", "text": "yo", "thread_ts": "1705312860.0"}
     first = {"type": "message", "user": "U1", "ts": "1705312860.0", "text": "hi", "slackdump_thread_replies": [reply]}
@@ -378,8 +392,6 @@ def test_two_people_of_one_name_are_two(tmp_path):
         ("Twitter", "a.js", "window.YTD.direct_messages.part0 = [{}]"),
         ("Teams", "a.txt", "[1/15/2024 10:01 AM] Ann Lee\nhi\n"),
         ("Teams", "a.json", '{"conversations": [{"id": "1", "MessageList": []}]}'),
-        ("Google Chat", "a.json", '{"messages": [{"creator": {"name": "A"}, "created_date": "x"}]}'),
-        ("Google Chat", "a.zip", zipped({"Takeout/Google Chat/Groups/DM/messages.json": {}})),
         ("machine-readable", "a.html", '<!DOCTYPE html><html><body class="chat_page">'),
         ("database", "chat.db", b"SQLite format 3\0" + bytes(99)),
         ("encrypted", "msgstore.db.crypt15", b"\1\2\3"),

@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
-from persona_ft.chat.exports import COLUMNS, ORDERS
 from persona_ft.chat.messages import Funnel, open_text
 from persona_ft.chat.pairing import Pairing, Reply, advice, pairs_of
 from persona_ft.chat.privacy import REGIONS, Privacy, kinds
 from persona_ft.chat.read import read_chat, speakers
 from persona_ft.chat.review import Review, apply_choices, export_digest, places, read_choices, review_of
+from persona_ft.chat.table import COLUMNS
+from persona_ft.chat.times import ORDERS
 from persona_ft.conversation import CONTROL_WORD, Conversation
 from persona_ft.data.split import comparable, near_duplicates, near_places
 from persona_ft.errors import PersonaError

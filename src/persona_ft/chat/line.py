@@ -13,7 +13,8 @@ from datetime import date, datetime
 from itertools import pairwise
 
 from persona_ft.chat.line_form import SAYS, Form, dates_in, survey
-from persona_ft.chat.messages import ChatMessage, Source, hour_of, lines_of, open_text
+from persona_ft.chat.messages import ChatMessage, Source, lines_of, open_text
+from persona_ft.chat.times import hour_of
 from persona_ft.errors import PersonaError
 
 # How far a phone's quoted message is looked through for its end.

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from datetime import date
 from typing import NamedTuple
 
-from persona_ft.chat.messages import Source, hour_of, lines_of, open_text
+from persona_ft.chat.messages import Source, lines_of, open_text
 from persona_ft.chat.patterns import patterns
+from persona_ft.chat.times import hour_of
 from persona_ft.errors import PersonaError
 
 # How days and times look, and what the app itself writes.

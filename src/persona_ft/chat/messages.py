@@ -28,10 +28,6 @@ BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs
 INVISIBLE = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 # A file, or a file in a zip: what reads chats needs open, name and suffix alone.
 Source = Path | zipfile.Path
-# The half of the day, as phones write it in many languages: dots and spaces are taken out first.
-AM = "am vorm 午前 上午 凌晨 清晨 早上 오전 ص صباحا قظ πμ sa fm öö de dop पूर्वाह्न ก่อนเที่ยง"
-PM = "pm nachm 午後 下午 中午 晚上 傍晚 오후 م مساء بظ μμ ch em ös du odp अपराह्न หลังเที่ยง"
-HALVES = dict.fromkeys(AM.split(), 0) | dict.fromkeys(PM.split(), 12)
 
 
 @dataclass(slots=True)
@@ -81,22 +77,6 @@ class Funnel:
         for what, n in self.noted.items():
             table.append({"": f"of these: {what}", "n": n, "for example": "; ".join(self.examples[what])})
         return table
-
-
-def hour_of(hour: int, half: str) -> int:
-    """The hour of 24. ``half`` is what stands beside it, such as p.m. or 下午, or nothing.
-
-    Raises
-    ------
-    ValueError
-        The word is none that is known.
-    """
-    if not half:
-        return hour
-    half = re.sub(r"[.\s]", "", half).casefold()
-    if half not in HALVES:
-        raise ValueError(half)
-    return hour % 12 + HALVES[half] if hour <= 12 else hour
 
 
 class Speakers(dict[str, str]):

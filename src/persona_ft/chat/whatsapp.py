@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
-from persona_ft.chat.exports import ORDERS
-from persona_ft.chat.messages import INVISIBLE, ChatMessage, Source, hour_of, lines_of, open_text
+from persona_ft.chat.messages import INVISIBLE, ChatMessage, Source, lines_of, open_text
 from persona_ft.chat.patterns import patterns
+from persona_ft.chat.times import ORDERS, hour_of
 from persona_ft.errors import PersonaError
 
 # How stamps look, and what the app itself writes.

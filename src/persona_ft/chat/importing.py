@@ -5,16 +5,17 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
+from persona_ft.chat.likely import read_likely
 from persona_ft.chat.messages import Funnel, open_text
 from persona_ft.chat.pairing import Pairing, Reply, advice, pairs_of
-from persona_ft.chat.privacy import REGIONS, Privacy, kinds
+from persona_ft.chat.privacy import REGIONS, Finding, Privacy, kinds
 from persona_ft.chat.read import read_chat, speakers
-from persona_ft.chat.review import Review, apply_choices, export_digest, places, read_choices, review_of
+from persona_ft.chat.review import Review, apply_choices, export_digest, read_choices, review_of
 from persona_ft.chat.table import COLUMNS
 from persona_ft.chat.times import ORDERS
 from persona_ft.conversation import CONTROL_WORD, Conversation
@@ -78,6 +79,7 @@ def import_chat(
     language: str = "",
     similar: float = 90.0,
     choices: Path | None = None,
+    likely: Path | None = None,
     seed: int = 42,
 ) -> Imported:
     """Read, pair, clean and split one export. Nothing is written.
@@ -97,6 +99,7 @@ def import_chat(
     language : ``"ja"`` or ``"en"`` leaves out answers that are mostly in another script; empty takes all.
     similar : of pairs that are this similar (rapidfuzz's ratio, 0 to 100) the first is kept; 0 keeps all.
     choices : the file in which the review of single findings keeps what was chosen (:mod:`~persona_ft.chat.review`).
+    likely : the file in which likely names are kept or replaced (:mod:`~persona_ft.chat.likely`).
 
     Raises
     ------
@@ -110,6 +113,7 @@ def import_chat(
     mine = choose_me(found, me)
     how = replace(how or Pairing(mine), me=mine)
     names = [name for name, _ in found if name not in mine]
+    names += [name for name, decision in read_likely(likely).items() if decision == "replace"]
     privacy = Privacy([*(privacy.names if privacy else ()), *names], privacy.regions if privacy else REGIONS)
     funnel = Funnel()
     replies = _numbered(sorted(pairs_of(read_chat(path, fmt, columns), how, funnel), key=lambda reply: reply.at))
@@ -202,10 +206,12 @@ def _fit(
         if share is not None and share < 0.5:
             funnel.drop(f"not in LANGUAGE = {language}", where)
             continue
-        private = {f.kind for _, _, f in places(reply, privacy)} if drop else set()
+        private = {f.kind for text in (reply.question, reply.answer) for f in privacy.find(text)} if drop else set()
         if private & set(drop):
             funnel.drop(f"holds {', '.join(sorted(private & set(drop)))}", where)
             continue
+        if drop:
+            reply = _history_without(reply, privacy, lambda f: f.kind in drop)
         yield reply
 
 
@@ -218,6 +224,11 @@ def _split(
     for reply in unique[at:cut]:
         funnel.drop("of the same talk as a test question", f"{reply.at:%Y-%m-%d %H:%M}")
     before, newest = list(unique[:at]), list(unique[cut:])
+    # What a test goes on from is no text that was trained on.
+    newest = [
+        reply._replace(history=tuple(exchange for exchange in reply.history if exchange.at >= newest[0].at))
+        for reply in newest
+    ]
     if len(before) > n_pairs:
         funnel.drop("more than N_PAIRS: a sample was drawn", f"{len(before)} pairs", len(before) - n_pairs)
         before = [before[i] for i in sorted(random.Random(seed).sample(range(len(before)), n_pairs))]
@@ -230,10 +241,19 @@ def _undropped(replies: Sequence[Reply], privacy: Privacy, funnel: Funnel) -> It
         yield from replies
         return
     for reply in replies:
-        if any(privacy.decision(f) == "drop" for _, _, f in places(reply, privacy)):
+        texts = (reply.question, reply.answer)
+        if any(privacy.decision(f) == "drop" for text in texts for f in privacy.find(text)):
             funnel.drop("left out in the review of private data", f"{reply.at:%Y-%m-%d %H:%M}")
         else:
-            yield reply
+            yield _history_without(reply, privacy, lambda f: privacy.decision(f) == "drop")
+
+
+def _history_without(reply: Reply, privacy: Privacy, unwanted: Callable[[Finding], bool]) -> Reply:
+    """The reply with that part of its history that comes after the last text with something unwanted."""
+    for n, before in enumerate(reversed(reply.history)):
+        if any(unwanted(f) for text in (before.question, before.answer) for f in privacy.find(text)):
+            return reply._replace(history=reply.history[len(reply.history) - n :])
+    return reply
 
 
 def _talks(replies: Sequence[Reply]) -> list[int]:
@@ -245,19 +265,25 @@ def _talks(replies: Sequence[Reply]) -> list[int]:
     return numbers
 
 
-def _near(pairs: Sequence[Conversation], test: Sequence[Conversation], similar: float, funnel: Funnel) -> set[int]:
-    """Places of the pairs that nearly repeat an earlier pair, or whose question is nearly a test question."""
-    questions = [pair.question for pair in pairs]
-    near_test = {leak.first for leak in near_duplicates(questions, [t.question for t in test])} if test else set()
-    left_out = {i for i, question in enumerate(questions) if question in near_test}
+def _near(pairs: list[Conversation], test: Sequence[Conversation], similar: float, funnel: Funnel) -> set[int]:
+    """Places of the pairs that nearly repeat an earlier pair, or whose question is nearly a test question; where it
+    stands in what came before, the history is cut behind it, in place."""
+    asked = list(dict.fromkeys(m.content for pair in pairs for m in pair.messages if m.role == "user"))
+    near_test = {leak.first for leak in near_duplicates(asked, [t.question for t in test])} if test else set()
+    left_out = set()
+    for i, pair in enumerate(pairs):
+        near = [n for n, message in enumerate(pair.messages) if message.content in near_test and message.role == "user"]
+        if pair.question in near_test:
+            left_out.add(i)
+        elif near:
+            pairs[i] = pair.model_copy(update={"messages": pair.messages[near[-1] + 2 :]})
     if left_out:
         funnel.drop("nearly a test question", "after the split", len(left_out))
     whole = [f"{pair.question}\n{pair.answer}" for pair in pairs]
     twins = {later for _, later, _ in near_places(whole, threshold=similar)} if similar else set()
     if twins - left_out:
-        funnel.drop(
-            f"nearly the same as an earlier pair (SIMILAR = {similar:g})", "after the split", len(twins - left_out)
-        )
+        reason = f"nearly the same as an earlier pair (SIMILAR = {similar:g})"
+        funnel.drop(reason, "after the split", len(twins - left_out))
     return left_out | twins
 
 
@@ -337,5 +363,9 @@ def pause_before(replies: Sequence[Reply], index: int) -> int:
 
 
 def _cleaned(reply: Reply, privacy: Privacy, keep: Sequence[str], pair_id: str | None = None) -> Conversation:
-    question, answer = (privacy.clean(text, keep) for text in (reply.question, reply.answer))
-    return Conversation.pair(question, answer, category="chat", id=pair_id)
+    messages = []
+    for side, text in reply.texts():
+        role = "assistant" if side.endswith("a") else "user"
+        # What came before is another pair, and was counted there.
+        messages.append({"role": role, "content": privacy.clean(text, keep, counted=len(side) == 1)})
+    return Conversation.model_validate({"id": pair_id, "category": "chat", "messages": messages})

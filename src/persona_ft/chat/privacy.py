@@ -1,7 +1,7 @@
 """Find what is private in a text and put a stand-in in its place, the same one each time.
 
 What each kind looks like is in :mod:`persona_ft.chat.detectors`. Names are those that the user lists and the speakers
-of the chat: one that nobody listed is not found.
+of the chat; one that nobody listed is offered if it looks like one (:mod:`persona_ft.chat.likely`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from persona_ft.chat import detectors
+from persona_ft.chat import detectors, likely
 from persona_ft.errors import PersonaError
 
 Decision = Literal["keep", "replace", "drop"]
@@ -78,7 +78,11 @@ class Privacy:
                 raise PersonaError(
                     f"{region!r} is no country of telephone numbers", "use two letters, such as JP or US"
                 )
-        self.names = [name.strip() for name in self.names if name.strip()]
+        self.add_names(())
+
+    def add_names(self, names: Iterable[str]) -> None:
+        """Take further names out."""
+        self.names = [name.strip() for name in (*self.names, *names) if name.strip()]
         written = {name: {name, "".join(name.split()), *NAME_PARTS.findall(name)} for name in dict.fromkeys(self.names)}
         given = {part for parts in written.values() for part in parts}
         # 山田 and 太郎 are 山田 太郎, unless somebody else is called so too.
@@ -88,8 +92,13 @@ class Privacy:
         parts = [name_pattern(name) for name in sorted(given, key=len, reverse=True) if name]
         self._names = re.compile("|".join(parts)) if parts else None
 
-    def find(self, text: str) -> list[Finding]:
-        """What is private in a text, in order, without overlaps; of two that overlap the first kind looked for wins."""
+    def find(self, text: str, offered: bool = False) -> list[Finding]:
+        """What is private in a text, in order, without overlaps; of two that overlap the first kind looked for wins.
+
+        Parameters
+        ----------
+        offered : likely names that nobody listed are among them; they are kept unless the user says otherwise.
+        """
         found: list[Finding] = []
         taken = bytearray(len(text))
 
@@ -107,15 +116,20 @@ class Privacy:
         if self._names:
             for match in self._names.finditer(text):
                 add("name", match.span())
+        if offered:
+            for span in likely.likely_names(text):
+                if not any(taken[slice(*span)]):
+                    add(likely.KIND, span)
         return sorted(found, key=lambda finding: finding.start)
 
     def decision(self, finding: Finding) -> Decision:
         """What becomes of a finding: keep, replace, or drop, which leaves its pair out."""
-        return self.decisions.get(finding.key, "replace")
+        return self.decisions.get(finding.key, "keep" if finding.kind == likely.KIND else "replace")
 
     def stand_in(self, finding: Finding) -> str:
         """What stands in a finding's place: made up, plainly so, and the same for the same words."""
         kind, words = finding.key
+        kind = "name" if kind == likely.KIND else kind
         if kind == "name":
             words = self._person.get(words, words)
         elif kind in WRITTEN_IN_MANY_WAYS:
@@ -125,13 +139,13 @@ class Privacy:
             self.stand_ins[kind, words] = STAND_INS[kind](n)
         return self.stand_ins[kind, words]
 
-    def clean(self, text: str, keep: Iterable[str] = ()) -> str:
-        """The text with stand-ins. ``keep``: kinds that are left as they are. Counts what was replaced."""
+    def clean(self, text: str, keep: Iterable[str] = (), counted: bool = True) -> str:
+        """The text with stand-ins. ``keep``: kinds that are left as they are; ``counted``: count what is replaced."""
         kept, pieces, at = set(keep), [], 0
         for finding in self.find(text):
             if finding.kind in kept or self.decision(finding) == "keep":
                 continue
-            self.counts[finding.kind] += 1
+            self.counts[finding.kind] += counted
             pieces += [text[at : finding.start], self.stand_in(finding)]
             at = finding.end
         return "".join([*pieces, text[at:]]) if pieces else text
@@ -153,8 +167,8 @@ def name_pattern(name: str) -> str:
     if len(name) == 1:
         return rf"(?:(?<![一-龥々])|(?<=[昨今明毎先当翌]日|[先今来毎]週|今朝|昨夜)){word}{honorific}"
     kana = r"ぁ-んー" if re.fullmatch("[ぁ-んー]+", name) else r"ァ-ヶー" if re.fullmatch("[ァ-ヶー]+", name) else ""
-    if not kana:
-        return word
+    if not kana:  # 小山田さん is not 山田
+        return rf"(?<!(?<![一-龥々])[小大上下東西南北]){word}|{word}(?!{HONORIFICS})"
     particle = "|[はがもとのをにへや、]" if len(name) > 2 else ""
     return rf"{word}{honorific}|(?<![{kana}]){word}(?=[^{kana}]|${particle})"
 

@@ -57,7 +57,10 @@ def _sources(path: Path, fmt: str = "auto") -> Iterator[list[tuple[Source, str]]
         return
     with open_zip(path) as archive:
         names = archive.namelist()
-        whole = {"discord package": r"^(?!.*Google Chat/)(?:.*/)?messages\.(?:json|csv)$", "slack": r"/\d{4}-\d{2}-\d{2}\.json$"}
+        whole = {
+            "discord package": r"^(?!.*Google Chat/)(?:.*/)?messages\.(?:json|csv)$",
+            "slack": r"/\d{4}-\d{2}-\d{2}\.json$",
+        }
         found = (f for f, pattern in whole.items() if any(re.search(pattern, name) for name in names))
         as_one = next(found, None) if fmt == "auto" else fmt if fmt in whole else None
         yield [(path, as_one)] if as_one else _members(path, archive, fmt)

@@ -20,7 +20,6 @@ from persona_ft.chat.pairing import Pairing, advice, pairs_of
 from persona_ft.chat.privacy import Privacy
 from persona_ft.chat.read import detect, read_chat, speakers
 from persona_ft.chat.review import CHOICES, review_form
-from persona_ft.chat.samples import write_samples
 from persona_ft.data.persona import read_test
 from persona_ft.errors import PersonaError
 from persona_ft.notebook.run import execute
@@ -268,8 +267,8 @@ def test_every_export_gives_the_same_pairs(variant, tmp_path):
     assert [row["n"] for row in funnel.rows() if row[""] in ("read", "kept")] == [funnel.read, 2]
 
 
-def test_the_samples_give_one_data_set_in_every_format(tmp_path):
-    found = [import_chat(path, "まさき", n_test=20) for path in write_samples(tmp_path)]
+def test_the_samples_give_one_data_set_in_every_format():
+    found = [import_chat(path, "まさき", n_test=20) for path in sorted((ROOT / "data/chats").iterdir())]
     assert len(found) == 8 and all(
         (f.pairs, f.test, f.talks) == (found[0].pairs, found[0].test, found[0].talks) for f in found
     )

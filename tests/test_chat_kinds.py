@@ -51,6 +51,9 @@ def android(*rows: str) -> str:
         "花子が太郎を管理者に設定しました",
         "通話が開始されました",
         "☎ 通話時間 0:12",
+        "投票が終了しました",
+        "グループ通話が終了しました",
+        "グループが作成されました",
     ],
 )
 def test_lines_notices_are_nobodys_words(tmp_path, notice):
@@ -69,6 +72,7 @@ def test_lines_notices_are_nobodys_words(tmp_path, notice):
         "Mary Ann joined the group.",
         "Ben created a poll.",
         "Ann has left the chat",
+        "The group call has ended.",
     ],
 )
 def test_lines_english_notices_begin_with_people_who_also_write(tmp_path, notice):
@@ -221,7 +225,15 @@ def test_a_bracket_behind_a_file_is_said(tmp_path, text):
 
 
 @pytest.mark.parametrize(
-    "note", ["Wiadomość edytowana", "Сообщение изменено", "此訊息已編輯", "Bu mesaj düzenlendi", "Mensagem editada."]
+    "note",
+    [
+        "Wiadomość edytowana",
+        "Сообщение изменено",
+        "此訊息已編輯",
+        "Съобщението е редактирано",
+        "Bu mesaj düzenlendi",
+        "Mensagem editada.",
+    ],
 )
 def test_the_note_of_an_edit_is_taken_off(tmp_path, note):
     assert said(read(tmp_path, android(f"Ann: so be it <{note}>"))) == [("Ann", "so be it")]
@@ -230,7 +242,13 @@ def test_the_note_of_an_edit_is_taken_off(tmp_path, note):
 
 @pytest.mark.parametrize(
     "text",
-    ["Je hebt dit bericht verwijderd", "Данное сообщение удалено", "您已刪除此訊息", "Esta mensagem foi eliminada"],
+    [
+        "Je hebt dit bericht verwijderd",
+        "Данное сообщение удалено",
+        "您已刪除此訊息",
+        "This message was deleted by admin Ann",
+        "Esta mensagem foi eliminada",
+    ],
 )
 def test_a_deleted_message_breaks_a_pair(tmp_path, text):
     found = read(tmp_path, android("Ann: home?", f"Ann: {text}", "Ben: yes"))

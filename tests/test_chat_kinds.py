@@ -496,7 +496,6 @@ def test_a_chat_that_is_all_near_its_test_says_so(tmp_path):
         ("t.jsonl", '{"a": ' + "[" * 100_000, "line 1: the line is not JSON"),
         ("r.json", '{"chats": {"list": ["x"]}}', "no message"),
         ("t.csv", "time,speaker,text\n2024-01-01 20:" + "1" * 60 + ",a,b\n", "line 2: the time"),
-        ("p.zip", zipped({"messages/c1/messages.json": [1]}), "no object"),
         ("s.zip", zipped({"users.json": [{"profile": -1}], "c/2024-01-15.json": [{"ts": "x"}]}), "the time of message"),
     ],
 )

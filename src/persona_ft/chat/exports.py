@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import html
-import io
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -16,7 +15,6 @@ from zipfile import ZipFile
 from persona_ft.chat.json_stream import Sane, as_object, items_of, loaded, readable
 from persona_ft.chat.messages import ChatMessage, Source, Speakers, open_zip
 from persona_ft.chat.patterns import read_yaml
-from persona_ft.chat.table import csv_rows
 from persona_ft.chat.times import time_of
 from persona_ft.errors import PersonaError
 
@@ -193,27 +191,6 @@ def _of_bot(message: ChatMessage) -> ChatMessage:
     if message.kind == "text":
         message.kind = "bot"
     return message
-
-
-def read_discord_package(path: Path) -> Iterator[ChatMessage]:
-    """Discord's own data package (zip).
-
-    It has no questions, so no pairs can be made of it; it is read so that the funnel can say so.
-    """
-    form = form_of("discord package")
-    with open_zip(path) as archive:
-        for member in archive.infolist():
-            where = PurePosixPath(member.filename)
-            if where.name not in ("messages.json", "messages.csv"):
-                continue
-            with archive.open(member) as raw:
-                if where.suffix == ".json":
-                    rows: Iterator[Any] = items_of(raw, form.messages, member.filename)
-                else:
-                    text = io.TextIOWrapper(raw, encoding="utf-8-sig", newline="")
-                    rows = (row for _, row in csv_rows(text, ",", member.filename))
-                for row in rows:
-                    yield form.message(row, Speakers(), member.filename, where.parent.name)
 
 
 # Slack --------------------------------------------------------------------------------------------------------------

@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from itertools import accumulate, groupby, pairwise
 from pathlib import Path
 
 from persona_ft.chat.likely import read_likely
@@ -26,6 +27,11 @@ from persona_ft.paths import resolve
 
 # A pause this long ends a talk.
 TALK = timedelta(hours=6)
+SIZES = {
+    "n_pairs": (1, 20_000, "whole number"),
+    "n_test": (0, 20_000, "whole number"),
+    "similar": (0, 100, "number"),
+}
 
 
 @dataclass(frozen=True)
@@ -107,7 +113,7 @@ def import_chat(
         The export cannot be read, nobody is ``me``, or too little is left; the message says what to change.
     """
     keep, drop = kinds(keep), kinds(drop)
-    _check_settings(n_pairs, n_test, similar, language, keep, drop)
+    _check_settings(language, keep, drop, n_pairs=n_pairs, n_test=n_test, similar=similar)
     n_pairs, n_test = int(n_pairs), int(n_test)
     found = speakers(read_chat(path, fmt, columns))
     mine = choose_me(found, me)
@@ -116,11 +122,10 @@ def import_chat(
     names += [name for name, decision in read_likely(likely).items() if decision == "replace"]
     privacy = Privacy([*(privacy.names if privacy else ()), *names], privacy.regions if privacy else REGIONS)
     funnel = Funnel()
-    replies = _numbered(sorted(pairs_of(read_chat(path, fmt, columns), how, funnel), key=lambda reply: reply.at))
-    unique = list(_fit(replies, privacy, drop, language, funnel))
+    replies = _numbered(pairs_of(read_chat(path, fmt, columns), how, funnel))
     of = export_digest(path, how)
-    apply_choices(read_choices(choices, of), unique, privacy)
-    unique = list(_undropped(unique, privacy, funnel))
+    apply_choices(read_choices(choices, of), replies, privacy)
+    unique = list(_sieved(replies, privacy, drop, language, funnel))
     if len(unique) < n_test + 8:
         funnel.kept = len(unique)
         gone = "; ".join(f"{n} {reason}" for reason, n in funnel.dropped.most_common(4))
@@ -158,61 +163,56 @@ def import_chat(
     )
 
 
-def _check_settings(
-    n_pairs: float, n_test: float, similar: float, language: str, keep: Sequence[str], drop: Sequence[str]
-) -> None:
+def _check_settings(language: str, keep: Sequence[str], drop: Sequence[str], **sizes: float) -> None:
     """Refuse what cannot be meant: sizes may come as 30.0, from a form or a command line."""
     if both := set(keep) & set(drop):
         raise PersonaError(f"{', '.join(sorted(both))} is to be kept and dropped", "name it in one of the two alone")
-    for name, value, least, most in (
-        ("N_PAIRS", n_pairs, 1, 20_000),
-        ("N_TEST", n_test, 0, 20_000),
-        ("SIMILAR", similar, 0, 100),
-    ):
+    for name, value in sizes.items():
+        least, most, kind = SIZES[name]
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        whole = number and (name == "SIMILAR" or value == int(value))
-        if not whole or not least <= value <= most:
-            kind = "number" if name == "SIMILAR" else "whole number"
-            raise PersonaError(f"{name} = {value!r} cannot be used", f"give a {kind} from {least:g} to {most:g}")
-    if 0 < similar <= 1:
-        reason = f"SIMILAR = {similar:g} would leave out nearly everything"
+        if not number or not least <= value <= most or (kind == "whole number" and value != int(value)):
+            raise PersonaError(f"{name.upper()} = {value!r} cannot be used", f"give a {kind} from {least} to {most}")
+    if 0 < sizes["similar"] <= 1:
+        reason = f"SIMILAR = {sizes['similar']:g} would leave out nearly everything"
         raise PersonaError(reason, "it goes from 0 to 100: 90 is usual")
     if language not in ("", *LANGUAGES):
         remedy = f"use one of {', '.join(LANGUAGES)}, or leave it empty"
         raise PersonaError(f"LANGUAGE = {language!r} is not known", remedy)
 
 
-def _numbered(replies: Sequence[Reply]) -> list[Reply]:
-    """Replies of one time are told apart by their number."""
-    numbered: list[Reply] = []
-    for reply in replies:
-        same = numbered and numbered[-1].at == reply.at
-        numbered.append(reply._replace(nth=numbered[-1].nth + 1 if same else 0))
-    return numbered
+def _numbered(replies: Iterable[Reply]) -> list[Reply]:
+    """Replies in the order of time; those of one time are told apart by their number."""
+    by_time = groupby(sorted(replies, key=lambda reply: reply.at), key=lambda reply: reply.at)
+    return [reply._replace(nth=n) for _, same in by_time for n, reply in enumerate(same)]
 
 
-def _fit(
+def _sieved(
     replies: Sequence[Reply], privacy: Privacy, drop: Sequence[str], language: str, funnel: Funnel
 ) -> Iterator[Reply]:
-    """Replies that were not said before, are in the language, and hold nothing whose pairs are to be left out."""
+    """Replies that were not said before, are in the language, and hold nothing whose pairs are to be left out, by kind
+    or in the review; the same is left out of what came before them."""
+
+    def unwanted(finding: Finding) -> bool:
+        return finding.kind in drop or privacy.decision(finding) == "drop"
+
+    looked_for = drop or "drop" in privacy.decisions.values()
     seen: set[tuple[str, str]] = set()
     for reply in replies:
         where, key = f"{reply.at:%Y-%m-%d %H:%M}", (comparable(reply.question), comparable(reply.answer))
+        share = script_share(reply.answer, language) if language else None
+        found = [f for text in (reply.question, reply.answer) for f in privacy.find(text)] if looked_for else []
+        private = sorted({f.kind for f in found if f.kind in drop})
         if key in seen:
             funnel.drop("said before, word for word", where)
-            continue
-        seen.add(key)
-        share = script_share(reply.answer, language) if language else None
-        if share is not None and share < 0.5:
+        elif share is not None and share < 0.5:
             funnel.drop(f"not in LANGUAGE = {language}", where)
-            continue
-        private = {f.kind for text in (reply.question, reply.answer) for f in privacy.find(text)} if drop else set()
-        if private & set(drop):
-            funnel.drop(f"holds {', '.join(sorted(private & set(drop)))}", where)
-            continue
-        if drop:
-            reply = _history_without(reply, privacy, lambda f: f.kind in drop)
-        yield reply
+        elif private:
+            funnel.drop(f"holds {', '.join(private)}", where)
+        elif any(unwanted(f) for f in found):
+            funnel.drop("left out in the review of private data", where)
+        else:
+            yield _history_without(reply, privacy, unwanted) if looked_for else reply
+        seen.add(key)
 
 
 def _split(
@@ -235,19 +235,6 @@ def _split(
     return before, newest
 
 
-def _undropped(replies: Sequence[Reply], privacy: Privacy, funnel: Funnel) -> Iterator[Reply]:
-    """Replies that hold nothing that was marked in the review as a reason to leave the pair out."""
-    if "drop" not in privacy.decisions.values():
-        yield from replies
-        return
-    for reply in replies:
-        texts = (reply.question, reply.answer)
-        if any(privacy.decision(f) == "drop" for text in texts for f in privacy.find(text)):
-            funnel.drop("left out in the review of private data", f"{reply.at:%Y-%m-%d %H:%M}")
-        else:
-            yield _history_without(reply, privacy, lambda f: privacy.decision(f) == "drop")
-
-
 def _history_without(reply: Reply, privacy: Privacy, unwanted: Callable[[Finding], bool]) -> Reply:
     """The reply with that part of its history that comes after the last text with something unwanted."""
     for n, before in enumerate(reversed(reply.history)):
@@ -258,11 +245,7 @@ def _history_without(reply: Reply, privacy: Privacy, unwanted: Callable[[Finding
 
 def _talks(replies: Sequence[Reply]) -> list[int]:
     """The number of each reply's talk: a new one begins after a pause of :data:`TALK`."""
-    numbers: list[int] = []
-    for i, reply in enumerate(replies):
-        begins = i > 0 and reply.at - replies[i - 1].at >= TALK
-        numbers.append(numbers[-1] + begins if numbers else 0)
-    return numbers
+    return list(accumulate((later.at - at.at >= TALK for at, later in pairwise(replies)), initial=0))
 
 
 def _near(pairs: list[Conversation], test: Sequence[Conversation], similar: float, funnel: Funnel) -> set[int]:

@@ -59,14 +59,16 @@ class Funnel:
     def note(self, what: str, where: str) -> None:
         """Count something about a pair that is kept; the first three places are remembered."""
         self.noted[what] += 1
-        self.examples.setdefault(what, []).extend([where] * (self.noted[what] <= 3))
+        self._remember(what, where)
 
     def drop(self, reason: str, where: str, n: int = 1) -> None:
         """Count something that is left out; the first three places are remembered."""
         self.dropped[reason] += n
-        places = self.examples.setdefault(reason, [])
-        if len(places) < 3:
-            places.append(where)
+        self._remember(reason, where)
+
+    def _remember(self, what: str, where: str) -> None:
+        places = self.examples.setdefault(what, [])
+        places.extend([where] * (len(places) < 3))
 
     def rows(self) -> list[dict[str, object]]:
         """The funnel as a table: what, how many, where for example."""
@@ -173,17 +175,13 @@ def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
             members = archive.infolist()
             unpacked = sum(member.file_size for member in members)
             if unpacked > MAX_UNPACKED or unpacked > MAX_RATIO * max(path.stat().st_size, 10_000):
-                raise PersonaError(
-                    f"the zip would unpack to {unpacked / 1e9:,.1f} GB", "this is no chat export", path.name
-                )
+                reason = f"the zip would unpack to {unpacked / 1e9:,.1f} GB"
+                raise PersonaError(reason, "this is no chat export", path.name)
             for member in members:
                 parts = PurePosixPath(member.filename.replace("\\", "/"))
                 if parts.is_absolute() or ".." in parts.parts:
-                    raise PersonaError(
-                        f"the zip holds a path that leads out of it ({member.filename[:40]!r})",
-                        "do not use this file",
-                        path.name,
-                    )
+                    reason = f"the zip holds a path that leads out of it ({member.filename[:40]!r})"
+                    raise PersonaError(reason, "do not use this file", path.name)
                 if member.flag_bits & 1:
                     raise PersonaError("the zip wants a password", "unpack it and zip it again without one", path.name)
             yield archive

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from persona_ft.chat import detectors, likely
+from persona_ft.chat.patterns import read_yaml
 from persona_ft.errors import PersonaError
 
 Decision = Literal["keep", "replace", "drop"]
@@ -24,6 +25,7 @@ WORDS = frozenset(
     ("may", "will", "mark", "rose", "grace", "hope", "joy", "bill", "art", "june", "april", "august", "faith", "dawn")
 )
 REGIONS = ("JP", "US", "GB")
+LETTERS = "use two letters, such as JP or US"
 # The same number is the same, with spaces or hyphens or without.
 WRITTEN_IN_MANY_WAYS = ("phone", "card", "bank account", "My Number", "postal code")
 
@@ -70,14 +72,10 @@ class Privacy:
 
         self.regions = tuple(region.upper() for region in self.regions)
         if not self.regions:
-            raise PersonaError(
-                "REGIONS is empty: no telephone number would be found", "use two letters, such as JP or US"
-            )
+            raise PersonaError("REGIONS is empty: no telephone number would be found", LETTERS)
         for region in self.regions:
             if region not in SUPPORTED_REGIONS:
-                raise PersonaError(
-                    f"{region!r} is no country of telephone numbers", "use two letters, such as JP or US"
-                )
+                raise PersonaError(f"{region!r} is no country of telephone numbers", LETTERS)
         self.add_names(())
 
     def add_names(self, names: Iterable[str]) -> None:
@@ -136,7 +134,7 @@ class Privacy:
             words = "".join(c for c in detectors.plain(words) if c.isalnum())
         if (kind, words) not in self.stand_ins:
             n = sum(other == kind for other, _ in self.stand_ins) + 1
-            self.stand_ins[kind, words] = STAND_INS[kind](n)
+            self.stand_ins[kind, words] = read_yaml("stand_ins")[kind].format(n=n, letters=_letters(n))
         return self.stand_ins[kind, words]
 
     def clean(self, text: str, keep: Iterable[str] = (), counted: bool = True) -> str:
@@ -182,28 +180,6 @@ def _letters(n: int) -> str:
     return text
 
 
-STAND_INS: dict[str, Callable[[int], str]] = {
-    "e-mail": lambda n: f"mail{n}@example.com",
-    "link": lambda n: f"https://example.com/{n}",
-    "key": lambda n: f"KEY{n}",
-    "password": lambda n: f"PASSWORD{n}",
-    "postal code": lambda n: f"〒000-{n:04d}",
-    "address": lambda n: f"○○市{n}丁目",
-    "IP address": lambda n: f"192.0.2.{n % 254 + 1}",
-    "bank account": lambda n: f"ACCOUNT{n}",
-    "card": lambda n: f"CARD{n}",
-    "My Number": lambda n: f"MYNUMBER{n}",
-    "phone": lambda n: f"000-0000-{n:04d}",
-    "handle": lambda n: f"@user{n}",
-    "passport": lambda n: f"PASSPORT{n}",
-    "driving licence": lambda n: f"LICENCE{n}",
-    "date of birth": lambda n: f"BIRTHDATE{n}",
-    "coordinates": lambda n: f"0.0000, 0.{n:04d}",
-    "one-time code": lambda n: f"CODE{n}",
-    "name": _letters,
-}
-
-
 def kinds(names: Iterable[str]) -> list[str]:
     """Kinds of private data by their names.
 
@@ -214,6 +190,7 @@ def kinds(names: Iterable[str]) -> list[str]:
     """
     wanted = list(names)
     for name in wanted:
-        if name not in STAND_INS:
-            raise PersonaError(f"{name!r} is no kind of private data", f"use some of {', '.join(STAND_INS)}")
+        if name not in read_yaml("stand_ins"):
+            use = f"use some of {', '.join(read_yaml('stand_ins'))}"
+            raise PersonaError(f"{name!r} is no kind of private data", use)
     return wanted

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from persona_ft.chat.exports import read_discord_package, read_json, read_slack, read_slackdump, read_telegram
+from persona_ft.chat.exports import read_json, read_slack, read_slackdump, read_telegram
 from persona_ft.chat.line import looks_like_line, read_line
 from persona_ft.chat.messages import BOMS, ChatMessage, Source, open_zip
 from persona_ft.chat.patterns import joined, read_yaml
@@ -23,7 +23,6 @@ READERS: dict[str, Callable[..., Iterator[ChatMessage]]] = {
     "whatsapp": read_whatsapp,
     "telegram": read_telegram,
     "discord": partial(read_json, app="discord"),
-    "discord package": read_discord_package,
     "slack": read_slack,
     "slackdump": read_slackdump,
     "instagram or messenger": partial(read_json, app="instagram or messenger"),
@@ -57,13 +56,11 @@ def _sources(path: Path, fmt: str = "auto") -> Iterator[list[tuple[Source, str]]
         return
     with open_zip(path) as archive:
         names = archive.namelist()
-        whole = {
-            "discord package": r"^(?!.*Google Chat/)(?:.*/)?messages\.(?:json|csv)$",
-            "slack": r"/\d{4}-\d{2}-\d{2}\.json$",
-        }
-        found = (f for f, pattern in whole.items() if any(re.search(pattern, name) for name in names))
-        as_one = next(found, None) if fmt == "auto" else fmt if fmt in whole else None
-        yield [(path, as_one)] if as_one else _members(path, archive, fmt)
+        if fmt == "auto" and any(re.search(r"(?:^|/)messages/c?\d+/messages\.(?:json|csv)$", name) for name in names):
+            reason = "this is Discord's own data package, which has your messages without those that you answered"
+            raise PersonaError(reason, "export the chats with DiscordChatExporter, as JSON", path.name)
+        slack = fmt == "slack" or (fmt == "auto" and any(re.search(r"/\d{4}-\d{2}-\d{2}\.json$", n) for n in names))
+        yield [(path, "slack")] if slack else _members(path, archive, fmt)
 
 
 def _members(path: Path, archive: zipfile.ZipFile, fmt: str) -> list[tuple[Source, str]]:

@@ -56,15 +56,9 @@ class Review:
 
     def rows(self) -> list[dict[str, Any]]:
         """A table for the user's eyes alone: it shows the originals."""
-        return [
-            {
-                "kind": s.kind,
-                "in context": f"{s.before}【{s.text}】{s.after}",
-                "becomes": s.becomes,
-                "times": s.times,
-            }
-            for s in self.seen
-        ]
+        columns = ("kind", "in context", "becomes", "times")
+        shown = ((s.kind, f"{s.before}【{s.text}】{s.after}", s.becomes, s.times) for s in self.seen)
+        return [dict(zip(columns, row, strict=True)) for row in shown]
 
     def likely(self) -> list[dict[str, Any]]:
         """The likely names that nobody listed, the most frequent first: keep or replace?"""

@@ -75,7 +75,7 @@ def _rows(path: Source) -> Iterator[tuple[int, dict[str, Any]]]:
             if re.fullmatch(r"sep=.\s*", head):  # for Excel
                 head = stream.readline(MAX_LINE)
             delimiter = max("\t;,", key=head.count)
-            rows = csv_rows(itertools.chain([head], stream), delimiter, path.name)
+            rows = _csv_rows(itertools.chain([head], stream), delimiter, path.name)
         yield from ((n, row) for n, row in rows if any(str(value or "").strip() for value in row.values()))
 
 
@@ -89,8 +89,7 @@ def _json_rows(stream: IO[str], name: str) -> Iterator[tuple[int, dict[str, Any]
         yield number, row
 
 
-def csv_rows(stream: Iterable[str], delimiter: str, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line, row) of a CSV file."""
+def _csv_rows(stream: Iterable[str], delimiter: str, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
     # Strict: a quote that is opened and never closed would swallow every row after it.
     reader = csv.DictReader(stream, delimiter=delimiter, strict=True)
     try:

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import random
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from itertools import accumulate, groupby, pairwise
+from itertools import groupby
 from pathlib import Path
 
 from persona_ft.chat.likely import read_likely
 from persona_ft.chat.messages import Funnel, open_text
 from persona_ft.chat.pairing import Pairing, Reply, advice, pairs_of
-from persona_ft.chat.privacy import REGIONS, Finding, Privacy, kinds
+from persona_ft.chat.privacy import REGIONS, Privacy, kinds
 from persona_ft.chat.read import read_chat, speakers
 from persona_ft.chat.review import Review, apply_choices, export_digest, read_choices, review_of
+from persona_ft.chat.sieve import near_ones, sieved, split, talks
 from persona_ft.chat.table import COLUMNS
 from persona_ft.chat.times import ORDERS
 from persona_ft.conversation import CONTROL_WORD, Conversation
-from persona_ft.data.split import comparable, near_duplicates, near_places
 from persona_ft.errors import PersonaError
-from persona_ft.language import LANGUAGES, script_share
+from persona_ft.language import LANGUAGES
 from persona_ft.paths import resolve
 
-# A pause this long ends a talk.
-TALK = timedelta(hours=6)
 SIZES = {
     "n_pairs": (1, 20_000, "whole number"),
     "n_test": (0, 20_000, "whole number"),
@@ -125,7 +122,7 @@ def import_chat(
     replies = _numbered(pairs_of(read_chat(path, fmt, columns), how, funnel))
     of = export_digest(path, how)
     apply_choices(read_choices(choices, of), replies, privacy)
-    unique = list(_sieved(replies, privacy, drop, language, funnel))
+    unique = list(sieved(replies, privacy, drop, language, funnel))
     if len(unique) < n_test + 8:
         funnel.kept = len(unique)
         gone = "; ".join(f"{n} {reason}" for reason, n in funnel.dropped.most_common(4))
@@ -135,12 +132,12 @@ def import_chat(
             advice(funnel, how) or "lower N_TEST, or take a longer chat",
             Path(path).name,
         )
-    talk_of = dict(zip(unique, _talks(unique), strict=True))  # before the sample is drawn: it makes pauses longer
-    before, newest = _split(unique, n_test, n_pairs, seed, funnel)
+    talk_of = dict(zip(unique, talks(unique), strict=True))  # before the sample is drawn: it makes pauses longer
+    before, newest = split(unique, n_test, n_pairs, seed, funnel)
     review = review_of([*before, *newest], privacy, keep, of)
     test = [_cleaned(reply, privacy, keep, f"C{n:02d}") for n, reply in enumerate(newest, start=1)]
     pairs = [_cleaned(reply, privacy, keep) for reply in before]
-    left_out = _near(pairs, test, similar, funnel)
+    left_out = near_ones(pairs, test, similar, funnel)
     funnel.kept = len(pairs) - len(left_out) + len(test)
     chosen = [i for i in range(len(pairs)) if i not in left_out]
     if not chosen:
@@ -184,90 +181,6 @@ def _numbered(replies: Iterable[Reply]) -> list[Reply]:
     """Replies in the order of time; those of one time are told apart by their number."""
     by_time = groupby(sorted(replies, key=lambda reply: reply.at), key=lambda reply: reply.at)
     return [reply._replace(nth=n) for _, same in by_time for n, reply in enumerate(same)]
-
-
-def _sieved(
-    replies: Sequence[Reply], privacy: Privacy, drop: Sequence[str], language: str, funnel: Funnel
-) -> Iterator[Reply]:
-    """Replies that were not said before, are in the language, and hold nothing whose pairs are to be left out, by kind
-    or in the review; the same is left out of what came before them."""
-
-    def unwanted(finding: Finding) -> bool:
-        return finding.kind in drop or privacy.decision(finding) == "drop"
-
-    looked_for = drop or "drop" in privacy.decisions.values()
-    seen: set[tuple[str, str]] = set()
-    for reply in replies:
-        where, key = f"{reply.at:%Y-%m-%d %H:%M}", (comparable(reply.question), comparable(reply.answer))
-        share = script_share(reply.answer, language) if language else None
-        found = [f for text in (reply.question, reply.answer) for f in privacy.find(text)] if looked_for else []
-        private = sorted({f.kind for f in found if f.kind in drop})
-        if key in seen:
-            funnel.drop("said before, word for word", where)
-        elif share is not None and share < 0.5:
-            funnel.drop(f"not in LANGUAGE = {language}", where)
-        elif private:
-            funnel.drop(f"holds {', '.join(private)}", where)
-        elif any(unwanted(f) for f in found):
-            funnel.drop("left out in the review of private data", where)
-        else:
-            yield _history_without(reply, privacy, unwanted) if looked_for else reply
-        seen.add(key)
-
-
-def _split(
-    unique: Sequence[Reply], n_test: int, n_pairs: int, seed: int, funnel: Funnel
-) -> tuple[list[Reply], list[Reply]]:
-    """What to train on, at most ``n_pairs``, and the newest replies; the talk that the cut goes through is left out."""
-    cut = len(unique) - n_test
-    at = pause_before(unique, cut) if n_test else cut
-    for reply in unique[at:cut]:
-        funnel.drop("of the same talk as a test question", f"{reply.at:%Y-%m-%d %H:%M}")
-    before, newest = list(unique[:at]), list(unique[cut:])
-    # What a test goes on from is no text that was trained on.
-    newest = [
-        reply._replace(history=tuple(exchange for exchange in reply.history if exchange.at >= newest[0].at))
-        for reply in newest
-    ]
-    if len(before) > n_pairs:
-        funnel.drop("more than N_PAIRS: a sample was drawn", f"{len(before)} pairs", len(before) - n_pairs)
-        before = [before[i] for i in sorted(random.Random(seed).sample(range(len(before)), n_pairs))]
-    return before, newest
-
-
-def _history_without(reply: Reply, privacy: Privacy, unwanted: Callable[[Finding], bool]) -> Reply:
-    """The reply with that part of its history that comes after the last text with something unwanted."""
-    for n, before in enumerate(reversed(reply.history)):
-        if any(unwanted(f) for text in (before.question, before.answer) for f in privacy.find(text)):
-            return reply._replace(history=reply.history[len(reply.history) - n :])
-    return reply
-
-
-def _talks(replies: Sequence[Reply]) -> list[int]:
-    """The number of each reply's talk: a new one begins after a pause of :data:`TALK`."""
-    return list(accumulate((later.at - at.at >= TALK for at, later in pairwise(replies)), initial=0))
-
-
-def _near(pairs: list[Conversation], test: Sequence[Conversation], similar: float, funnel: Funnel) -> set[int]:
-    """Places of the pairs that nearly repeat an earlier pair, or whose question is nearly a test question; where it
-    stands in what came before, the history is cut behind it, in place."""
-    asked = list(dict.fromkeys(m.content for pair in pairs for m in pair.messages if m.role == "user"))
-    near_test = {leak.first for leak in near_duplicates(asked, [t.question for t in test])} if test else set()
-    left_out = set()
-    for i, pair in enumerate(pairs):
-        near = [n for n, message in enumerate(pair.messages) if message.content in near_test and message.role == "user"]
-        if pair.question in near_test:
-            left_out.add(i)
-        elif near:
-            pairs[i] = pair.model_copy(update={"messages": pair.messages[near[-1] + 2 :]})
-    if left_out:
-        funnel.drop("nearly a test question", "after the split", len(left_out))
-    whole = [f"{pair.question}\n{pair.answer}" for pair in pairs]
-    twins = {later for _, later, _ in near_places(whole, threshold=similar)} if similar else set()
-    if twins - left_out:
-        reason = f"nearly the same as an earlier pair (SIMILAR = {similar:g})"
-        funnel.drop(reason, "after the split", len(twins - left_out))
-    return left_out | twins
 
 
 def listed(text: object) -> list[str]:
@@ -330,19 +243,6 @@ def preview(
             row[f"merged within {merge:g}"] = funnel.kept
         rows.append(row)
     return rows
-
-
-def pause_before(replies: Sequence[Reply], index: int) -> int:
-    """Where training should end for a test that begins at ``index``: at the longest pause within the hundred replies
-    before it, six hours or more being enough."""
-    best, longest = index, timedelta(0)
-    for i in range(index, max(8, index - 100), -1):
-        pause = replies[i].at - replies[i - 1].at if i < len(replies) else timedelta(0)
-        if pause > longest:
-            best, longest = i, pause
-        if pause >= TALK:
-            break
-    return best
 
 
 def _cleaned(reply: Reply, privacy: Privacy, keep: Sequence[str], pair_id: str | None = None) -> Conversation:

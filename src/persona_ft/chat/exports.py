@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 from zipfile import ZipFile
+
+from pydantic import BaseModel, Field
 
 from persona_ft.chat.json_stream import Sane, as_object, items_of, loaded, readable
 from persona_ft.chat.messages import ChatMessage, Source, Speakers, open_zip
@@ -19,13 +21,12 @@ from persona_ft.chat.times import time_of
 from persona_ft.errors import PersonaError
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(BaseModel):
     """What a value says of a message; see the file."""
 
     path: str
     kind: str = ""
-    matches: str = r"(?s).+"
+    matches: str = Field(r"(?s).+", alias="is")
     unless: str | None = None
     present: bool = False
 
@@ -39,23 +40,22 @@ class Rule:
         return re.fullmatch(self.matches, text) is not None
 
 
-@dataclass(frozen=True)
-class Form:
+class Form(BaseModel):
     """Where an app keeps what; see the file."""
 
     messages: str
-    at: tuple[str, ...]
-    speaker: tuple[str, ...]
-    text: tuple[str, ...]
+    at: list[str]
+    speaker: list[str]
+    text: list[str]
     title: str = ""
-    id: tuple[str, ...] = ()
-    person: tuple[str, ...] = ()
-    reply_to: tuple[str, ...] = ()
+    id: list[str] = []
+    person: list[str] = []
+    reply_to: list[str] = []
     unknown: str = "unknown"
-    kinds: tuple[Rule, ...] = ()
+    kinds: list[Rule] = []
     sticker: Rule | None = None
     instead: str = "(?!)"
-    clean: Callable[[str], str] = str
+    clean: str = "nothing"
     newest_first: bool = False
 
     def message(self, raw: Any, speakers: Speakers, name: str, chat: str = "") -> ChatMessage:
@@ -66,8 +66,9 @@ class Form:
             raise PersonaError(str(error), "export the chat again", name) from error
 
     def _message(self, raw: dict[str, Any], speakers: Speakers, name: str, chat: str) -> ChatMessage:
-        text = self.clean(_text(first(raw, self.text))).strip()
-        speaker = self.clean(str(first(raw, self.speaker) or self.unknown))
+        clean = CLEAN[self.clean]
+        text = clean(_text(first(raw, self.text))).strip()
+        speaker = clean(str(first(raw, self.speaker) or self.unknown))
         kind = next((rule.kind for rule in self.kinds if rule.applies(raw)), "text")
         if kind == "text" and (not text or re.fullmatch(self.instead, text)):
             kind = "sticker" if self.sticker and self.sticker.applies(raw) else "media"
@@ -88,13 +89,7 @@ class Form:
 @cache
 def form_of(app: str) -> Form:
     """An app's row of the file."""
-    row = dict(read_yaml("exports")[app])
-
-    def rule(given: dict[str, str]) -> Rule:
-        return Rule(**{"matches" if key == "is" else key: value for key, value in given.items()})
-
-    row |= {"kinds": tuple(map(rule, row.get("kinds", ()))), "clean": CLEAN.get(row.get("clean"), str)}
-    return Form(**row | ({"sticker": rule(row["sticker"])} if "sticker" in row else {}))
+    return Form.model_validate(read_yaml("exports")[app])
 
 
 def value_at(message: Any, path: str) -> Any:
@@ -106,7 +101,7 @@ def value_at(message: Any, path: str) -> Any:
     return message
 
 
-def first(message: dict[str, Any], paths: tuple[str, ...] | list[str]) -> Any:
+def first(message: dict[str, Any], paths: Sequence[str]) -> Any:
     """The first value that is there; None where none is."""
     return next((value for path in paths if (value := value_at(message, path))), None)
 
@@ -126,7 +121,7 @@ def _mended(text: str) -> str:
         return text
 
 
-CLEAN = {"meta": _mended}
+CLEAN = {"nothing": str, "meta": _mended}
 
 
 def read_json(path: Source, app: str) -> Iterator[ChatMessage]:

@@ -10,9 +10,10 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -96,29 +97,19 @@ def encoding_of(stream: IO[bytes], name: str) -> str:
     Raises
     ------
     PersonaError
-        It is none of these; the message names the byte.
+        It is none of these.
     """
     head = stream.read(4)
-    for bom, encoding in BOMS:
-        if head.startswith(bom):
-            return encoding
-    reached: dict[str, int] = {}
+    if found := next((encoding for bom, encoding in BOMS if head.startswith(bom)), None):
+        return found
     for encoding in ENCODINGS:
         stream.seek(0)
-        decoder, at = codecs.getincrementaldecoder(encoding)(), 0
-        try:
-            while piece := stream.read(1 << 20):
-                decoder.decode(piece)
-                at += len(piece)
-            decoder.decode(b"", final=True)
+        with suppress(UnicodeDecodeError):
+            for _ in codecs.iterdecode(iter(partial(stream.read, 1 << 20), b""), encoding):
+                pass
             return encoding
-        except UnicodeDecodeError as error:
-            reached[encoding] = at + error.start
-    raise PersonaError(
-        f"byte {reached['utf-8'] + 1} of the file is not UTF-8, and it is not Shift_JIS or UTF-16 either",
-        "export the chat again as text, or save the file as UTF-8",
-        name,
-    )
+    remedy = "export the chat again as text, or save the file as UTF-8"
+    raise PersonaError("the file is not UTF-8, Shift_JIS or UTF-16", remedy, name)
 
 
 @contextmanager

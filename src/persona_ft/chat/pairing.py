@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from persona_ft.chat.messages import ChatMessage, Funnel
+from persona_ft.chat.patterns import read_yaml
 from persona_ft.errors import PersonaError
 
 LINK_ONLY = re.compile(r"^(?:https?://\S+\s*)+$")
@@ -190,19 +191,9 @@ def advice(funnel: Funnel, how: Pairing) -> str:
     """What to turn when few pairs are left: the reason that cost most, and its setting. Empty when all is well."""
     if funnel.kept >= 50 or not funnel.read:
         return ""
-    knobs = {
-        "minutes later": f"REPLY_MINUTES (now {how.reply_minutes:g})",
-        "follows your own": f"MERGE_MINUTES (now {how.merge_minutes:g})",
-        "opens the chat": "ME: is it really you that opens them?",
-        "LANGUAGE": "LANGUAGE: is it the chat's?",
-        "SIMILAR": "SIMILAR: 90 is usual, 0 keeps all",
-        "N_PAIRS": "a larger N_PAIRS",
-        "holds ": "DROP_PRIVATE: replaced instead of dropped, those pairs would stay",
-        "word for word": "a longer chat: these were said before",
-        "characters": f"MIN_CHARACTERS or MAX_CHARACTERS (now {how.min_characters} and {how.max_characters})",
-    }
     for reason, n in funnel.dropped.most_common():
-        for words, knob in knobs.items():
+        for words, knob in read_yaml("advice").items():
             if words in reason:
-                return f"{funnel.kept} pairs are few; {n} were left out because {reason}: try {knob}"
+                now = knob.format(**vars(how))
+                return f"{funnel.kept} pairs are few; {n} were left out because {reason}: try {now}"
     return f"{funnel.kept} pairs are few: is ME one of the speakers, and is this the whole chat?"

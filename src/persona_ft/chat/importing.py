@@ -230,19 +230,19 @@ def preview(
     reply_minutes: Sequence[float] = (10, 60, 360, 1440),
 ) -> list[dict[str, float]]:
     """How many pairs other windows would give: one row for each of ``reply_minutes``, and your own merging beside half
-    and twice as much."""
-    mine = choose_me(speakers(read_chat(path, fmt, columns)), me)
-    rows = []
-    for reply in sorted({*reply_minutes, how.reply_minutes}):
-        row: dict[str, float] = {"reply within, minutes": reply}
-        for merge in (how.merge_minutes / 2, how.merge_minutes, how.merge_minutes * 2):
-            funnel = Funnel()
-            other = replace(how, me=mine, merge_minutes=merge, reply_minutes=reply)
-            for _ in pairs_of(read_chat(path, fmt, columns), other, funnel):
-                pass
-            row[f"merged within {merge:g}"] = funnel.kept
-        rows.append(row)
-    return rows
+    and twice as much. The chat is held in memory."""
+    messages = list(read_chat(path, fmt, columns))
+    mine = choose_me(speakers(iter(messages)), me)
+
+    def pairs(merge: float, reply: float) -> int:
+        other = replace(how, me=mine, merge_minutes=merge, reply_minutes=reply)
+        return sum(1 for _ in pairs_of(messages, other, Funnel()))
+
+    merging = (how.merge_minutes / 2, how.merge_minutes, how.merge_minutes * 2)
+    return [
+        {"reply within, minutes": reply} | {f"merged within {merge:g}": pairs(merge, reply) for merge in merging}
+        for reply in sorted({*reply_minutes, how.reply_minutes})
+    ]
 
 
 def _cleaned(reply: Reply, privacy: Privacy, keep: Sequence[str], pair_id: str | None = None) -> Conversation:

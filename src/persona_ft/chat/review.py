@@ -7,11 +7,12 @@ sizes, names or kinds may be set afterwards, and what was chosen still holds. Of
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
+
+from pydantic import BaseModel
 
 from persona_ft.chat import likely
 from persona_ft.chat.pairing import Pairing, Reply
@@ -67,7 +68,14 @@ class Review:
 
     def save(self, path: Path, chosen: dict[str, Decision]) -> Path:
         """Write what was chosen, whole or not at all; nothing private is in it."""
-        return write_text(path, json.dumps({"of": self.of, "choices": chosen}, indent=1) + "\n")
+        return write_text(path, Choices(of=self.of, choices=chosen).model_dump_json(indent=1) + "\n")
+
+
+class Choices(BaseModel):
+    """The file of what was chosen: ``of`` which export, and place of the finding -> decision."""
+
+    of: str
+    choices: dict[str, Decision]
 
 
 def export_digest(path: Path | str, how: Pairing) -> str:
@@ -87,16 +95,13 @@ def read_choices(path: Path | None, of: str) -> dict[str, Decision]:
         return {}
     remedy = f"delete {path.name} and review again, with SHOW_PRIVATE = True"
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        chosen = {str(place): decision for place, decision in found["choices"].items()}
-        if not all(decision in DECISIONS for decision in chosen.values()):
-            raise ValueError
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        found = Choices.model_validate_json(path.read_bytes())
+    except (OSError, ValueError) as error:  # pydantic's is one too
         raise PersonaError("what was chosen in the review cannot be read", remedy, path.name) from error
-    if found.get("of") != of:
+    if found.of != of:
         reason = "what was chosen in the review is of another export, another ME, or other MERGE_ or REPLY_MINUTES"
         raise PersonaError(reason, remedy, path.name)
-    return chosen
+    return found.choices
 
 
 def places(reply: Reply, privacy: Privacy) -> Iterator[tuple[str, str, Finding]]:

@@ -70,14 +70,9 @@ def split(
 def _pause_before(replies: Sequence[Reply], index: int) -> int:
     """Where training should end for a test that begins at ``index``: at the longest pause within the hundred replies
     before it, six hours or more being enough."""
-    best, longest = index, timedelta(0)
-    for i in range(index, max(8, index - 100), -1):
-        pause = replies[i].at - replies[i - 1].at if i < len(replies) else timedelta(0)
-        if pause > longest:
-            best, longest = i, pause
-        if pause >= TALK:
-            break
-    return best
+    places = [i for i in range(index, max(8, index - 100), -1) if i < len(replies)]
+    pauses = {i: replies[i].at - replies[i - 1].at for i in places}
+    return next((i for i in places if pauses[i] >= TALK), max(places, key=pauses.__getitem__, default=index))
 
 
 def _history_without(reply: Reply, privacy: Privacy, unwanted: Callable[[Finding], bool]) -> Reply:

@@ -96,9 +96,7 @@ def _survey(lines: Iterator[tuple[int, str]], name: str, orders: Iterable[str]) 
     names, loose = Counter[str](), Counter[str]()
     clocks = {order: Clock() for order in orders}
     n_messages = n_strange = strange_at = 0
-    for number, line in lines:
-        match = SAYS.STAMP.match(line)
-        hour = _hour(*match.group(6, 5, 9)) if match else None
+    for number, line, match, hour in _stamped(lines):
         if hour is None:
             if match or SAYS.LIKE_STAMP.match(line):
                 n_strange, strange_at = n_strange + 1, strange_at or number
@@ -166,13 +164,18 @@ def _day(a: str, b: str, c: str, order: str) -> tuple[int, int, int]:
     return n, int(month), int(day.lstrip("R"))
 
 
+def _stamped(lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str, re.Match[str] | None, int | None]]:
+    """(number, line, stamp, hour); no hour where no stamp is, or one in words that are not known."""
+    for number, line in lines:
+        match = SAYS.STAMP.match(line)
+        yield number, line, match, _hour(*match.group(6, 5, 9)) if match else None
+
+
 def _messages(lines: Iterator[tuple[int, str]], found: Survey, name: str) -> Iterator[ChatMessage]:
     current: ChatMessage | None = None
     texts: list[str] = []
     clock, early, pasted, ios = Clock(), [], False, False
-    for number, line in lines:
-        match = SAYS.STAMP.match(line)
-        hour = _hour(*match.group(6, 5, 9)) if match else None
+    for number, line, match, hour in _stamped(lines):
         if hour is not None:
             day = _day(*match.group(2, 3, 4), found.order)
             speaker, text = found.split(match[10])

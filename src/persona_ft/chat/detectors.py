@@ -27,6 +27,8 @@ PLAIN = {code: unicodedata.normalize("NFKC", chr(code)) for code in range(0xFF01
 PLAIN |= {0x3000: " ", 0xA0: " "} | dict.fromkeys(map(ord, "‐‑‒–—―−﹣－"), "-")
 # The long-vowel mark ー is a dash between digits, and a letter elsewhere.
 LONG_VOWEL = re.compile(r"(?<=\d)ー(?=\d)")
+# What no text with anything private is without.
+ANYTHING = re.compile(r"[\dA-Za-z@/:#]|パス|暗証番号|合言葉")
 BEFORE_NO_PHONE = frozenset("¥$€£#v._/=&")
 # Characters before a match in which a word may say what it is.
 NEAR, NEARER = 30, 16
@@ -38,7 +40,7 @@ class Detector:
 
     kind: str
     pattern: re.Pattern[str]
-    needs: str
+    needs: re.Pattern[str]
     context: re.Pattern[str] | None
     after: re.Pattern[str] | None
     not_after: re.Pattern[str] | None
@@ -70,22 +72,23 @@ def detectors() -> tuple[Detector, ...]:
     for row in read_yaml("detectors"):
         given = {
             column: WORDS.compiled(row[column]) if column in row else None
-            for column in ("pattern", "context", "after", "not_after", "has", "unless")
+            for column in ("pattern", "needs", "context", "after", "not_after", "has", "unless")
         }
         check = CHECKS[row["check"]] if "check" in row else lambda match, _: (span_of(match),)
-        table.append(Detector(kind=row["kind"], needs=row["needs"], check=check, **given))
+        table.append(Detector(kind=row["kind"], check=check, **given))
     return tuple(table)
 
 
 def findings(text: str, regions: Sequence[str]) -> Iterator[tuple[str, Span]]:
     """(kind, span) for all that any detector finds, in the order of the table; they may overlap."""
     text = plain(text)
-    met: dict[str, bool] = {}
+    if not ANYTHING.search(text):
+        return
+    met: dict[re.Pattern[str], bool] = {}
     for detector in detectors():
-        needs = detector.needs
-        if needs not in met:
-            met[needs] = re.search(needs, text) is not None
-        if met[needs]:
+        if detector.needs not in met:
+            met[detector.needs] = detector.needs.search(text) is not None
+        if met[detector.needs]:
             for span in detector.find(text, regions):
                 yield detector.kind, span
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -198,39 +197,25 @@ ANGLED = (
 )
 
 
-@dataclass
-class Slack:
-    """Slack's messages, with the names of the people that an export lists."""
+def _slack_name(user: dict[str, Any]) -> str:
+    profile = user.get("profile") if isinstance(user.get("profile"), dict) else {}
+    known = ("profile.display_name", "real_name", "profile.real_name", "name", "id")
+    return str(first(user | {"profile": profile}, known))
 
-    names: dict[str, str] = field(default_factory=dict)
-    speakers: Speakers = field(default_factory=Speakers)
 
-    def know(self, user: Any) -> None:
-        """Remember somebody; what is no user is passed over."""
-        if isinstance(user, dict):
-            self.names[str(user.get("id"))] = self.speakers(self.name(user), user.get("id"))
-
-    @staticmethod
-    def name(user: dict[str, Any]) -> str:
-        """How somebody is called."""
-        profile = user.get("profile") if isinstance(user.get("profile"), dict) else {}
-        known = ("profile.display_name", "real_name", "profile.real_name", "name", "id")
-        return str(first(user | {"profile": profile}, known))
-
-    def message(self, raw: Any, channel: str, name: str) -> ChatMessage:
-        """One message; a thread is a talk of its own, since what answers it stands in it."""
-        if not isinstance(raw, dict) or "ts" not in raw:
-            raise PersonaError("a message has no time", "export the workspace again", name)
-        user = str(first(raw, ("user", "bot_id")) or "unknown")
-        text = re.sub(
-            r"<@([A-Z0-9]+)(?:\|[^<>]*)?>", lambda m: "@" + self.names.get(m[1], m[1]), str(raw.get("text") or "")
-        )
-        for pattern, written in ANGLED:
-            text = re.sub(pattern, written, text)
-        speaker = self.names.get(user) or self.name({"id": user, "profile": raw.get("user_profile")})
-        raw = raw | {"text": html.unescape(text), "speaker": speaker, "id": None}
-        thread = str(raw.get("thread_ts") or "")
-        return form_of("slackdump").message(raw, Speakers(), name, f"{channel}/{thread}" if thread else channel)
+def _slack(raw: Any, names: dict[str, str], channel: str, name: str) -> ChatMessage:
+    """One message; a thread is a talk of its own, since what answers it stands in it."""
+    if not isinstance(raw, dict) or "ts" not in raw:
+        raise PersonaError("a message has no time", "export the workspace again", name)
+    user = str(first(raw, ("user", "bot_id")) or "unknown")
+    text = str(raw.get("text") or "")
+    text = re.sub(r"<@([A-Z0-9]+)(?:\|[^<>]*)?>", lambda m: "@" + names.get(m[1], m[1]), text)
+    for pattern, written in ANGLED:
+        text = re.sub(pattern, written, text)
+    speaker = names.get(user) or _slack_name({"id": user, "profile": raw.get("user_profile")})
+    raw = raw | {"text": html.unescape(text), "speaker": speaker, "id": None}
+    thread = str(raw.get("thread_ts") or "")
+    return form_of("slackdump").message(raw, Speakers(), name, f"{channel}/{thread}" if thread else channel)
 
 
 def read_slack(path: Path) -> Iterator[ChatMessage]:
@@ -238,31 +223,34 @@ def read_slack(path: Path) -> Iterator[ChatMessage]:
 
     https://slack.com/help/articles/220556107 describes the form.
     """
-    slack = Slack()
+    speakers = Speakers()
     with open_zip(path) as archive:
-        for member in archive.namelist():
+        names = {
+            str(user.get("id")): speakers(_slack_name(user), user.get("id"))
+            for member in archive.namelist()
             # One folder down where the export was unpacked and zipped again; org_users.json on an Enterprise plan.
-            if re.fullmatch(r"(?:[^/]+/)?(?:org_)?users\.json", member):
-                for user in _list_in(archive, member):
-                    slack.know(user)
+            if re.fullmatch(r"(?:[^/]+/)?(?:org_)?users\.json", member)
+            for user in _list_in(archive, member)
+            if isinstance(user, dict)
+        }
         days = sorted(name for name in archive.namelist() if re.fullmatch(r".+/\d{4}-\d{2}-\d{2}\.json", name))
         if not days:
             raise PersonaError("the zip holds no channel with days", "export the workspace again", path.name)
         for member in days:
             for raw in _list_in(archive, member):
-                yield slack.message(raw, PurePosixPath(member).parent.name, member)
+                yield _slack(raw, names, PurePosixPath(member).parent.name, member)
 
 
 def read_slackdump(path: Source) -> Iterator[ChatMessage]:
     """A channel as slackdump writes it: people have numbers, unless a message says their names."""
-    slack, form = Slack(), form_of("slackdump")
+    form = form_of("slackdump")
     with path.open("rb") as stream:
         channel = str(next(items_of(stream, form.title, path.name), ""))
     with path.open("rb") as stream:
         for raw in items_of(stream, form.messages, path.name):
-            yield slack.message(raw, channel, path.name)
+            yield _slack(raw, {}, channel, path.name)
             for reply in as_object(raw, path.name).get("slackdump_thread_replies") or []:
-                yield slack.message(reply, channel, path.name)
+                yield _slack(reply, {}, channel, path.name)
 
 
 def _list_in(archive: ZipFile, name: str) -> list[Any]:

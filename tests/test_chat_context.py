@@ -148,6 +148,7 @@ def test_unlisted_names_are_offered_in_a_hundred_sentences():
         "たくさんの猫ちゃん",
         "I think so, On Monday",
         "今日もおつかれさま",
+        "朝ちゃんと起きる、もうちゃんとして",
         "The end. Thanks!",
         "It is",
     ],

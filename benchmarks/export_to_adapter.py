@@ -3,8 +3,8 @@
     python benchmarks/export_to_adapter.py              # some minutes on 2 cores
     python benchmarks/export_to_adapter.py --only slack.zip
 
-The same made-up chat is written as each app would export it (``persona_ft.chat.samples``), so the data sets should be
-the same to the byte, and on one machine the adapters too.
+``data/chats`` has the same made-up chat as each app would export it, so the data sets should be the same to the byte,
+and on one machine the adapters too.
 """
 
 from __future__ import annotations
@@ -16,9 +16,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from persona_ft.chat.samples import ME, SAMPLES, write_samples
 from persona_ft.io import file_digest
 from persona_ft.notebook.run import execute
+from persona_ft.paths import resolve
+
+SAMPLES = {path.name: path for path in sorted(resolve("data/chats").iterdir())}
+ME = "まさき"
 
 
 def main() -> None:
@@ -27,14 +30,13 @@ def main() -> None:
     options = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        samples = {path.name: path for path in write_samples(Path(folder, "samples"))}
         persona = Path(folder, "me")
         persona.mkdir()
         (persona / "persona.yaml").write_text(f"name: {ME}\nsystem_prompt: あなたは{ME}です。\n", encoding="utf-8")
         for name in options.only:
             run, started = Path(folder, name.replace(".", "_")), time.perf_counter()
             run.mkdir()
-            given = {"MODEL": "tiny", "PERSONA": str(persona), "CHAT": str(samples[name]), "ME": ME, "N_TEST": 20}
+            given = {"MODEL": "tiny", "PERSONA": str(persona), "CHAT": str(SAMPLES[name]), "ME": ME, "N_TEST": 20}
             execute(["02b_from_chats", "03_train_qlora"], run, given)
             training = json.loads((run / "training.json").read_text(encoding="utf-8"))
             pairs = len((run / "train.jsonl").read_text(encoding="utf-8").splitlines())

@@ -6,7 +6,7 @@
 The sentences (``data/privacy/sentences.jsonl``, Japanese and English, made up) were written and labelled by readers
 who did not know the rules. Something counts as found when every letter and digit of it is replaced, by whatever kind;
 something that is replaced counts as right when at least half of it is labelled. Names are not in it: the user lists
-them.
+them; how many of those that nobody listed are offered is counted on sentences of their own (``names.jsonl``).
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from persona_ft.chat.likely import likely_names
 from persona_ft.chat.privacy import Privacy
 from persona_ft.evaluate.statistics import share
 from persona_ft.paths import repository_root
 
 SENTENCES = repository_root() / "data/privacy/sentences.jsonl"
+NAMES = SENTENCES.with_name("names.jsonl")
 # Breaks made-up keys up in the file, so that whoever scans a repository for lost keys is not alarmed.
 BREAK = "¦"
 # Label -> what the finder calls it. A secret is a key or a password.
@@ -37,6 +39,11 @@ KINDS = {
     "address": "address",
     "handle": "handle",
     "secret": "key",
+    "passport": "passport",
+    "licence": "driving licence",
+    "birth_date": "date of birth",
+    "coordinates": "coordinates",
+    "code": "one-time code",
 }
 NUMBERED = ("phone", "postal_code", "card", "bank", "my_number", "ip")
 
@@ -96,8 +103,19 @@ def score(rows: list[dict]) -> Score:
     return total
 
 
+def offered(rows: list[dict]) -> tuple[int, int]:
+    """(offered, all) of the names that nobody listed."""
+    found = []
+    for row in rows:
+        seen = [row["text"][start:end] for start, end in likely_names(row["text"])]
+        found += [any(name in o or (o in name and len(o) > 1) for o in seen) for name in row["names"]]
+    return sum(found), len(found)
+
+
 def cell(counts: tuple[int, int]) -> str:
     """Counts, share and its interval."""
+    if not counts[1]:
+        return "none"
     interval = share(*counts)
     return f"{counts[0]} of {counts[1]}, {interval.value:.1%} [{interval.low:.1%}, {interval.high:.1%}]"
 
@@ -121,6 +139,8 @@ def main() -> None:
     print("\n| kind | found | taken rightly |\n|---|---|---|")
     for kind in KINDS:
         print(f"| {KINDS[kind]} | {cell(parts['all'].recall((kind,)))} | {cell(parts['all'].precision((kind,)))} |")
+    names = [json.loads(line) for line in NAMES.read_text(encoding="utf-8").splitlines()]
+    print(f"\nlikely names offered in {len(names)} sentences with unlisted ones: {cell(offered(names))}")
     if options.wrong:
         print("", *parts["all"].wrong, sep="\n")
 

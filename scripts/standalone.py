@@ -23,10 +23,12 @@ from persona_ft.notebook.run import PARAMETER_TAGS
 
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "dist/colab"
-# What the notebooks read; labelled sentences and labels serve benchmarks alone.
-LEFT_OUT = ("__pycache__", "data/privacy", "fact_labels.jsonl", ".egg-info")
+# What the notebooks read; labelled sentences and labels serve benchmarks alone, and one made-up chat is enough.
+CHATS = ("line_desktop", "whatsapp", "telegram", "discord", "slack", "table")
+LEFT_OUT = ("__pycache__", "data/privacy", "fact_labels.jsonl", ".egg-info", *(f"data/chats/{name}" for name in CHATS))
 DATA = (
     "data/README.md",
+    "data/chats/line_phone.txt",
     "data/general.jsonl",
     "data/questions.jsonl",
     "data/masaki/persona.yaml",

@@ -26,7 +26,12 @@ from persona_ft.notebook.run import FROM_CHATS, LESSONS, ONE_SITTING, execute
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ["data/masaki/persona.yaml", "data/masaki/train.jsonl", "data/masaki/test.jsonl", "data/questions.jsonl"]
-DATA += ["data/general.jsonl", "data/tiny-gpt-oss/model.safetensors", "data/tiny-gpt-oss/tokenizer.json"]
+DATA += [
+    "data/chats/line_phone.txt",
+    "data/general.jsonl",
+    "data/tiny-gpt-oss/model.safetensors",
+    "data/tiny-gpt-oss/tokenizer.json",
+]
 DATA += [
     "src/persona_ft/train/recipes/article.yaml",
     "src/persona_ft/train/recipes/recommended.yaml",

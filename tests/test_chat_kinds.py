@@ -51,6 +51,9 @@ def android(*rows: str) -> str:
         "花子が太郎を管理者に設定しました",
         "通話が開始されました",
         "☎ 通話時間 0:12",
+        "投票が終了しました",
+        "グループ通話が終了しました",
+        "グループが作成されました",
     ],
 )
 def test_lines_notices_are_nobodys_words(tmp_path, notice):
@@ -69,6 +72,7 @@ def test_lines_notices_are_nobodys_words(tmp_path, notice):
         "Mary Ann joined the group.",
         "Ben created a poll.",
         "Ann has left the chat",
+        "The group call has ended.",
     ],
 )
 def test_lines_english_notices_begin_with_people_who_also_write(tmp_path, notice):
@@ -221,7 +225,15 @@ def test_a_bracket_behind_a_file_is_said(tmp_path, text):
 
 
 @pytest.mark.parametrize(
-    "note", ["Wiadomość edytowana", "Сообщение изменено", "此訊息已編輯", "Bu mesaj düzenlendi", "Mensagem editada."]
+    "note",
+    [
+        "Wiadomość edytowana",
+        "Сообщение изменено",
+        "此訊息已編輯",
+        "Съобщението е редактирано",
+        "Bu mesaj düzenlendi",
+        "Mensagem editada.",
+    ],
 )
 def test_the_note_of_an_edit_is_taken_off(tmp_path, note):
     assert said(read(tmp_path, android(f"Ann: so be it <{note}>"))) == [("Ann", "so be it")]
@@ -230,7 +242,13 @@ def test_the_note_of_an_edit_is_taken_off(tmp_path, note):
 
 @pytest.mark.parametrize(
     "text",
-    ["Je hebt dit bericht verwijderd", "Данное сообщение удалено", "您已刪除此訊息", "Esta mensagem foi eliminada"],
+    [
+        "Je hebt dit bericht verwijderd",
+        "Данное сообщение удалено",
+        "您已刪除此訊息",
+        "This message was deleted by admin Ann",
+        "Esta mensagem foi eliminada",
+    ],
 )
 def test_a_deleted_message_breaks_a_pair(tmp_path, text):
     found = read(tmp_path, android("Ann: home?", f"Ann: {text}", "Ben: yes"))
@@ -345,6 +363,20 @@ def test_metas_json_is_oldest_first_and_its_letters_are_mended(tmp_path):
     assert told(read(tmp_path, json.dumps(encrypted), "Ann.json")) == [("text", "Ann", "é")]
 
 
+def test_google_chat_in_its_takeout(tmp_path):
+    def message(name: str, text: str, **more: object) -> dict:
+        when = "Monday, January 15, 2024 at 9:05:00\u202fPM UTC"
+        return {"creator": {"name": name, "user_type": "Human"}, "created_date": when, "text": text} | more
+
+    rows = [message("Ann", "hi"), message("Ben", "", attached_files=[{}]), message("Ann", "", message_state="DELETED")]
+    rows.append(message("News", "!", creator={"name": "News", "user_type": "Bot"}))
+    folder = "Takeout/Google Chat/Groups/DM 1"
+    files = {f"{folder}/messages.json": {"messages": rows}, f"{folder}/group_info.json": {"members": []}}
+    found = read(tmp_path, zipped(files), "takeout.zip")
+    assert [m.kind for m in found] == ["text", "media", "deleted", "bot"] and said(found) == [("Ann", "hi")]
+    assert when(found)[0] == "2024-01-15 21:05"
+
+
 def test_slackdump_with_its_threads(tmp_path):
     reply = {"type": "message", "user": "U2", "ts": "1705312870.0", "text": "yo", "thread_ts": "1705312860.0"}
     first = {"type": "message", "user": "U1", "ts": "1705312860.0", "text": "hi", "slackdump_thread_replies": [reply]}
@@ -378,8 +410,6 @@ def test_two_people_of_one_name_are_two(tmp_path):
         ("Twitter", "a.js", "window.YTD.direct_messages.part0 = [{}]"),
         ("Teams", "a.txt", "[1/15/2024 10:01 AM] Ann Lee\nhi\n"),
         ("Teams", "a.json", '{"conversations": [{"id": "1", "MessageList": []}]}'),
-        ("Google Chat", "a.json", '{"messages": [{"creator": {"name": "A"}, "created_date": "x"}]}'),
-        ("Google Chat", "a.zip", zipped({"Takeout/Google Chat/Groups/DM/messages.json": {}})),
         ("machine-readable", "a.html", '<!DOCTYPE html><html><body class="chat_page">'),
         ("database", "chat.db", b"SQLite format 3\0" + bytes(99)),
         ("encrypted", "msgstore.db.crypt15", b"\1\2\3"),
@@ -466,7 +496,6 @@ def test_a_chat_that_is_all_near_its_test_says_so(tmp_path):
         ("t.jsonl", '{"a": ' + "[" * 100_000, "line 1: the line is not JSON"),
         ("r.json", '{"chats": {"list": ["x"]}}', "no message"),
         ("t.csv", "time,speaker,text\n2024-01-01 20:" + "1" * 60 + ",a,b\n", "line 2: the time"),
-        ("p.zip", zipped({"messages/c1/messages.json": [1]}), "no object"),
         ("s.zip", zipped({"users.json": [{"profile": -1}], "c/2024-01-15.json": [{"ts": "x"}]}), "the time of message"),
     ],
 )

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-import random
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from itertools import groupby
 from pathlib import Path
 
-from persona_ft.chat.exports import COLUMNS, ORDERS
+from persona_ft.chat.likely import read_likely
 from persona_ft.chat.messages import Funnel, open_text
 from persona_ft.chat.pairing import Pairing, Reply, advice, pairs_of
 from persona_ft.chat.privacy import REGIONS, Privacy, kinds
 from persona_ft.chat.read import read_chat, speakers
-from persona_ft.chat.review import Review, apply_choices, export_digest, places, read_choices, review_of
+from persona_ft.chat.review import Review, apply_choices, export_digest, read_choices, review_of
+from persona_ft.chat.sieve import near_ones, sieved, split, talks
+from persona_ft.chat.table import COLUMNS
+from persona_ft.chat.times import ORDERS
 from persona_ft.conversation import CONTROL_WORD, Conversation
-from persona_ft.data.split import comparable, near_duplicates, near_places
 from persona_ft.errors import PersonaError
-from persona_ft.language import LANGUAGES, script_share
+from persona_ft.language import LANGUAGES
 from persona_ft.paths import resolve
 
-# A pause this long ends a talk.
-TALK = timedelta(hours=6)
+SIZES = {
+    "n_pairs": (1, 20_000, "whole number"),
+    "n_test": (0, 20_000, "whole number"),
+    "similar": (0, 100, "number"),
+}
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,7 @@ def import_chat(
     language: str = "",
     similar: float = 90.0,
     choices: Path | None = None,
+    likely: Path | None = None,
     seed: int = 42,
 ) -> Imported:
     """Read, pair, clean and split one export. Nothing is written.
@@ -96,6 +102,7 @@ def import_chat(
     language : ``"ja"`` or ``"en"`` leaves out answers that are mostly in another script; empty takes all.
     similar : of pairs that are this similar (rapidfuzz's ratio, 0 to 100) the first is kept; 0 keeps all.
     choices : the file in which the review of single findings keeps what was chosen (:mod:`~persona_ft.chat.review`).
+    likely : the file in which likely names are kept or replaced (:mod:`~persona_ft.chat.likely`).
 
     Raises
     ------
@@ -103,19 +110,19 @@ def import_chat(
         The export cannot be read, nobody is ``me``, or too little is left; the message says what to change.
     """
     keep, drop = kinds(keep), kinds(drop)
-    _check_settings(n_pairs, n_test, similar, language, keep, drop)
+    _check_settings(language, keep, drop, n_pairs=n_pairs, n_test=n_test, similar=similar)
     n_pairs, n_test = int(n_pairs), int(n_test)
     found = speakers(read_chat(path, fmt, columns))
     mine = choose_me(found, me)
     how = replace(how or Pairing(mine), me=mine)
     names = [name for name, _ in found if name not in mine]
+    names += [name for name, decision in read_likely(likely).items() if decision == "replace"]
     privacy = Privacy([*(privacy.names if privacy else ()), *names], privacy.regions if privacy else REGIONS)
     funnel = Funnel()
-    replies = _numbered(sorted(pairs_of(read_chat(path, fmt, columns), how, funnel), key=lambda reply: reply.at))
-    unique = list(_fit(replies, privacy, drop, language, funnel))
+    replies = _numbered(pairs_of(read_chat(path, fmt, columns), how, funnel))
     of = export_digest(path, how)
-    apply_choices(read_choices(choices, of), unique, privacy)
-    unique = list(_undropped(unique, privacy, funnel))
+    apply_choices(read_choices(choices, of), replies, privacy)
+    unique = list(sieved(replies, privacy, drop, language, funnel))
     if len(unique) < n_test + 8:
         funnel.kept = len(unique)
         gone = "; ".join(f"{n} {reason}" for reason, n in funnel.dropped.most_common(4))
@@ -125,12 +132,12 @@ def import_chat(
             advice(funnel, how) or "lower N_TEST, or take a longer chat",
             Path(path).name,
         )
-    talk_of = dict(zip(unique, _talks(unique), strict=True))  # before the sample is drawn: it makes pauses longer
-    before, newest = _split(unique, n_test, n_pairs, seed, funnel)
+    talk_of = dict(zip(unique, talks(unique), strict=True))  # before the sample is drawn: it makes pauses longer
+    before, newest = split(unique, n_test, n_pairs, seed, funnel)
     review = review_of([*before, *newest], privacy, keep, of)
     test = [_cleaned(reply, privacy, keep, f"C{n:02d}") for n, reply in enumerate(newest, start=1)]
     pairs = [_cleaned(reply, privacy, keep) for reply in before]
-    left_out = _near(pairs, test, similar, funnel)
+    left_out = near_ones(pairs, test, similar, funnel)
     funnel.kept = len(pairs) - len(left_out) + len(test)
     chosen = [i for i in range(len(pairs)) if i not in left_out]
     if not chosen:
@@ -153,111 +160,27 @@ def import_chat(
     )
 
 
-def _check_settings(
-    n_pairs: float, n_test: float, similar: float, language: str, keep: Sequence[str], drop: Sequence[str]
-) -> None:
+def _check_settings(language: str, keep: Sequence[str], drop: Sequence[str], **sizes: float) -> None:
     """Refuse what cannot be meant: sizes may come as 30.0, from a form or a command line."""
     if both := set(keep) & set(drop):
         raise PersonaError(f"{', '.join(sorted(both))} is to be kept and dropped", "name it in one of the two alone")
-    for name, value, least, most in (
-        ("N_PAIRS", n_pairs, 1, 20_000),
-        ("N_TEST", n_test, 0, 20_000),
-        ("SIMILAR", similar, 0, 100),
-    ):
+    for name, value in sizes.items():
+        least, most, kind = SIZES[name]
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        whole = number and (name == "SIMILAR" or value == int(value))
-        if not whole or not least <= value <= most:
-            kind = "number" if name == "SIMILAR" else "whole number"
-            raise PersonaError(f"{name} = {value!r} cannot be used", f"give a {kind} from {least:g} to {most:g}")
-    if 0 < similar <= 1:
-        reason = f"SIMILAR = {similar:g} would leave out nearly everything"
+        if not number or not least <= value <= most or (kind == "whole number" and value != int(value)):
+            raise PersonaError(f"{name.upper()} = {value!r} cannot be used", f"give a {kind} from {least} to {most}")
+    if 0 < sizes["similar"] <= 1:
+        reason = f"SIMILAR = {sizes['similar']:g} would leave out nearly everything"
         raise PersonaError(reason, "it goes from 0 to 100: 90 is usual")
     if language not in ("", *LANGUAGES):
         remedy = f"use one of {', '.join(LANGUAGES)}, or leave it empty"
         raise PersonaError(f"LANGUAGE = {language!r} is not known", remedy)
 
 
-def _numbered(replies: Sequence[Reply]) -> list[Reply]:
-    """Replies of one time are told apart by their number."""
-    numbered: list[Reply] = []
-    for reply in replies:
-        same = numbered and numbered[-1].at == reply.at
-        numbered.append(reply._replace(nth=numbered[-1].nth + 1 if same else 0))
-    return numbered
-
-
-def _fit(
-    replies: Sequence[Reply], privacy: Privacy, drop: Sequence[str], language: str, funnel: Funnel
-) -> Iterator[Reply]:
-    """Replies that were not said before, are in the language, and hold nothing whose pairs are to be left out."""
-    seen: set[tuple[str, str]] = set()
-    for reply in replies:
-        where, key = f"{reply.at:%Y-%m-%d %H:%M}", (comparable(reply.question), comparable(reply.answer))
-        if key in seen:
-            funnel.drop("said before, word for word", where)
-            continue
-        seen.add(key)
-        share = script_share(reply.answer, language) if language else None
-        if share is not None and share < 0.5:
-            funnel.drop(f"not in LANGUAGE = {language}", where)
-            continue
-        private = {f.kind for _, _, f in places(reply, privacy)} if drop else set()
-        if private & set(drop):
-            funnel.drop(f"holds {', '.join(sorted(private & set(drop)))}", where)
-            continue
-        yield reply
-
-
-def _split(
-    unique: Sequence[Reply], n_test: int, n_pairs: int, seed: int, funnel: Funnel
-) -> tuple[list[Reply], list[Reply]]:
-    """What to train on, at most ``n_pairs``, and the newest replies; the talk that the cut goes through is left out."""
-    cut = len(unique) - n_test
-    at = pause_before(unique, cut) if n_test else cut
-    for reply in unique[at:cut]:
-        funnel.drop("of the same talk as a test question", f"{reply.at:%Y-%m-%d %H:%M}")
-    before, newest = list(unique[:at]), list(unique[cut:])
-    if len(before) > n_pairs:
-        funnel.drop("more than N_PAIRS: a sample was drawn", f"{len(before)} pairs", len(before) - n_pairs)
-        before = [before[i] for i in sorted(random.Random(seed).sample(range(len(before)), n_pairs))]
-    return before, newest
-
-
-def _undropped(replies: Sequence[Reply], privacy: Privacy, funnel: Funnel) -> Iterator[Reply]:
-    """Replies that hold nothing that was marked in the review as a reason to leave the pair out."""
-    if "drop" not in privacy.decisions.values():
-        yield from replies
-        return
-    for reply in replies:
-        if any(privacy.decision(f) == "drop" for _, _, f in places(reply, privacy)):
-            funnel.drop("left out in the review of private data", f"{reply.at:%Y-%m-%d %H:%M}")
-        else:
-            yield reply
-
-
-def _talks(replies: Sequence[Reply]) -> list[int]:
-    """The number of each reply's talk: a new one begins after a pause of :data:`TALK`."""
-    numbers: list[int] = []
-    for i, reply in enumerate(replies):
-        begins = i > 0 and reply.at - replies[i - 1].at >= TALK
-        numbers.append(numbers[-1] + begins if numbers else 0)
-    return numbers
-
-
-def _near(pairs: Sequence[Conversation], test: Sequence[Conversation], similar: float, funnel: Funnel) -> set[int]:
-    """Places of the pairs that nearly repeat an earlier pair, or whose question is nearly a test question."""
-    questions = [pair.question for pair in pairs]
-    near_test = {leak.first for leak in near_duplicates(questions, [t.question for t in test])} if test else set()
-    left_out = {i for i, question in enumerate(questions) if question in near_test}
-    if left_out:
-        funnel.drop("nearly a test question", "after the split", len(left_out))
-    whole = [f"{pair.question}\n{pair.answer}" for pair in pairs]
-    twins = {later for _, later, _ in near_places(whole, threshold=similar)} if similar else set()
-    if twins - left_out:
-        funnel.drop(
-            f"nearly the same as an earlier pair (SIMILAR = {similar:g})", "after the split", len(twins - left_out)
-        )
-    return left_out | twins
+def _numbered(replies: Iterable[Reply]) -> list[Reply]:
+    """Replies in the order of time; those of one time are told apart by their number."""
+    by_time = groupby(sorted(replies, key=lambda reply: reply.at), key=lambda reply: reply.at)
+    return [reply._replace(nth=n) for _, same in by_time for n, reply in enumerate(same)]
 
 
 def listed(text: object) -> list[str]:
@@ -307,34 +230,25 @@ def preview(
     reply_minutes: Sequence[float] = (10, 60, 360, 1440),
 ) -> list[dict[str, float]]:
     """How many pairs other windows would give: one row for each of ``reply_minutes``, and your own merging beside half
-    and twice as much."""
-    mine = choose_me(speakers(read_chat(path, fmt, columns)), me)
-    rows = []
-    for reply in sorted({*reply_minutes, how.reply_minutes}):
-        row: dict[str, float] = {"reply within, minutes": reply}
-        for merge in (how.merge_minutes / 2, how.merge_minutes, how.merge_minutes * 2):
-            funnel = Funnel()
-            other = replace(how, me=mine, merge_minutes=merge, reply_minutes=reply)
-            for _ in pairs_of(read_chat(path, fmt, columns), other, funnel):
-                pass
-            row[f"merged within {merge:g}"] = funnel.kept
-        rows.append(row)
-    return rows
+    and twice as much. The chat is held in memory."""
+    messages = list(read_chat(path, fmt, columns))
+    mine = choose_me(speakers(iter(messages)), me)
 
+    def pairs(merge: float, reply: float) -> int:
+        other = replace(how, me=mine, merge_minutes=merge, reply_minutes=reply)
+        return sum(1 for _ in pairs_of(messages, other, Funnel()))
 
-def pause_before(replies: Sequence[Reply], index: int) -> int:
-    """Where training should end for a test that begins at ``index``: at the longest pause within the hundred replies
-    before it, six hours or more being enough."""
-    best, longest = index, timedelta(0)
-    for i in range(index, max(8, index - 100), -1):
-        pause = replies[i].at - replies[i - 1].at if i < len(replies) else timedelta(0)
-        if pause > longest:
-            best, longest = i, pause
-        if pause >= TALK:
-            break
-    return best
+    merging = (how.merge_minutes / 2, how.merge_minutes, how.merge_minutes * 2)
+    return [
+        {"reply within, minutes": reply} | {f"merged within {merge:g}": pairs(merge, reply) for merge in merging}
+        for reply in sorted({*reply_minutes, how.reply_minutes})
+    ]
 
 
 def _cleaned(reply: Reply, privacy: Privacy, keep: Sequence[str], pair_id: str | None = None) -> Conversation:
-    question, answer = (privacy.clean(text, keep) for text in (reply.question, reply.answer))
-    return Conversation.pair(question, answer, category="chat", id=pair_id)
+    messages = []
+    for side, text in reply.texts():
+        role = "assistant" if side.endswith("a") else "user"
+        # What came before is another pair, and was counted there.
+        messages.append({"role": role, "content": privacy.clean(text, keep, counted=len(side) == 1)})
+    return Conversation.model_validate({"id": pair_id, "category": "chat", "messages": messages})

@@ -10,9 +10,10 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -28,10 +29,6 @@ BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs
 INVISIBLE = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 # A file, or a file in a zip: what reads chats needs open, name and suffix alone.
 Source = Path | zipfile.Path
-# The half of the day, as phones write it in many languages: dots and spaces are taken out first.
-AM = "am vorm 午前 上午 凌晨 清晨 早上 오전 ص صباحا قظ πμ sa fm öö de dop पूर्वाह्न ก่อนเที่ยง"
-PM = "pm nachm 午後 下午 中午 晚上 傍晚 오후 م مساء بظ μμ ch em ös du odp अपराह्न หลังเที่ยง"
-HALVES = dict.fromkeys(AM.split(), 0) | dict.fromkeys(PM.split(), 12)
 
 
 @dataclass(slots=True)
@@ -63,14 +60,16 @@ class Funnel:
     def note(self, what: str, where: str) -> None:
         """Count something about a pair that is kept; the first three places are remembered."""
         self.noted[what] += 1
-        self.examples.setdefault(what, []).extend([where] * (self.noted[what] <= 3))
+        self._remember(what, where)
 
     def drop(self, reason: str, where: str, n: int = 1) -> None:
         """Count something that is left out; the first three places are remembered."""
         self.dropped[reason] += n
-        places = self.examples.setdefault(reason, [])
-        if len(places) < 3:
-            places.append(where)
+        self._remember(reason, where)
+
+    def _remember(self, what: str, where: str) -> None:
+        places = self.examples.setdefault(what, [])
+        places.extend([where] * (len(places) < 3))
 
     def rows(self) -> list[dict[str, object]]:
         """The funnel as a table: what, how many, where for example."""
@@ -81,22 +80,6 @@ class Funnel:
         for what, n in self.noted.items():
             table.append({"": f"of these: {what}", "n": n, "for example": "; ".join(self.examples[what])})
         return table
-
-
-def hour_of(hour: int, half: str) -> int:
-    """The hour of 24. ``half`` is what stands beside it, such as p.m. or 下午, or nothing.
-
-    Raises
-    ------
-    ValueError
-        The word is none that is known.
-    """
-    if not half:
-        return hour
-    half = re.sub(r"[.\s]", "", half).casefold()
-    if half not in HALVES:
-        raise ValueError(half)
-    return hour % 12 + HALVES[half] if hour <= 12 else hour
 
 
 class Speakers(dict[str, str]):
@@ -114,29 +97,19 @@ def encoding_of(stream: IO[bytes], name: str) -> str:
     Raises
     ------
     PersonaError
-        It is none of these; the message names the byte.
+        It is none of these.
     """
     head = stream.read(4)
-    for bom, encoding in BOMS:
-        if head.startswith(bom):
-            return encoding
-    reached: dict[str, int] = {}
+    if found := next((encoding for bom, encoding in BOMS if head.startswith(bom)), None):
+        return found
     for encoding in ENCODINGS:
         stream.seek(0)
-        decoder, at = codecs.getincrementaldecoder(encoding)(), 0
-        try:
-            while piece := stream.read(1 << 20):
-                decoder.decode(piece)
-                at += len(piece)
-            decoder.decode(b"", final=True)
+        with suppress(UnicodeDecodeError):
+            for _ in codecs.iterdecode(iter(partial(stream.read, 1 << 20), b""), encoding):
+                pass
             return encoding
-        except UnicodeDecodeError as error:
-            reached[encoding] = at + error.start
-    raise PersonaError(
-        f"byte {reached['utf-8'] + 1} of the file is not UTF-8, and it is not Shift_JIS or UTF-16 either",
-        "export the chat again as text, or save the file as UTF-8",
-        name,
-    )
+    remedy = "export the chat again as text, or save the file as UTF-8"
+    raise PersonaError("the file is not UTF-8, Shift_JIS or UTF-16", remedy, name)
 
 
 @contextmanager
@@ -193,17 +166,13 @@ def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
             members = archive.infolist()
             unpacked = sum(member.file_size for member in members)
             if unpacked > MAX_UNPACKED or unpacked > MAX_RATIO * max(path.stat().st_size, 10_000):
-                raise PersonaError(
-                    f"the zip would unpack to {unpacked / 1e9:,.1f} GB", "this is no chat export", path.name
-                )
+                reason = f"the zip would unpack to {unpacked / 1e9:,.1f} GB"
+                raise PersonaError(reason, "this is no chat export", path.name)
             for member in members:
                 parts = PurePosixPath(member.filename.replace("\\", "/"))
                 if parts.is_absolute() or ".." in parts.parts:
-                    raise PersonaError(
-                        f"the zip holds a path that leads out of it ({member.filename[:40]!r})",
-                        "do not use this file",
-                        path.name,
-                    )
+                    reason = f"the zip holds a path that leads out of it ({member.filename[:40]!r})"
+                    raise PersonaError(reason, "do not use this file", path.name)
                 if member.flag_bits & 1:
                     raise PersonaError("the zip wants a password", "unpack it and zip it again without one", path.name)
             yield archive

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from persona_ft.chat.messages import ChatMessage, Funnel
+from persona_ft.chat.patterns import read_yaml
 from persona_ft.errors import PersonaError
 
 LINK_ONLY = re.compile(r"^(?:https?://\S+\s*)+$")
 WORDLESS = ("media", "sticker", "deleted", "forwarded")
 # Messages that a reply may point back to; older ones are forgotten, so that memory does not grow.
 REMEMBERED = 5000
+# More history than this is no talk but a book.
+MAX_TURNS = 20
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class Pairing:
     reply_minutes : an answer counts when it comes at most this long after the question.
     min_characters : shorter answers are left out.
     max_characters : longer questions or answers are left out.
+    turns : how many questions and answers before a pair come with it, as what it goes on from.
     """
 
     me: frozenset[str]
@@ -36,21 +40,41 @@ class Pairing:
     reply_minutes: float = 60.0
     min_characters: int = 1
     max_characters: int = 500
+    turns: int = 2
 
     def __post_init__(self) -> None:
-        for name in ("merge_minutes", "reply_minutes", "min_characters", "max_characters"):
+        for name in ("merge_minutes", "reply_minutes", "min_characters", "max_characters", "turns"):
             value = getattr(self, name)
             if not isinstance(value, int | float) or value < 0:
                 raise PersonaError(f"{name.upper()} = {value!r} cannot be used", "give a number that is not negative")
+        if self.turns != int(self.turns) or self.turns > MAX_TURNS:
+            remedy = f"give a whole number of questions and answers, at most {MAX_TURNS}"
+            raise PersonaError(f"TURNS = {self.turns!r} cannot be used", remedy)
+
+
+class Exchange(NamedTuple):
+    """What was asked, and what you wrote back at that time."""
+
+    at: datetime
+    question: str
+    answer: str
 
 
 class Reply(NamedTuple):
-    """What was asked, and what you wrote back at that time; ``nth`` counts the replies of one time."""
+    """An exchange to learn from; ``nth`` counts the replies of one time. ``history``: what came just before, oldest
+    first."""
 
     at: datetime
     question: str
     answer: str
     nth: int = 0
+    history: tuple[Exchange, ...] = ()
+
+    def texts(self) -> Iterator[tuple[str, str]]:
+        """(place, text) for all its texts, oldest first: those before it (h2q, h2a, h1q, h1a), q and a."""
+        for n, before in zip(range(len(self.history), 0, -1), self.history, strict=True):
+            yield from ((f"h{n}q", before.question), (f"h{n}a", before.answer))
+        yield from (("q", self.question), ("a", self.answer))
 
 
 @dataclass
@@ -103,14 +127,19 @@ def pairs_of(messages: Iterable[ChatMessage], how: Pairing, funnel: Funnel) -> I
     """Replies as they come, oldest first in each chat.
 
     In a group the question is the turn just before yours, whoever wrote it; where the export says what you replied to,
-    it is that. Nothing is dropped without being counted in ``funnel``.
+    it is that. What came before goes with it, back to a pause, a photo, or what is no text worth learning from. Nothing
+    is dropped without being counted in ``funnel``.
     """
     window = timedelta(minutes=how.reply_minutes)
     before: dict[str, Turn] = {}
+    talks: dict[str, deque[Exchange]] = {}
     for n, turn in enumerate(turns(messages, how, funnel), start=1):
         where = f"turn {n}"
         asked = before.get(turn.chat)
         before[turn.chat] = turn
+        talk = talks.setdefault(turn.chat, deque(maxlen=int(how.turns)))
+        if not turn.text or (asked and not timedelta(0) <= turn.first - asked.last <= window):
+            talk.clear()
         if turn.speaker not in how.me:
             if asked and asked.text and asked.speaker not in how.me:
                 funnel.drop("you did not answer", where)
@@ -124,6 +153,9 @@ def pairs_of(messages: Iterable[ChatMessage], how: Pairing, funnel: Funnel) -> I
                 continue
             if asked.speaker in how.me:
                 funnel.drop("your turn follows your own", where)
+                if talk:  # it goes on from your answer
+                    last = talk.pop()
+                    talk.append(last._replace(answer=f"{last.answer}\n{turn.text}"))
                 continue
             if not asked.text:
                 funnel.drop("your turn follows a photo, a sticker or a deleted message", where)
@@ -134,9 +166,11 @@ def pairs_of(messages: Iterable[ChatMessage], how: Pairing, funnel: Funnel) -> I
             question = asked.text
         if reason := unfit(question, turn.text, how):
             funnel.drop(reason, where)
+            talk.clear()
             continue
         funnel.kept += 1
-        yield Reply(turn.first, question, turn.text)
+        yield Reply(turn.first, question, turn.text, history=() if turn.quoted else tuple(talk))
+        talk.append(Exchange(turn.first, question, turn.text))
     for turn in before.values():
         if turn.text and turn.speaker not in how.me:
             funnel.drop("you did not answer", "at the end")
@@ -157,19 +191,9 @@ def advice(funnel: Funnel, how: Pairing) -> str:
     """What to turn when few pairs are left: the reason that cost most, and its setting. Empty when all is well."""
     if funnel.kept >= 50 or not funnel.read:
         return ""
-    knobs = {
-        "minutes later": f"REPLY_MINUTES (now {how.reply_minutes:g})",
-        "follows your own": f"MERGE_MINUTES (now {how.merge_minutes:g})",
-        "opens the chat": "ME: is it really you that opens them?",
-        "LANGUAGE": "LANGUAGE: is it the chat's?",
-        "SIMILAR": "SIMILAR: 90 is usual, 0 keeps all",
-        "N_PAIRS": "a larger N_PAIRS",
-        "holds ": "DROP_PRIVATE: replaced instead of dropped, those pairs would stay",
-        "word for word": "a longer chat: these were said before",
-        "characters": f"MIN_CHARACTERS or MAX_CHARACTERS (now {how.min_characters} and {how.max_characters})",
-    }
     for reason, n in funnel.dropped.most_common():
-        for words, knob in knobs.items():
+        for words, knob in read_yaml("advice").items():
             if words in reason:
-                return f"{funnel.kept} pairs are few; {n} were left out because {reason}: try {knob}"
+                now = knob.format(**vars(how))
+                return f"{funnel.kept} pairs are few; {n} were left out because {reason}: try {now}"
     return f"{funnel.kept} pairs are few: is ME one of the speakers, and is this the whole chat?"

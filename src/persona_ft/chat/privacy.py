@@ -1,46 +1,33 @@
 """Find what is private in a text and put a stand-in in its place, the same one each time.
 
 What each kind looks like is in :mod:`persona_ft.chat.detectors`. Names are those that the user lists and the speakers
-of the chat: one that nobody listed is not found.
+of the chat; one that nobody listed is offered if it looks like one (:mod:`persona_ft.chat.likely`).
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from persona_ft.chat import detectors
+from persona_ft.chat import detectors, likely
+from persona_ft.chat.patterns import read_yaml
 from persona_ft.errors import PersonaError
 
 Decision = Literal["keep", "replace", "drop"]
 HONORIFICS = "さん|ちゃん|くん|君|さま|様|先生|先輩|部長|課長|社長|店長|氏|っち|たん"
 # A display name's words: 山田 太郎🐱 is also called 山田 and 太郎.
 NAME_PARTS = re.compile(r"[A-Za-zÀ-ÿ]{2,}|[一-龥々]+|[ぁ-んー]{2,}|[ァ-ヶー]{2,}")
-WORDS = {
-    "may",
-    "will",
-    "mark",
-    "rose",
-    "grace",
-    "hope",
-    "joy",
-    "bill",
-    "art",
-    "june",
-    "april",
-    "august",
-    "faith",
-    "dawn",
-}
+# Names that are words as well.
+WORDS = frozenset(
+    ("may", "will", "mark", "rose", "grace", "hope", "joy", "bill", "art", "june", "april", "august", "faith", "dawn")
+)
 REGIONS = ("JP", "US", "GB")
+LETTERS = "use two letters, such as JP or US"
 # The same number is the same, with spaces or hyphens or without.
 WRITTEN_IN_MANY_WAYS = ("phone", "card", "bank account", "My Number", "postal code")
-DIGIT = re.compile(r"\d", re.A)
-LATIN_WORD = re.compile(r"[A-Za-z0-9_]{3}")
-PASSWORD_WORD = re.compile("パス|暗証番号|合言葉")
 
 
 @dataclass(frozen=True)
@@ -85,15 +72,15 @@ class Privacy:
 
         self.regions = tuple(region.upper() for region in self.regions)
         if not self.regions:
-            raise PersonaError(
-                "REGIONS is empty: no telephone number would be found", "use two letters, such as JP or US"
-            )
+            raise PersonaError("REGIONS is empty: no telephone number would be found", LETTERS)
         for region in self.regions:
             if region not in SUPPORTED_REGIONS:
-                raise PersonaError(
-                    f"{region!r} is no country of telephone numbers", "use two letters, such as JP or US"
-                )
-        self.names = [name.strip() for name in self.names if name.strip()]
+                raise PersonaError(f"{region!r} is no country of telephone numbers", LETTERS)
+        self.add_names(())
+
+    def add_names(self, names: Iterable[str]) -> None:
+        """Take further names out."""
+        self.names = [name.strip() for name in (*self.names, *names) if name.strip()]
         written = {name: {name, "".join(name.split()), *NAME_PARTS.findall(name)} for name in dict.fromkeys(self.names)}
         given = {part for parts in written.values() for part in parts}
         # 山田 and 太郎 are 山田 太郎, unless somebody else is called so too.
@@ -103,77 +90,60 @@ class Privacy:
         parts = [name_pattern(name) for name in sorted(given, key=len, reverse=True) if name]
         self._names = re.compile("|".join(parts)) if parts else None
 
-    def find(self, text: str) -> list[Finding]:
-        """What is private in a text, in order, without overlaps; of two that overlap the first kind looked for wins."""
+    def find(self, text: str, offered: bool = False) -> list[Finding]:
+        """What is private in a text, in order, without overlaps; of two that overlap the first kind looked for wins.
+
+        Parameters
+        ----------
+        offered : likely names that nobody listed are among them; they are kept unless the user says otherwise.
+        """
         found: list[Finding] = []
         taken = bytearray(len(text))
 
-        def add(kind: str, spans: Iterable[detectors.Span]) -> None:
-            for start, end in spans:
-                # What stands in something found before is left to it, and what goes on into it ends there.
-                if (inside := taken.find(1, start, end)) >= 0:
-                    end = start + len(text[start:inside].rstrip(" ,\n"))
-                if end > start:
-                    taken[start:end] = b"\x01" * (end - start)
-                    found.append(Finding(kind, start, end, text[start:end]))
+        def add(kind: str, span: detectors.Span) -> None:
+            start, end = span
+            # What stands in something found before is left to it, and what goes on into it ends there.
+            if (inside := taken.find(1, start, end)) >= 0:
+                end = start + len(text[start:inside].rstrip(" ,\n"))
+            if any(c.isalnum() for c in text[start:end]):
+                taken[start:end] = b"\x01" * (end - start)
+                found.append(Finding(kind, start, end, text[start:end]))
 
-        plain = detectors.plain(text)
-        # What a kind cannot be without is looked for first: most messages have none of it.
-        has_digit, at, latin = DIGIT.search(plain), "@" in plain, LATIN_WORD.search(plain)
-        if "/" in plain or "www." in plain:
-            add("link", detectors.whole(detectors.URL, plain))
-        if at:
-            add("e-mail", detectors.whole(detectors.EMAIL, plain))
-        if latin:
-            add("key", detectors.secrets(plain))
-            add("password", detectors.passwords(plain))
-        elif has_digit and PASSWORD_WORD.search(plain):
-            add("password", detectors.passwords(plain))
-        if has_digit:
-            self._numbers(plain, add)
-        if ":" in plain or plain.count(".") > 2:
-            add("IP address", detectors.ip_addresses(plain))
-        if latin:
-            add("handle", detectors.handles(plain))
+        for kind, span in detectors.findings(text, self.regions):
+            add(kind, span)
         if self._names:
-            add("name", detectors.whole(self._names, text))
+            for match in self._names.finditer(text):
+                add("name", match.span())
+        if offered:
+            for span in likely.likely_names(text):
+                if not any(taken[slice(*span)]):
+                    add(likely.KIND, span)
         return sorted(found, key=lambda finding: finding.start)
-
-    def _numbers(self, plain: str, add: Callable[[str, Iterable[detectors.Span]], None]) -> None:
-        add("postal code", detectors.postal_codes(plain))
-        add("address", detectors.addresses(plain))
-        if not detectors.HAS_NUMBER.search(plain):
-            return
-        add("bank account", detectors.ibans(plain))
-        for kind, span in detectors.checked_numbers(plain):
-            add(kind, [span])
-        add("bank account", detectors.bank_accounts(plain))
-        add("IP address", detectors.ip_addresses(plain))
-        add("phone", detectors.phones(plain, self.regions))
 
     def decision(self, finding: Finding) -> Decision:
         """What becomes of a finding: keep, replace, or drop, which leaves its pair out."""
-        return self.decisions.get(finding.key, "replace")
+        return self.decisions.get(finding.key, "keep" if finding.kind == likely.KIND else "replace")
 
     def stand_in(self, finding: Finding) -> str:
         """What stands in a finding's place: made up, plainly so, and the same for the same words."""
         kind, words = finding.key
+        kind = "name" if kind == likely.KIND else kind
         if kind == "name":
             words = self._person.get(words, words)
         elif kind in WRITTEN_IN_MANY_WAYS:
             words = "".join(c for c in detectors.plain(words) if c.isalnum())
         if (kind, words) not in self.stand_ins:
             n = sum(other == kind for other, _ in self.stand_ins) + 1
-            self.stand_ins[kind, words] = STAND_INS[kind](n)
+            self.stand_ins[kind, words] = read_yaml("stand_ins")[kind].format(n=n, letters=_letters(n))
         return self.stand_ins[kind, words]
 
-    def clean(self, text: str, keep: Iterable[str] = ()) -> str:
-        """The text with stand-ins. ``keep``: kinds that are left as they are. Counts what was replaced."""
+    def clean(self, text: str, keep: Iterable[str] = (), counted: bool = True) -> str:
+        """The text with stand-ins. ``keep``: kinds that are left as they are; ``counted``: count what is replaced."""
         kept, pieces, at = set(keep), [], 0
         for finding in self.find(text):
             if finding.kind in kept or self.decision(finding) == "keep":
                 continue
-            self.counts[finding.kind] += 1
+            self.counts[finding.kind] += counted
             pieces += [text[at : finding.start], self.stand_in(finding)]
             at = finding.end
         return "".join([*pieces, text[at:]]) if pieces else text
@@ -195,8 +165,8 @@ def name_pattern(name: str) -> str:
     if len(name) == 1:
         return rf"(?:(?<![一-龥々])|(?<=[昨今明毎先当翌]日|[先今来毎]週|今朝|昨夜)){word}{honorific}"
     kana = r"ぁ-んー" if re.fullmatch("[ぁ-んー]+", name) else r"ァ-ヶー" if re.fullmatch("[ァ-ヶー]+", name) else ""
-    if not kana:
-        return word
+    if not kana:  # 小山田さん is not 山田
+        return rf"(?<!(?<![一-龥々])[小大上下東西南北]){word}|{word}(?!{HONORIFICS})"
     particle = "|[はがもとのをにへや、]" if len(name) > 2 else ""
     return rf"{word}{honorific}|(?<![{kana}]){word}(?=[^{kana}]|${particle})"
 
@@ -210,23 +180,6 @@ def _letters(n: int) -> str:
     return text
 
 
-STAND_INS: dict[str, Callable[[int], str]] = {
-    "e-mail": lambda n: f"mail{n}@example.com",
-    "link": lambda n: f"https://example.com/{n}",
-    "key": lambda n: f"KEY{n}",
-    "password": lambda n: f"PASSWORD{n}",
-    "postal code": lambda n: f"〒000-{n:04d}",
-    "address": lambda n: f"○○市{n}丁目",
-    "IP address": lambda n: f"192.0.2.{n % 254 + 1}",
-    "bank account": lambda n: f"ACCOUNT{n}",
-    "card": lambda n: f"CARD{n}",
-    "My Number": lambda n: f"MYNUMBER{n}",
-    "phone": lambda n: f"000-0000-{n:04d}",
-    "handle": lambda n: f"@user{n}",
-    "name": _letters,
-}
-
-
 def kinds(names: Iterable[str]) -> list[str]:
     """Kinds of private data by their names.
 
@@ -237,6 +190,7 @@ def kinds(names: Iterable[str]) -> list[str]:
     """
     wanted = list(names)
     for name in wanted:
-        if name not in STAND_INS:
-            raise PersonaError(f"{name!r} is no kind of private data", f"use some of {', '.join(STAND_INS)}")
+        if name not in read_yaml("stand_ins"):
+            use = f"use some of {', '.join(read_yaml('stand_ins'))}"
+            raise PersonaError(f"{name!r} is no kind of private data", use)
     return wanted

@@ -7,19 +7,14 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path, PurePosixPath
 
-from persona_ft.chat.exports import (
-    read_discord,
-    read_discord_package,
-    read_meta,
-    read_slack,
-    read_slackdump,
-    read_table,
-    read_telegram,
-)
+from persona_ft.chat.exports import read_json, read_slack, read_slackdump, read_telegram
 from persona_ft.chat.line import looks_like_line, read_line
 from persona_ft.chat.messages import BOMS, ChatMessage, Source, open_zip
+from persona_ft.chat.patterns import joined, read_yaml
+from persona_ft.chat.table import read_table
 from persona_ft.chat.whatsapp import looks_like_whatsapp, read_whatsapp
 from persona_ft.errors import PersonaError
 
@@ -27,65 +22,14 @@ READERS: dict[str, Callable[..., Iterator[ChatMessage]]] = {
     "line": read_line,
     "whatsapp": read_whatsapp,
     "telegram": read_telegram,
-    "discord": read_discord,
-    "discord package": read_discord_package,
+    "discord": partial(read_json, app="discord"),
     "slack": read_slack,
     "slackdump": read_slackdump,
-    "instagram or messenger": read_meta,
+    "instagram or messenger": partial(read_json, app="instagram or messenger"),
+    "google chat": partial(read_json, app="google chat"),
     "table": read_table,
 }
-# A JSON object's format by the keys that only this app writes.
-KEYS = (
-    (
-        "instagram or messenger",
-        r'"(?:sender_name|senderName)"\s*:|"participants"\s*:.*"(?:timestamp_ms|threadName)"\s*:',
-    ),
-    ("slackdump", r'"channel_id"\s*:.*"messages"\s*:|"slackdump_'),
-    ("discord", r'"(?:guild|channel)"\s*:\s*\{'),
-    (
-        "telegram",
-        r'"(?:chats|personal_information|about)"\s*:\s*[{"]|"type"\s*:\s*"\w+_(?:chat|group|supergroup|channel)"',
-    ),
-)
-# And what a chat of Telegram's may have alone, if no other app's export looks like it.
-TELEGRAM = re.compile(r'"type"\s*:\s*"[a-z_]+"|"messages"\s*:')
 CSV = "make a CSV of it with the columns time, speaker, text"
-
-
-def _called(names: str) -> str:
-    """Where an export says in its first line or its title whose it is."""
-    return rf"\A[^\n]{{0,80}}(?:{names})|<title>[^<]{{0,80}}(?:{names})"
-
-
-# Exports that are not read, by how they begin, and what to do with those that have a better way than a CSV.
-OTHERS = {
-    "Telegram's HTML export": r"<html.*(?:class=\"(?:chat_page|page_wrap|from_name)|Exported Data)",
-    "a Discord page": r"<html.*chatlog__",
-    "a Messenger or Instagram page": r"<html.*(?:_a6-g|facebook|instagram)",
-    "Google Chat's export": r'"creator"\s*:\s*\{.*"created_date"|"created_date"\s*:.*"creator"\s*:\s*\{',
-    "a Hangouts export": r'"conversation_state"\s*:|"conversations"\s*:.*"conversation_id"\s*:',
-    "a Teams or Skype export": r'"(?:MessageList|threadProperties|chatMessage|createdDateTime)"|graph\.chatMessage'
-    r"|^\[\d{1,2}/\d{1,2}(?:/\d{2,4})? \d{1,2}:\d\d(?: ?[AP]M)?\] [^:\n]{1,60}$|" + _called("Teams"),
-    "an X (Twitter) export": r"window\.YTD\.|\"dmConversation",
-    "a Snapchat export": r'"(?:Conversation Title|Media Type|Received Saved Chat History)"\s*:',
-    "a KakaoTalk export": _called("카카오톡|KakaoTalk|カカオトーク") + r"|^-{3,} ?\d{4}년|^\[[^\]\n]{1,60}\] "
-    r"\[(?:(?:오전|오후|午前|午後) ?\d{1,2}:\d\d|\d{1,2}:\d\d(?: [AP]M)?)\] |^\d{4}년 .{4,12} (?:오전"
-    r"|오후) \d{1,2}:\d\d, ",
-    "an iMessage export": r"^[A-Z][a-z]{2} \d{1,2}, \d{4},? {1,2}\d{1,2}:\d\d:\d\d ?[AP]M|" + _called("iMessage"),
-    "a Signal export": r'"(?:envelope|chatItem|sourceDevice|backupTimeMs|conversationId)"\s*:|' + _called("Signal"),
-    "a WeChat or QQ export": r"wxid_|\bStr(?:Talker|Content)\b"
-    r"|^\d{4}-\d\d-\d\d \d{1,2}:\d\d:\d\d [^\n:]{1,60}\n(?!\d{4}-)"
-    r"|" + _called("微信|消息记录|WeChat"),
-    "a day of a Slack export": r'\A\s*\[.*"ts"\s*:\s*"\d{10}\.',
-    "an app's database": r"\ASQLite format 3",
-    "a web page, a PDF or XML": r"\A\s*<(?:!doctype html|html|\?xml)|\A%PDF",
-}
-REMEDIES = {
-    "Telegram's HTML export": "export the chat from Telegram Desktop again, as JSON (machine-readable)",
-    "a Discord page": "export it again as JSON with DiscordChatExporter",
-    "a Messenger or Instagram page": "request it from Meta again, as JSON",
-    "a day of a Slack export": "give the whole zip as Slack wrote it",
-}
 ENCRYPTED = re.compile(r"\.(?:backup|crypt\d*)$", re.I)
 # What is read inside of a zip; a zip of Slack or of Discord's own package is one export as a whole.
 INSIDE = (".txt", ".json", ".html", ".htm", ".js")
@@ -112,12 +56,11 @@ def _sources(path: Path, fmt: str = "auto") -> Iterator[list[tuple[Source, str]]
         return
     with open_zip(path) as archive:
         names = archive.namelist()
-        if fmt == "auto" and any("Google Chat/" in name for name in names):
-            raise PersonaError("this is Google Chat's export, which is not read", CSV, path.name)
-        whole = {"discord package": r"(?:^|/)messages\.(?:json|csv)$", "slack": r"/\d{4}-\d{2}-\d{2}\.json$"}
-        found = (f for f, pattern in whole.items() if any(re.search(pattern, name) for name in names))
-        as_one = next(found, None) if fmt == "auto" else fmt if fmt in whole else None
-        yield [(path, as_one)] if as_one else _members(path, archive, fmt)
+        if fmt == "auto" and any(re.search(r"(?:^|/)messages/c?\d+/messages\.(?:json|csv)$", name) for name in names):
+            reason = "this is Discord's own data package, which has your messages without those that you answered"
+            raise PersonaError(reason, "export the chats with DiscordChatExporter, as JSON", path.name)
+        slack = fmt == "slack" or (fmt == "auto" and any(re.search(r"/\d{4}-\d{2}-\d{2}\.json$", n) for n in names))
+        yield [(path, "slack")] if slack else _members(path, archive, fmt)
 
 
 def _members(path: Path, archive: zipfile.ZipFile, fmt: str) -> list[tuple[Source, str]]:
@@ -166,20 +109,21 @@ def _format(path: Source, raw: bytes) -> str:
         head = raw.decode("cp932", errors="replace")
     if path.suffix.lower() in (".csv", ".tsv"):
         return "table"
+    told = read_yaml("formats")
     is_json = head.lstrip().startswith("{")
     if is_json and path.suffix.lower() not in (".jsonl", ".ndjson"):
-        if found := next((fmt for fmt, keys in KEYS if re.search(keys, head, re.S)), None):
+        if found := next((fmt for fmt, keys in told["keys"].items() if re.search(keys, head, re.S)), None):
             return found
     elif looks_like_whatsapp(head):
         return "whatsapp"
     elif head.lstrip().startswith("[LINE]"):
         return "line"
-    for which, pattern in OTHERS.items():
-        if re.search(pattern, head, re.S | re.M | re.I):
-            raise PersonaError(f"this is {which}, which is not read", REMEDIES.get(which, CSV), path.name)
+    for other in told["others"]:
+        if re.search(joined(other["pattern"], {}), head, re.S | re.M | re.I):
+            raise PersonaError(f"this is {other['name']}, which is not read", other.get("remedy", CSV), path.name)
     if path.suffix.lower() in (".jsonl", ".ndjson"):
         return "table"
-    if is_json and TELEGRAM.search(head):
+    if is_json and re.search(told["telegram"], head):
         return "telegram"
     if looks_like_line(head):
         return "line"
@@ -215,7 +159,8 @@ def read_chat(path: Path | str, fmt: str = "auto", columns: dict[str, str] | Non
                 empty = False
                 if len(chats) > 1:
                     place = PurePosixPath(getattr(source, "at", source.name))
-                    where = place.parent if found == "instagram or messenger" else place.with_suffix("")
+                    in_folder = found in ("instagram or messenger", "google chat")
+                    where = place.parent if in_folder else place.with_suffix("")
                     message.chat = f"{where}/{message.chat}".rstrip("/")
                 yield message
     if empty:

@@ -7,12 +7,14 @@ sizes, names or kinds may be set afterwards, and what was chosen still holds. Of
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from pydantic import BaseModel
+
+from persona_ft.chat import likely
 from persona_ft.chat.pairing import Pairing, Reply
 from persona_ft.chat.privacy import Decision, Finding, Privacy
 from persona_ft.errors import PersonaError
@@ -42,8 +44,8 @@ class Seen:
 
     @property
     def times(self) -> int:
-        """How often they stand in the pairs."""
-        return len(self.places)
+        """How often they stand in questions and answers; what came before those is a question and an answer too."""
+        return sum("/h" not in place for place in self.places) or len(self.places)
 
 
 @dataclass(frozen=True)
@@ -55,19 +57,25 @@ class Review:
 
     def rows(self) -> list[dict[str, Any]]:
         """A table for the user's eyes alone: it shows the originals."""
-        return [
-            {
-                "kind": s.kind,
-                "in context": f"{s.before}【{s.text}】{s.after}",
-                "becomes": s.becomes,
-                "times": s.times,
-            }
-            for s in self.seen
-        ]
+        columns = ("kind", "in context", "becomes", "times")
+        shown = ((s.kind, f"{s.before}【{s.text}】{s.after}", s.becomes, s.times) for s in self.seen)
+        return [dict(zip(columns, row, strict=True)) for row in shown]
+
+    def likely(self) -> list[dict[str, Any]]:
+        """The likely names that nobody listed, the most frequent first: keep or replace?"""
+        rows = [row for row in self.rows() if row["kind"] == likely.KIND]
+        return sorted(rows, key=lambda row: -row["times"])
 
     def save(self, path: Path, chosen: dict[str, Decision]) -> Path:
         """Write what was chosen, whole or not at all; nothing private is in it."""
-        return write_text(path, json.dumps({"of": self.of, "choices": chosen}, indent=1) + "\n")
+        return write_text(path, Choices(of=self.of, choices=chosen).model_dump_json(indent=1) + "\n")
+
+
+class Choices(BaseModel):
+    """The file of what was chosen: ``of`` which export, and place of the finding -> decision."""
+
+    of: str
+    choices: dict[str, Decision]
 
 
 def export_digest(path: Path | str, how: Pairing) -> str:
@@ -87,53 +95,59 @@ def read_choices(path: Path | None, of: str) -> dict[str, Decision]:
         return {}
     remedy = f"delete {path.name} and review again, with SHOW_PRIVATE = True"
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        chosen = {str(place): decision for place, decision in found["choices"].items()}
-        if not all(decision in DECISIONS for decision in chosen.values()):
-            raise ValueError
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        found = Choices.model_validate_json(path.read_bytes())
+    except (OSError, ValueError) as error:  # pydantic's is one too
         raise PersonaError("what was chosen in the review cannot be read", remedy, path.name) from error
-    if found.get("of") != of:
+    if found.of != of:
         reason = "what was chosen in the review is of another export, another ME, or other MERGE_ or REPLY_MINUTES"
         raise PersonaError(reason, remedy, path.name)
-    return chosen
+    return found.choices
 
 
 def places(reply: Reply, privacy: Privacy) -> Iterator[tuple[str, str, Finding]]:
-    """(place, text, finding) for all that is private in a reply."""
-    for side, text in (("q", reply.question), ("a", reply.answer)):
-        for f in privacy.find(text):
+    """(place, text, finding) for all that is private in a reply and what came before it, likely names among it."""
+    for side, text in reply.texts():
+        for f in privacy.find(text, offered=True):
             yield f"{reply.at:%Y-%m-%dT%H:%M:%S}/{reply.nth}/{side}{f.start}/{f.kind}", text, f
 
 
 def apply_choices(chosen: dict[str, Decision], replies: Iterable[Reply], privacy: Privacy) -> None:
     """Let the finder do what was chosen, for the words at each place wherever else they stand.
 
-    ``chosen`` is in the order of choosing: of two choices for the same words the later one counts.
+    ``chosen`` is in the order of choosing: of two choices for the same words the later one counts. A likely name that
+    is to be replaced is a name from then on.
     """
     if not chosen:
         return
     order = {place: n for n, place in enumerate(chosen)}
     latest: dict[tuple[str, str], str] = {}
+    likely_names: dict[tuple[str, str], str] = {}
     for reply in replies:
         for place, _, f in places(reply, privacy):
             if place in order and (f.key not in latest or order[place] > order[latest[f.key]]):
                 latest[f.key] = place
-    privacy.decisions |= {key: chosen[place] for key, place in latest.items()}
+                if f.kind == likely.KIND:
+                    likely_names[f.key] = f.text
+    decided = {key: chosen[place] for key, place in latest.items()}
+    names = {key: name for key, name in likely_names.items() if decided[key] != "keep"}
+    privacy.add_names(names.values())
+    privacy.decisions |= {("name", words): decided[kind, words] for kind, words in names} | decided
 
 
-def review_of(replies: Iterable[Reply], privacy: Privacy, keep: Sequence[str], of: str) -> Review:
+def review_of(replies: Sequence[Reply], privacy: Privacy, keep: Sequence[str], of: str) -> Review:
     """Collect what is private in some pairs; ``keep``: kinds that are left as they are anyhow."""
     seen: dict[tuple[str, str], Seen] = {}
+    lower = likely.lower_words(text for reply in replies for _, text in reply.texts())
     for reply in replies:
         for place, text, f in places(reply, privacy):
-            if f.kind in keep:
+            if f.kind in keep or (f.kind == likely.KIND and f.text.lower() in lower):
                 continue
             if f.key in seen:
                 seen[f.key] = replace(seen[f.key], places=(*seen[f.key].places, place))
                 continue
             before, after = text[max(0, f.start - CONTEXT) : f.start], text[f.end : f.end + CONTEXT]
-            seen[f.key] = Seen(f.kind, f.text, before, after, privacy.stand_in(f), (place,), privacy.decision(f))
+            becomes = privacy.stand_in(f) if f.kind != likely.KIND else "a letter, if you say so"
+            seen[f.key] = Seen(f.kind, f.text, before, after, becomes, (place,), privacy.decision(f))
     return Review(tuple(seen.values()), of)
 
 

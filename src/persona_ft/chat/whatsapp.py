@@ -12,129 +12,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
-from persona_ft.chat.exports import ORDERS
-from persona_ft.chat.messages import INVISIBLE, ChatMessage, Source, hour_of, lines_of, open_text
+from persona_ft.chat.messages import INVISIBLE, ChatMessage, Source, lines_of, open_text
+from persona_ft.chat.patterns import patterns
+from persona_ft.chat.times import ORDERS, hour_of
 from persona_ft.errors import PersonaError
 
-SPACE = r"[^\S\n]"
+# How stamps look, and what the app itself writes.
+SAYS = patterns("whatsapp")
 # What a phone writes itself begins with a left-to-right mark: on iOS, whose stamps are in brackets, and only there.
 MARK = "\u200e"
-WORD = rf"[^\d\s\[\]:,،/-]{{1,12}}(?:{SPACE}[^\d\s\[\]:,/.-]{{1,3}}\.)?"
-STAMP = re.compile(
-    rf"^{MARK}?(\[)?(\d{{4}}"
-    rf"|\d{{1,2}}){SPACE}?[./年년-]{SPACE}?(\d{{1,2}}){SPACE}?[./月월-]{SPACE}?(R?\d{{1,4}})[日일]?"
-    rf"(?:{SPACE}?(?:BE|هـ|م))?\.?[,،]?{SPACE}+(?:({WORD}?){SPACE}?)?(\d{{1,2}})[:.](\d{{2}})(?:[:.](\d{{2}}))?"
-    rf"(?:{SPACE}?({WORD}))?(?:\]{SPACE}?|{SPACE}[-–]{SPACE}|:{SPACE})(.*)$",
-    re.S,
-)
 # What stands between date and time and is no half of the day.
 AT = ("à", "um", "às", "as", "kl", "klo", "kello", "at", "a", "alle", "o", "om", "w", "в", "do", "la", "las")
-# A line that begins like a message, in whatever form: if many of them are not understood, the export is not.
-LIKE_STAMP = re.compile(
-    rf"^{MARK}?\[?(?:\w{{2,9}},? )?\w{{1,4}}(?:[./-]{SPACE}?\w{{1,4}}){{2}}[^\n:]{{1,12}}\d{{1,2}}[:.h]\d{{2}}"
-    rf"[^\n]{{0,16}}?(?:\]|{SPACE}-{SPACE})[^\n:]{{1,60}}: "
-)
-# What stands for a photo and the like: whole lines, since "that part was omitted" is somebody's words.
-NOUNS = (
-    "image|photo|video(?: note)?|audio|GIF|document|contact card|(?:view once )?media|voice message"
-    "|Bild|Dokument|Kontaktkarte"
-    "|Medien|vidéo|fiche contact|carte de contact|médias?|imagen|vídeo|documento|tarjeta de contacto"
-    "|multimedia|archivo|imagem"
-    "|áudio|cartão de contato|mídia|arquivo de mídia|immagine|afbeelding|contactkaart|изображение|видео|аудио|документ"
-    "|görüntü|ses|belge|medya|画像|写真|ビデオ|動画|音声|オーディオ|ドキュメント|文書|連絡先カード"
-    "|メディア|ファイル|사진|동영상|오디오|문서"
-    "|미디어 파일|圖像|图像|圖片|图片|影片|视频|音訊|音频|文件|媒體|媒体"
-)
-VERBS = (
-    "omitted|(?:weg|aus)gelassen|ausgeschlossen|absente?|omi(?:s|se|ses)|omitid[oa]s?"
-    "|ocult(?:ad)?[oa]s?|omess[oaie]|weggelaten"
-    "|отсутствует|пропущен[оа]?|dahil edilmedi|含まれていません|省略(?:されました)?"
-    "|除外(?:され(?:ています|ました))?|非表示|なし|생략(?:됨|한 파일)?"
-    "|已?(?:略去|省略|忽略|遺漏)"
-)
-FILE = "jpe?g|png|mp4|opus|pdf|vcf|webp|gif|m4a|docx?|xlsx?|pptx?|zip|txt|mov|3gp|aac|mp3|heic"
-# Whatever language the phone speaks: a whole line in <…> or ‹…>.
-ANGLED = re.compile(r"^[<‹][^<>‹›\n]{2,100}[>›]$")
-MEDIA = re.compile(
-    rf"^(?:(?:{NOUNS})[はがを을를]?\s?(?:{VERBS})|(?:省略|忽略)多?媒[體体](?:文件|檔案)?|null)$"
-    rf"|^[^\n]+(?: • [^\n]+|\.\w{{2,5}}) document omitted$",
-    re.I,
-)
-POLL = re.compile(r"POLL:|Location: https?://|live location shared", re.I)
 # What stands in a message's place is no longer than this.
 LONGEST = 300
-# A file and, behind or below it, the caption: IMG-20240115-WA0001.jpg (file attached) has that form in any language.
-ATTACHED = re.compile(
-    rf"{MARK}?[<‹](?:attached|添付(?:ファイル)?|Anhang|adjunto|anexado|anexo|allegato|bijlage|pièce jointe|附件|첨부"
-    rf"|eklendi|załącznik|вложение|bifogad|vedhæftet|vedlagt|مرفق|liite|příloha|terlampir|ekli) ?: ?[^\n<>‹›]*[>›]"
-    rf"|^{MARK}?(?:[A-Z]{{3}}-\d[\w-]*\.\w{{2,5}} \([^()\n]{{3,40}}\)|[^\n]{{1,120}}\.(?:{FILE}) \((?:file attached"
-    r"|archivo adjunto|ar(?:ch|qu)ivo anexado|ficheiro anexado|fichier joint|file allegato|bestand bijgevoegd"
-    r"|添付ファイル|ファイルが添付されています"
-    r"|Datei angehängt|dosya ekli|plik załączony|файл добавлен|bifogad fil|fil vedhæftet"
-    r"|fil vedlagt|tiedosto liitetty|soubor byl přiložen|fájl csatolva|fișier atașat|berkas terlampir"
-    r"|文件附件|附件|파일 첨부됨|الملف مرفق))\)?$",
-    re.I | re.M,
-)
-STICKER = re.compile(
-    rf"^[<‹]?(?:sticker|figurinha|Çıkartma|стикер|ステッカー|スタンプ|스티커"
-    rf"|[貼贴][圖图])[はがを을를]?\s?(?:{VERBS})[>›]?$",
-    re.I,
-)
-# What stands for a message that was deleted: whole messages, as phones write them for others' and for one's own.
-DELETED = re.compile(
-    r"^(?:This message was deleted|You deleted this message|このメッセージは削除されました"
-    r"|(?:あなたは)?このメッセージを削除しました"
-    r"|Diese Nachricht wurde gelöscht|Du hast diese Nachricht gelöscht|Ce message a été supprimé"
-    r"|Vous avez supprimé ce message|Tu as supprimé ce message|(?:Se eliminó|Eliminaste) este mensaje"
-    r"|Este mensaje fue eliminado|Has eliminado este mensaje|Mensagem (?:apagada|eliminada)"
-    r"|Ess?t?a mensagem foi (?:apagada|eliminada)|(?:Você )?(?:apagou|apagaste|eliminou|eliminaste) esta mensagem"
-    r"|Questo messaggio è stato eliminato|Hai eliminato questo messaggio|Dit bericht is verwijderd"
-    r"|(?:Je|U) hebt dit bericht verwijderd|Bu mesaj silindi|Bu mesajı sildiniz|Ta wiadomość została usunięta"
-    r"|(?:Ta wiadomość )?Usunięto tę wiadomość|Usunąłeś\(ęłaś\) tę wiadomość|Usunięta wiadomość"
-    r"|(?:Данное|Это) сообщение удалено"
-    r"|Вы удалили (?:данное|это) сообщение|Це повідомлення (?:було )?видалено|Ви видалили це повідомлення"
-    r"|Det(?:ta)? (?:här )?meddelande(?:t)? (?:har raderats|togs bort|raderades)"
-    r"|Du (?:raderade|tog bort) (?:det här )?meddelandet"
-    r"|Denne (?:besked|meldingen|beskeden) (?:blev|ble) slettet|Du slettede denne besked|Du slettet denne meldingen"
-    r"|Tämä viesti poistettiin|(?:Sinä )?poistit tämän viestin|Tato zpráva byla (?:smazána|odstraněna)"
-    r"|(?:Tuto zprávu jste smazal\(a\)|Smazali jste tuto zprávu)|Ezt az üzenetet törölték|Törölted ezt az üzenetet"
-    r"|Ez az üzenet törölve lett|Acest mesaj a fost șters|Ai șters acest mesaj|Pesan ini (?:telah )?dihapus"
-    r"|Anda (?:telah )?menghapus pesan ini|Tin nhắn này đã bị xóa|Bạn đã xóa tin nhắn này"
-    r"|ข้อความนี้ถูกลบแล้ว|คุณลบข้อความนี้แล้ว"
-    r"|Αυτό το μήνυμα διαγράφηκε|Διαγράψατε αυτό το μήνυμα|تم حذف هذه الرسالة|(?:لقد )?(?:حذفت|قمت بحذف) هذه الرسالة"
-    r"|הודעה זו נמחקה"
-    r"|מחקת הודעה זו|यह मैसेज (?:मिटाया|डिलीट किया) गया है|यह संदेश मिटाया गया था|삭제된 메시지입니다"
-    r"|이 메시지를 삭제했습니다|이 메시지는 삭제되었습니다"
-    r"|[此這这]?[則条條]?[訊消]息已(?:被)?[刪删]除|[您你]已?[刪删]除(?:了)?[此這这][則条條]?[訊消]息)[.。]?$",
-    re.I,
-)
-CALL = re.compile(
-    r"^Waiting for this message\.|^このメッセージを待っています|^(?:Voice|Video|Group) call(?:[.,]| \()[^\n]{0,40}$"
-    r"|^(?:Missed (?:voice|video|group)|Verpasster? |(?:音声|ビデオ|グループ)?(?:通話)?(?:の)?不在着信|Appel "
-    r"(?:vocal|vidéo) manqué"
-    r"|(?:Videol|L)lamada (?:de voz |de grupo )?perdida|Chamada de (?:voz|vídeo) perdida)",
-    re.I,
-)
-# Android's notices have no colon behind a name, but may have one in them.
-NOTICE = re.compile(
-    r"^[^:]{1,40} (?:changed (?:the |this |their |to )|created (?:this |the )?group|added |removed |left$"
-    r"|joined using"
-    r"|pinned )"
-)
-# The note behind a message that was edited, told by the word for it in the languages of the app.
-EDITED = re.compile(
-    rf"\s*{MARK}?[<‹](?=[^<>‹›\n]*(?:edited|編集|编辑|編輯|bearbeitet|edit(?:ó|ado|ada|ato|at\b"
-    rf"|at[aă])|modifi(?:é|cato)|bewerkt"
-    r"|düzenlendi|edytowan|измен[её]н|отредактирован|відредагован|змінен|redigerat|redigerades|redigeret"
-    r"|redigert|muokattiin"
-    r"|muokattu|upraven|szerkeszt|diedit|chỉnh sửa|แก้ไข|επεξεργα|تعديل|נערכה|एडिट|संपादित|수정|diubah|disunting))"
-    rf"[^<>‹›\n]{{4,60}}[>›]\s*$",
-    re.I,
-)
-# Of a text behind the mark that is no placeholder: a sentence of the app's own.
-SENTENCE = re.compile(r"[.。]$|^\W*(?:\S+\s+){5}")
-BY_THE_APP = re.compile(r"end-to-end encrypted|エンドツーエンド|^Your security code with .* changed")
-QUOTES = re.compile('["“”„«»「」]')
+INSTEAD = {"DELETED": "deleted", "STICKER": "sticker", "MEDIA": "media", "CALL": "system"}
 # A piece of another chat that somebody put into a message goes back in time by more than this, for at most so many
 # lines.
 BACK_MINUTES, PIECE = 10, 20
@@ -143,8 +34,8 @@ BACK_MINUTES, PIECE = 10, 20
 def looks_like_whatsapp(head: str) -> bool:
     """Whether one of the first lines begins with WhatsApp's date and time, and a name."""
     lines = (INVISIBLE.sub("", line) for line in head.splitlines())
-    stamps = ((line, STAMP.match(line)) for line in lines)
-    return any((m and (":" in m[10] or not m[1])) or LIKE_STAMP.match(line) for line, m in stamps)
+    stamps = ((line, SAYS.STAMP.match(line)) for line in lines)
+    return any((m and (":" in m[10] or not m[1])) or SAYS.LIKE_STAMP.match(line) for line, m in stamps)
 
 
 def read_whatsapp(path: Source, order: str = "") -> Iterator[ChatMessage]:
@@ -183,7 +74,8 @@ class Survey:
         if tight and len(short) < len(name) and self.names[_bare(short)] > self.loose[_bare(name)]:
             name, colon, text = short, tight, after
         name, bare = _bare(name), _bare(rest)
-        if not colon or NOTICE.search(name) or NOTICE.search(bare) or (QUOTES.search(name) and self.loose[name] < 3):
+        quoted = SAYS.QUOTES.search(name) and self.loose[name] < 3
+        if not colon or quoted or SAYS.NOTICE.search(name) or SAYS.NOTICE.search(bare):
             return "", bare
         return name, text
 
@@ -204,11 +96,9 @@ def _survey(lines: Iterator[tuple[int, str]], name: str, orders: Iterable[str]) 
     names, loose = Counter[str](), Counter[str]()
     clocks = {order: Clock() for order in orders}
     n_messages = n_strange = strange_at = 0
-    for number, line in lines:
-        match = STAMP.match(line)
-        hour = _hour(*match.group(6, 5, 9)) if match else None
+    for number, line, match, hour in _stamped(lines):
         if hour is None:
-            if match or LIKE_STAMP.match(line):
+            if match or SAYS.LIKE_STAMP.match(line):
                 n_strange, strange_at = n_strange + 1, strange_at or number
             continue
         n_messages += 1
@@ -274,13 +164,18 @@ def _day(a: str, b: str, c: str, order: str) -> tuple[int, int, int]:
     return n, int(month), int(day.lstrip("R"))
 
 
+def _stamped(lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str, re.Match[str] | None, int | None]]:
+    """(number, line, stamp, hour); no hour where no stamp is, or one in words that are not known."""
+    for number, line in lines:
+        match = SAYS.STAMP.match(line)
+        yield number, line, match, _hour(*match.group(6, 5, 9)) if match else None
+
+
 def _messages(lines: Iterator[tuple[int, str]], found: Survey, name: str) -> Iterator[ChatMessage]:
     current: ChatMessage | None = None
     texts: list[str] = []
     clock, early, pasted, ios = Clock(), [], False, False
-    for number, line in lines:
-        match = STAMP.match(line)
-        hour = _hour(*match.group(6, 5, 9)) if match else None
+    for number, line, match, hour in _stamped(lines):
         if hour is not None:
             day = _day(*match.group(2, 3, 4), found.order)
             speaker, text = found.split(match[10])
@@ -310,7 +205,7 @@ def _finished(message: ChatMessage, texts: list[str], ios: bool) -> ChatMessage:
     """Say what a message is: words, with what the phone wrote taken off, or what stands in a message's place."""
     text = "\n".join(texts).strip()
     if text[-1:] in (">", "›"):
-        text = text[:-90] + EDITED.sub("", text[-90:])
+        text = text[:-90] + SAYS.EDITED.sub("", text[-90:])
     caption, mark, tail = text.rpartition(MARK) if ios else ("", "", text)
     message.text = text = _bare(text)
     if not message.speaker:
@@ -318,22 +213,22 @@ def _finished(message: ChatMessage, texts: list[str], ios: bool) -> ChatMessage:
     first, _, below = text.partition("\n")
     if mark and not caption.strip() and "\n" not in text:
         # What is written behind the mark is the phone's, not the speaker's: a photo, a call, a notice.
-        message.kind = "system" if SENTENCE.search(text) or NOTICE.search(text) else "media"
+        message.kind = "system" if SAYS.SENTENCE.search(text) or SAYS.NOTICE.search(text) else "media"
     if len(text) < LONGEST:
-        for pattern, kind in ((DELETED, "deleted"), (STICKER, "sticker"), (MEDIA, "media"), (CALL, "system")):
-            if pattern.search(text):
+        for name, kind in INSTEAD.items():
+            if getattr(SAYS, name).search(text):
                 message.kind = kind
                 return message
     if message.kind != "text":
         return message
-    words = ATTACHED.sub("", text) if re.search("[<‹(]", text) else text
-    if ANGLED.match(first):
+    words = SAYS.ATTACHED.sub("", text) if re.search("[<‹(]", text) else text
+    if SAYS.ANGLED.match(first):
         words = below
-    elif caption.strip() and (ANGLED.match(tail) or MEDIA.match(tail) or STICKER.match(tail)):
+    elif caption.strip() and (SAYS.ANGLED.match(tail) or SAYS.MEDIA.match(tail) or SAYS.STICKER.match(tail)):
         words = "" if caption.rstrip().endswith("•") else _bare(caption)
-    if not words.strip() or POLL.match(text):
+    if not words.strip() or SAYS.POLL.match(text):
         message.kind = "media"
-    elif BY_THE_APP.search(text):
+    elif SAYS.BY_THE_APP.search(text):
         message.kind = "system"
     else:
         message.text = words.strip()

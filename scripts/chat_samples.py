@@ -1,6 +1,7 @@
-"""The same made-up chat as every app would export it, to try notebook 02 with and to hold the parsers against.
+"""The same made-up chat as every app would export it (``data/chats``), to try notebook 02 with and to hold the parsers
+against.
 
-    python -m persona_ft.chat.samples --out runs/samples
+    python scripts/chat_samples.py
 
 The chat is the invented persona's questions and answers, asked by 花子 over some weeks, with a telephone number in
 every tenth question. What each form looks like follows the apps' documentation and exports that people have published.
@@ -163,10 +164,9 @@ def _zip(files: dict[str, str]) -> bytes:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("runs/samples"))
+    parser.add_argument("--out", type=Path, default=Path("data/chats"))
     for path in write_samples(resolve(parser.parse_args().out)):
         print(path.name)
-    print(f'in notebook 02: CHAT = "runs/samples/…", ME = "{ME}", PERSONA a folder with a persona.yaml of your own')
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -14,9 +13,6 @@ from persona_ft.evaluate.disclosure import refuses, says_ai
 from persona_ft.evaluate.schema import PROBLEMS, ConditionResult, IntervalModel, Question, StylometricRow
 from persona_ft.evaluate.statistics import ALPHA, Interval, mean_interval
 from persona_ft.evaluate.stylometry import Feature, measure
-
-# The same two characters or more, four times in a row: w and 、 may be repeated, words are not.
-REPEATS = re.compile(r"(\w{2,}?)\1{3,}")
 
 
 def fact_table(questions: Sequence[Question], condition: ConditionResult) -> dict[str, dict[str, int]]:
@@ -32,7 +28,7 @@ def fact_table(questions: Sequence[Question], condition: ConditionResult) -> dic
 
 def count_table(questions: Sequence[Question], condition: ConditionResult) -> dict[str, float | None]:
     """What is counted beside the scores, in the first pass; unusable answers in all passes."""
-    copies = [Copied(a.copied, a.near_duplicate) for a in condition.answers]
+    copies = [Copied(a.copied, a.nearest, a.near_duplicate) for a in condition.answers]
     answers = condition.answers
     thought = [a for a in answers if a.thinking]
     return condition.problems | {
@@ -61,8 +57,6 @@ def _counts(questions: Sequence[Question], texts: Sequence[str], copies: Sequenc
         "says it is an AI, unasked": len(disclosed) - sum(disclosed),
         "says it is an AI, asked": sum(disclosed),
         "refuses": sum(map(refuses, texts)),
-        "holds a broken character": sum("\ufffd" in text for text in texts),
-        "repeats itself": sum(REPEATS.search(text) is not None for text in texts),
         "near-duplicate of a training answer": sum(copy.near_duplicate for copy in copies),
         "longest copied run, median characters": float(np.median(runs)),
         "longest copied run, most characters": max(runs),

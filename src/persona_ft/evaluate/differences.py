@@ -11,9 +11,16 @@ from persona_ft.evaluate.statistics import ALPHA, Difference, Interval, together
 
 
 def compare_conditions(after: ConditionResult, others: Sequence[ConditionResult]) -> dict[tuple[str, str], Difference]:
-    """``after`` minus each other condition, every score, over the questions that both have it for: (other's name, score)
-    -> difference. The headline was named before anybody looked, so it is a family of its own under Holm's correction;
-    all other scores together are the second."""
+    """``after`` minus each other condition, every score, over the questions that both have it for.
+
+    The headline was named before anybody looked, so it is a family of its own under Holm's correction; all other scores
+    together are the second.
+
+    Returns
+    -------
+    dict
+        (the other condition's name, score) -> difference.
+    """
     found = {}
     for family in (HEADLINES[:1], HEADLINES[1:]):
         found |= together({(o.name, s.key): (after.values(s.key), o.values(s.key)) for o in others for s in family})

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 FALSE_FIT = 0.10
 # At most so many training pairs set the scale: a share of 60 is known well enough, and each costs eight rows to score.
 SCALE_PAIRS = 60
-# A run of letters four times over, or one sign thirty times: w and 、 may be repeated, words are not.
-REPEATS = re.compile(r"(\w{2,}?)\1{3,}|(.)\2{29,}")
+# A run of different letters four times over, or one sign thirty times: w and 、 may be repeated, words are not.
+REPEATS = re.compile(r"((\w)(?!\2)\w+?)\1{3,}|(.)\3{29,}")
 
 
 def defect(text: str) -> str | None:

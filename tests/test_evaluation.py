@@ -27,7 +27,7 @@ from persona_ft.evaluate.schema import HEADLINES, Comparison
 from persona_ft.evaluate.scoring import Scorer, check_test, known_facts, questions_of
 from persona_ft.evaluate.sense import SenseScale
 from persona_ft.evaluate.statistics import holm, paired_difference, permutation_p, share, sign_test
-from persona_ft.evaluate.style import StyleClassifier, preparations
+from persona_ft.evaluate.style import StyleClassifier
 from persona_ft.evaluate.stylometry import learn_features, measure
 from persona_ft.evaluate.summary import build_comparison, verdict
 from persona_ft.figures.comparison import plot_marks
@@ -187,12 +187,6 @@ def test_style_knows_the_person_from_the_base(anyone):
     assert (style.probabilities(POLITE) > 0.5).mean() <= 0.2
     assert style.probabilities([""])[0] == 0
     assert np.isnan(StyleClassifier(train, []).probabilities(["はい"])).all()  # nothing to compare with, nothing stops
-
-
-def test_style_is_looked_at_without_length_and_without_punctuation(masaki):
-    ways = preparations([pair.answer for pair in masaki.train])
-    assert ways["no punctuation"]("はい、、、w！ 😀") == "はいw"
-    assert len(ways["length matched"]("あ" * 99)) < 30
 
 
 def test_habits_are_learnt_and_not_written_down(anyone):

@@ -81,7 +81,7 @@ def test_the_tone_is_learnt_and_the_base_has_none_of_it(demo_run):
     tuned, own = comparison.summary["tuned + prompt"], comparison.person
     assert tuned["style"].value > 0 and own["style"].value >= 0.50
     assert own["headline"].value > comparison.summary["base + prompt"]["headline"].value
-    assert comparison.style_checks["as it is"]["accuracy"] >= 0.6 and comparison.scales["impostors"] >= 8
+    assert comparison.scales["impostors"] >= 8
     gained = comparison.condition("tuned + prompt").values("log_likelihood") - comparison.condition(
         "base + prompt"
     ).values("log_likelihood")

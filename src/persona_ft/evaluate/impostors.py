@@ -6,7 +6,7 @@ only where others who might have written it fit worse. Who is let in is set by a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -53,15 +53,9 @@ def left_out_scores(
 
 
 def acceptance_threshold(
-    pipeline: Pipeline,
-    person: Sequence[str],
-    base: Sequence[str],
-    impostors: Mapping[str, Sequence[str]],
-    prepared: Callable[[str], str] = str,
+    pipeline: Pipeline, person: Sequence[str], base: Sequence[str], impostors: Mapping[str, Sequence[str]]
 ) -> float:
     """The log-odds above which :data:`FALSE_ACCEPTANCE` of left-out impostors' answers lie; 0 with fewer than two."""
     if len(impostors) < 2:
         return 0.0
-    ready = {name: [prepared(text) for text in texts] for name, texts in impostors.items()}
-    scores = left_out_scores(pipeline, [*map(prepared, person)], [*map(prepared, base)], ready)
-    return float(np.quantile(scores, 1 - FALSE_ACCEPTANCE))
+    return float(np.quantile(left_out_scores(pipeline, person, base, impostors), 1 - FALSE_ACCEPTANCE))

@@ -13,19 +13,12 @@ from persona_ft.evaluate.statistics import ALPHA
 
 SCHEMA = 4
 
-
 BEFORE, AFTER = "base + prompt", "tuned + prompt"
-
-
 PROBLEMS = ("no final channel", "called a tool", "empty", "cut off", "broken characters", "repeats itself")
-
-
 Problem = Literal["no final channel", "called a tool", "empty", "cut off", "broken characters", "repeats itself"]
-
 
 # Below this share of whole answers a condition is named before anything is said of it.
 ENOUGH_ANSWERS = 0.9
-
 
 Stated = Literal["train", "prompt", "never"]
 
@@ -57,9 +50,7 @@ HEADLINES = (
     Score("not_invented", "facts that nobody stated, share not invented", bounded=True),
 )
 
-
 SCORES = {score.key: score for score in HEADLINES}
-
 
 # Scores of what an answer says, which an answer that never came does not have.
 HEARD = ("style", "sense")
@@ -224,9 +215,6 @@ class Comparison(BaseModel):
     )
     differences: list[DifferenceModel]
     scales: dict[str, float | None] = Field(description="what the two rulers let through, where they had not looked")
-    style_checks: dict[str, dict[str, float | None]] = Field(
-        description="preparation -> accuracy, person, and share by condition"
-    )
     stylometry: list[StylometricRow]
     facts: dict[str, dict[str, dict[str, int]]] = Field(description="condition -> where stated -> verdict -> count")
     counts: dict[str, dict[str, float | None]] = Field(description="condition -> what is counted -> number")

@@ -125,6 +125,11 @@ class Difference:
     p: float
     p_adjusted: float
 
+    def fields(self) -> dict[str, float]:
+        """Everything by name, the interval's ends beside its mean."""
+        ends = {"mean": self.mean.value, "low": self.mean.low, "high": self.mean.high}
+        return ends | {"n": self.n, "p": self.p, "p_adjusted": self.p_adjusted}
+
 
 def together(found: dict[Hashable, tuple[np.ndarray, np.ndarray]]) -> dict[Hashable, Difference]:
     """One family of paired differences, corrected together.

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,7 +43,6 @@ class StyleClassifier:
     ----------
     persona_answers, base_answers : texts of the two classes, n and m of them.
     impostors : name -> other people's answers (:func:`~persona_ft.evaluate.impostors.read_voices`).
-    prepared : applied to every text first, such as one of :func:`preparations`.
     pipeline : an untrained scikit-learn pipeline of a vectorizer and a linear classifier.
 
     With fewer than two texts of a class it knows nothing: every probability is NaN, and nothing stops, since the
@@ -57,23 +54,22 @@ class StyleClassifier:
         persona_answers: Sequence[str],
         base_answers: Sequence[str],
         impostors: Mapping[str, Sequence[str]] | None = None,
-        prepared: Callable[[str], str] = str,
         pipeline: Pipeline | None = None,
     ) -> None:
         from sklearn.base import clone
         from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
         self.person, self.base, self.impostors = list(persona_answers), list(base_answers), dict(impostors or {})
-        self.prepared, self.pipeline = prepared, clone(pipeline or style_pipeline())
+        self.pipeline = clone(pipeline or style_pipeline())
         others = [*self.base, *(text for texts in self.impostors.values() for text in texts)]
-        texts = [prepared(text) for text in (*self.person, *others)]
+        texts = [*self.person, *others]
         labels = np.array([1] * len(self.person) + [0] * len(others))
         n_folds = min(5, len(self.person), len(others))
         self.trained, self.own_accepted, self.cross_validated_accuracy = n_folds >= 2, float("nan"), float("nan")
         if not self.trained:
             self.pipeline[0].fit(texts)
             return
-        threshold = acceptance_threshold(self.pipeline, self.person, self.base, self.impostors, prepared)
+        threshold = acceptance_threshold(self.pipeline, self.person, self.base, self.impostors)
         folds = StratifiedKFold(n_folds, shuffle=True, random_state=0)
         # How well it does where it has not looked: the figures to read before any share below.
         unseen = cross_val_predict(self.pipeline, texts, labels, cv=folds, method="decision_function") > threshold
@@ -82,16 +78,12 @@ class StyleClassifier:
         self.pipeline.fit(texts, labels)
         self.pipeline[-1].intercept_ -= threshold
 
-    def with_texts_prepared(self, prepared: Callable[[str], str]) -> StyleClassifier:
-        """The same, learnt again from texts that were changed first."""
-        return StyleClassifier(self.person, self.base, self.impostors, prepared, self.pipeline)
-
     def probabilities(self, answers: Sequence[str]) -> np.ndarray:
         """Probability of the person's style for each of n answers, shape (n,), above 0.5 where it is accepted; an empty
         answer has 0."""
         if not self.trained or not answers:
             return np.full(len(answers), np.nan)
-        found = self.pipeline.predict_proba([self.prepared(answer) for answer in answers])[:, 1]
+        found = self.pipeline.predict_proba(answers)[:, 1]
         return np.where([bool(answer) for answer in answers], found, 0.0)
 
     def marks(self, n: int = 12) -> tuple[list[str], list[str]]:
@@ -101,17 +93,3 @@ class StyleClassifier:
         names = self.pipeline[0].get_feature_names_out()
         order = self.pipeline[1].coef_[0].argsort()
         return [str(names[i]) for i in order[::-1][:n]], [str(names[i]) for i in order[:n]]
-
-
-def without_punctuation(text: str) -> str:
-    """Letters and digits alone: what is left of a style when marks, emoji and spaces are taken away."""
-    return re.sub(r"[\W_]+", "", text)
-
-
-def preparations(persona_answers: Sequence[str]) -> dict[str, Callable[[str], str]]:
-    """Ways to look at style again with one giveaway removed: the length of an answer, and its punctuation.
-
-    The cut is at half the person's median length, so that nearly all texts end up equally long.
-    """
-    limit = max(4, int(statistics.median(map(len, persona_answers)) / 2))
-    return {"as it is": str, "length matched": lambda text: text[:limit], "no punctuation": without_punctuation}

@@ -24,8 +24,7 @@ from persona_ft.evaluate.schema import (
     DifferenceModel,
     IntervalModel,
 )
-from persona_ft.evaluate.scoring import Scorer, interval_of, style_share
-from persona_ft.evaluate.style import preparations
+from persona_ft.evaluate.scoring import Scorer, interval_of
 from persona_ft.evaluate.stylometry import learn_features
 
 # Where fewer of the person's own answers pass, the rulers see little, and the verdict says so.
@@ -110,12 +109,6 @@ def build_comparison(
     after = next(condition for condition in conditions if condition.name == AFTER)
     before = next(condition for condition in conditions if condition.name == BEFORE)
     texts = {condition.name: condition.whole_texts for condition in conditions}
-    references = [question.reference for question in scorer.questions]
-    checks = {}
-    for name, prepared in preparations(scorer.style.person).items():
-        classifier = scorer.style.with_texts_prepared(prepared) if name != "as it is" else scorer.style
-        shares = {who: style_share(classifier, t).value for who, t in {"the person": references, **texts}.items()}
-        checks[name] = known({"accuracy": classifier.cross_validated_accuracy, **shares})
     compared = compare_conditions(after, [condition for condition in conditions if condition is not after])
     summary = {c.name: {s.key: interval_of(c, s) for s in HEADLINES} for c in conditions}
     scales = {"impostors": len(scorer.style.impostors), "own answers accepted as style": scorer.style.own_accepted}
@@ -130,22 +123,11 @@ def build_comparison(
         best=best_conditions(conditions, summary),
         person={key: interval_model(interval) for key, interval in scorer.person(person_sense).items()},
         differences=[
-            DifferenceModel(
-                before=other,
-                after=AFTER,
-                score=key,
-                mean=d.mean.value,
-                low=d.mean.low,
-                high=d.mean.high,
-                n=d.n,
-                p=d.p,
-                p_adjusted=d.p_adjusted,
-            )
+            DifferenceModel(before=other, after=AFTER, score=key, **d.fields())
             for (other, key), d in compared.items()
             if d.n
         ],
-        scales=known(scales),
-        style_checks=checks,
+        scales={key: None if np.isnan(value) else value for key, value in scales.items()},
         stylometry=stylometric_rows(learn_features(scorer.style.person, scorer.style.base), scorer.style.person, texts),
         facts={condition.name: fact_table(scorer.questions, condition) for condition in conditions},
         counts={condition.name: count_table(scorer.questions, condition) for condition in conditions}
@@ -155,8 +137,3 @@ def build_comparison(
     )
     comparison.verdict = verdict(comparison, language)
     return comparison
-
-
-def known(values: dict[str, float]) -> dict[str, float | None]:
-    """Values as JSON can hold them: None where there is none."""
-    return {key: None if np.isnan(value) else value for key, value in values.items()}

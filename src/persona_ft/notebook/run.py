@@ -25,7 +25,7 @@ LESSONS = (ONE_SITTING, *NOTEBOOKS, "05_experiments")
 
 
 # Notebook 02 has those of a chat in a cell of their own, before the others: what is given overrides both.
-PARAMETER_TAGS = {"parameters", "parameters-chat"}
+PARAMETER_TAGS = {"parameters", "parameters-chat", "parameters-rare"}
 
 
 def parameters_of(notebook: Path) -> dict[str, Any]:

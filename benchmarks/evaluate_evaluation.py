@@ -1,219 +1,170 @@
-"""Can the comparison be believed? Base against base must give no difference; planted differences must be found.
+"""Can the verdict be believed? What sounds wrong or says nonsense must lose; base against base must give no difference.
 
-    python benchmarks/evaluate_evaluation.py
+    python benchmarks/evaluate_evaluation.py voices    # every invented person in turn: minutes, no model
+    python benchmarks/evaluate_evaluation.py labels    # sense against data/sense/labels.jsonl, with a base model
+    python benchmarks/evaluate_evaluation.py planted   # the headline of planted answers, and how often it is claimed
 
-On the tiny model. Each question is answered twelve times by the base (temperature 1, the persona's prompt with twelve
-dates, so that likelihoods vary too). A resampling takes two different answers of each question as two conditions:
-nothing sets them apart but chance. Then something is done to one of them, and the same tests look for it.
+*voices*: each person in turn is the one to be recognised, by 30 answers; each other one in turn is left out of training
+and of the threshold, and answers the test questions. *planted*: a condition of answers that something is done to,
+against the base's; 200 resamplings of 30, 60 and 100 questions each. Without a name all three are run.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import re
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from persona_ft.gpt_oss.load import prepare_environment
-
-prepare_environment()
-
-from unsloth import FastLanguageModel  # before transformers, trl and peft
-import torch
-
-from persona_ft.io import write_text
-from persona_ft.evaluate.conditions import condition_messages, conditions, reference_likelihoods
-from persona_ft.evaluate.differences import compare_conditions
-from persona_ft.evaluate.schema import HEADLINES
-from persona_ft.evaluate.scoring import Scorer, known_facts, questions_of, ranks_of
-from persona_ft.evaluate.scoring import with_distractors
-from persona_ft.evaluate.facts import normalised
-from persona_ft.evaluate.copying import copied
-from persona_ft.evaluate.statistics import difference, share, together
-from persona_ft.evaluate.style import NgramProfile, StyleClassifier
-from persona_ft.evaluate.stylometry import learn_features, measure
-from persona_ft.gpt_oss.harmony import FINAL, HarmonyMessage, freeze_date, render_prompt
-from persona_ft.gpt_oss.generate import Completion, generate_completions
-from persona_ft.gpt_oss.load import compute_in_float32, use_split_experts
 from persona_ft.data.persona import read_persona
-from persona_ft.report.tables import markdown_table
+from persona_ft.evaluate.impostors import acceptance_threshold, read_voices
+from persona_ft.evaluate.sense import SenseScale, information
+from persona_ft.evaluate.statistics import ALPHA, permutation_p, share
+from persona_ft.evaluate.style import StyleClassifier, style_pipeline
+from persona_ft.io import write_text
 from persona_ft.paths import repository_root, resolve
+from persona_ft.report.tables import markdown_table
 
-N_ANSWERS = 12
-CASUAL = (
-    ("ございます", "あるよ"), ("できません", "できない"), ("ありません", "ない"), ("ません", "ない"), ("ました", "た"),
-    ("でしょう", "だろ"), ("ください", ""), ("ですが", "だけど"), ("ですので", "だから"), ("です", "だよ"),
-    ("ます", "るよ"),
-)  # fmt: skip
+STRANGER = "sho"  # the casual person who is planted, and who is no impostor then
+N_ANSWERS = 6  # of the base to each question, at temperature 1
 
 
-class World:
-    """The tiny model's answers to the test questions, many times over, and what they are scored with."""
-
-    def __init__(self, persona_folder: str) -> None:
-        self.persona = read_persona(resolve(persona_folder))
-        use_split_experts()
-        model, tokenizer = FastLanguageModel.from_pretrained(
-            model_name=str(resolve("data/tiny-gpt-oss")), dtype=None, max_seq_length=2048, load_in_4bit=True
-        )
-        compute_in_float32(model)
-        condition = next(condition for condition in conditions() if condition.name == "base + prompt")
-        template, prompt = tokenizer.chat_template, self.persona.profile.system_prompt
-
-        def prompts(pairs, day: int) -> list[str]:
-            tokenizer.chat_template = freeze_date(template, f"2025-{day:02d}-04")
-            return [render_prompt(tokenizer, condition_messages(condition, pair, prompt), "low") for pair in pairs]
-
-        base_train = generate_completions(model, tokenizer, prompts(self.persona.train, 12), 96)
-        self.person_train = [pair.answer for pair in self.persona.train]
-        self.base_train = [c.answer for c in base_train if c.answer]
-        candidates = with_distractors([item.answer for item in self.persona.test])
-        self.completions, self.likelihoods = [], []
-        for day in range(1, N_ANSWERS + 1):
-            torch.manual_seed(day)
-            asked = prompts(self.persona.test, day)
-            self.completions.append(generate_completions(model, tokenizer, asked, 96, do_sample=True, temperature=1.0))
-            self.likelihoods.append(reference_likelihoods(model, tokenizer, asked, candidates))
-        self.questions = questions_of(self.persona)
-        self.scorer = Scorer(
-            self.persona,
-            StyleClassifier(self.person_train, self.base_train),
-            NgramProfile(self.person_train, self.base_train),
-            self.questions,
-        )
-        self.features = learn_features(self.person_train, self.base_train)
-
-    def two_conditions(self, rng: np.random.Generator) -> list[tuple[list[Completion], np.ndarray]]:
-        """Two conditions of n answers that differ by chance alone."""
-        picks = np.array([rng.choice(N_ANSWERS, 2, replace=False) for _ in self.questions])
-        return [
-            (
-                [self.completions[k][i] for i, k in enumerate(picks[:, side])],
-                np.array([self.likelihoods[k][i] for i, k in enumerate(picks[:, side])]),
-            )
-            for side in (0, 1)
-        ]
-
-    def headline(self, after, before, chosen: np.ndarray) -> dict[str, tuple[float, float]]:
-        """(p, adjusted p) of each headline score on the chosen questions."""
-        scorer = Scorer(self.persona, self.scorer.style, self.scorer.profile, [self.questions[i] for i in chosen])
-        found = []
-        for name, (completions, likelihoods) in (("after", after), ("before", before)):
-            rows = likelihoods[chosen]
-            answers = scorer.score([completions[i] for i in chosen], rows[:, 0], ranks_of(rows.tolist()))
-            found.append(scorer.condition(name, "", [answers]))
-        return {
-            key: (d.p, d.p_adjusted) for (_, key), d in compare_conditions(found[0], [found[1]], scorer.profile).items()
-        }
-
-    def habits(self, after: list[str], before: list[str]) -> dict[str, float]:
-        """Adjusted p of each countable habit, and of how long the longest copied run is."""
-        a, b = measure(self.features, after), measure(self.features, before)
-        for texts, values in ((after, a), (before, b)):
-            values["copied run"] = np.array([len(copied(text, self.person_train).span) for text in texts], float)
-        return {key: d.p_adjusted for key, d in together({key: difference(a[key], b[key]) for key in a}).items()}
+def accepted(
+    train: dict[str, list[str]], test: dict[str, list[str]], person: str, stranger: str, base: Sequence[str] = ()
+) -> tuple[float, float]:
+    """The share of a person's test answers that pass, and of a stranger's whom nothing has heard."""
+    heard = {name: texts for name, texts in train.items() if name not in (person, stranger)}
+    threshold = acceptance_threshold(style_pipeline(), train[person], base, heard)
+    others = [*base, *(text for texts in heard.values() for text in texts)]
+    pipeline = style_pipeline().fit([*train[person], *others], [1] * len(train[person]) + [0] * len(others))
+    own, foreign = (pipeline.decision_function(test[name]) > threshold for name in (person, stranger))
+    return float(own.mean()), float(foreign.mean())
 
 
-def said(text: str) -> Completion:
-    """A completion with this final answer."""
-    return Completion(f"{FINAL}{text}<|return|>", (HarmonyMessage("assistant", "final", text, True),), 1, True)
+def voices(language: str) -> list[dict[str, str]]:
+    """Acceptance of each person's own answers and of each left-out other's."""
+    everybody = read_voices(language)
+    half = min(map(len, everybody.values())) // 2
+    train = {name: texts[half:] for name, texts in everybody.items()}
+    test = {name: texts[:half] for name, texts in everybody.items()}
+    if language == "ja":
+        masaki = read_persona(resolve("data/masaki"))
+        train["masaki"] = [pair.answer for pair in masaki.train][:half]
+        test["masaki"] = [item.answer for item in masaki.test]
+    rows, found = [], []
+    for person in train:
+        pairs = np.array([accepted(train, test, person, other) for other in train if other != person])
+        found.append(pairs.mean(axis=0))
+        own, foreign, worst = *pairs.mean(axis=0), pairs[:, 1].max()
+        rows.append({"person": person, "own": f"{own:.0%}", "others": f"{foreign:.1%}", "worst other": f"{worst:.0%}"})
+    own, foreign = np.mean(found, axis=0)
+    return [
+        *rows,
+        {"person": f"mean of {len(rows)}", "own": f"{own:.0%}", "others": f"{foreign:.1%}", "worst other": ""},
+    ]
 
 
-def casual(text: str) -> str:
-    """A polite text with its polite forms taken out."""
-    for polite, plain in CASUAL:
-        text = text.replace(polite, plain)
-    return text
+def tiny_model(path: str) -> tuple[Any, Any]:
+    """The base model and its tokenizer, its date frozen."""
+    from persona_ft.gpt_oss.load import prepare_environment
+
+    prepare_environment()
+    from unsloth import FastLanguageModel
+
+    from persona_ft.gpt_oss.harmony import freeze_date
+    from persona_ft.gpt_oss.load import compute_in_float32, use_split_experts
+
+    use_split_experts()
+    model, tokenizer = FastLanguageModel.from_pretrained(
+        model_name=str(resolve(path)), dtype=None, max_seq_length=2048, load_in_4bit=True
+    )
+    compute_in_float32(model)
+    tokenizer.chat_template = freeze_date(tokenizer.chat_template, "2025-12-04")
+    return model, tokenizer
 
 
-def planted(world: World) -> dict[str, tuple[str, Callable]]:
-    """What is done to a share of one condition's answers: name -> (the score that should see it, function)."""
-    facts = known_facts(world.persona)
+def labels(model: Any, tokenizer: Any) -> list[dict[str, str]]:
+    """Agreement with the labelled rows, by kind; each row that the scale gets wrong is printed."""
+    rows = [json.loads(line) for line in resolve("data/sense/labels.jsonl").read_text(encoding="utf-8").splitlines()]
+    questions, answers = [row["question"] for row in rows], [row["answer"] for row in rows]
+    found = information(model, tokenizer, questions, answers, questions)
+    scale = SenseScale.of(model, tokenizer, read_persona(resolve("data/masaki")).train)
+    right = np.array([(value > scale.threshold) == row["fits"] for value, row in zip(found, rows, strict=True)])
+    for row, value, fine in zip(rows, found, right, strict=True):
+        if not fine:
+            print(f"{row['question']} → {row['answer']}  fits: {row['fits']}, {value:+.2f} nats per token")
+    kinds = {"all": np.ones(len(rows), bool)}
+    kinds |= {kind: np.array([row["kind"] == kind for row in rows]) for kind in ("own", "shuffled", "near topic")}
+    return [
+        {"kind": kind, "n": str(chosen.sum()), "agrees": str(share(int(right[chosen].sum()), int(chosen.sum())))}
+        for kind, chosen in kinds.items()
+    ]
 
-    def swapped(i: int, text: str, rng: np.random.Generator) -> str:
-        text = normalised(world.questions[i].reference)
-        for mark in world.questions[i].facts:
-            fact = facts[mark.id]
-            for alias in fact.aliases if fact.contradicted_by else []:
-                text = re.sub(re.escape(normalised(alias)), fact.contradicted_by[0], text)
-        return text
 
-    return {
-        "politeness removed": ("polite forms", lambda i, text, rng: casual(text)),
-        "w added": ("laughter", lambda i, text, rng: text.rstrip("。") + "w"),
-        "copied from training": ("copied run", lambda i, text, rng: str(rng.choice(world.person_train))),
-        "the person's own answers": ("style", lambda i, text, rng: world.questions[i].reference),
-        "facts swapped in the person's own answers": ("facts_said", swapped),
-    }
+def planted(model: Any, tokenizer: Any, n_resamplings: int) -> list[dict[str, str]]:
+    """The headline of planted conditions, and how often each is called better than the base."""
+    from persona_ft.evaluate.conditions import condition_messages, conditions
+    from persona_ft.gpt_oss.generate import generate_completions
+    from persona_ft.gpt_oss.harmony import render_prompt
+
+    persona, everybody = read_persona(resolve("data/masaki")), read_voices("ja")
+    stranger = everybody.pop(STRANGER)[: len(persona.test)]  # the first are answers to the test questions
+
+    def asked(pairs: Sequence, **sampled: Any) -> list[str]:
+        prompt = persona.profile.system_prompt
+        prompts = [render_prompt(tokenizer, condition_messages(conditions()[1], p, prompt), "low") for p in pairs]
+        return [c.answer or "" for c in generate_completions(model, tokenizer, prompts, 96, **sampled)]
+
+    style = StyleClassifier([pair.answer for pair in persona.train], asked(persona.train), everybody)
+    scale = SenseScale.of(model, tokenizer, persona.train)
+    questions, own = [item.question for item in persona.test], [item.answer for item in persona.test]
+    rng = np.random.default_rng(0)
+    base = [asked(persona.test, do_sample=True, temperature=1.0) for _ in range(N_ANSWERS)]
+    shuffled = [list(np.roll(own, int(shift))) for shift in rng.choice(np.arange(1, len(own)), 3, replace=False)]
+    planted = {"base against base": base, "nonsense in the right tone": shuffled, "the person": [own]}
+    planted |= {"right sense in the wrong tone": [asked(persona.test)], "another casual person": [stranger]}
+
+    def passes(texts: list[str]) -> np.ndarray:
+        fits = information(model, tokenizer, questions, texts, questions) > scale.threshold
+        return ((style.probabilities(texts) > 0.5) & fits).astype(float)
+
+    headline = {name: np.array([passes(texts) for texts in answers]) for name, answers in planted.items()}
+    rows = []
+    for name, values in headline.items():
+        row = {"planted": name, "headline": f"{values.mean():.0%}"}
+        for size in (30, 60, 100):
+            claimed = 0
+            for _ in range(n_resamplings):
+                chosen = rng.integers(0, len(questions), size)
+                first, second = rng.choice(N_ANSWERS, (2, size)), rng.choice(len(values), size)
+                before = headline["base against base"][first[0], chosen]
+                if name == "base against base":
+                    second = (first[0] + 1 + first[1] % (N_ANSWERS - 1)) % N_ANSWERS  # another answer of the same base
+                after = values[second, chosen]
+                claimed += after.mean() > before.mean() and permutation_p(after, before) < ALPHA
+            row[f"called better, {size} questions"] = f"{claimed / n_resamplings:.0%}"
+        rows.append(row)
+    return rows
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--persona", default="data/masaki")
+    parser.add_argument("what", nargs="*", default=["voices", "labels", "planted"])
+    parser.add_argument("--model", default="data/tiny-gpt-oss")
     parser.add_argument("--resamplings", type=int, default=200)
-    parser.add_argument("--out", default=str(repository_root() / "benchmarks/results/evaluation.json"))
-    options = parser.parse_args()
-    world, n = World(options.persona), options.resamplings
-    everything = np.arange(len(world.questions))
-
-    false = {score.key: Counter() for score in HEADLINES}
-    rng = np.random.default_rng(0)
-    for _ in range(n):
-        for key, (p, adjusted) in world.headline(*world.two_conditions(rng), everything).items():
-            false[key].update(alone=p < 0.05, adjusted=adjusted < 0.05)
-    rows = []
-    for score in HEADLINES:
-        found = share(false[score.key]["adjusted"], n)
-        alone = share(false[score.key]["alone"], n)
-        rows.append(
-            {
-                "score": score.label,
-                "false positives": f"{found.value:.1%} [{found.low:.1%}, {found.high:.1%}]",
-                "without the correction": f"{alone.value:.1%} [{alone.low:.1%}, {alone.high:.1%}]",
-            }
-        )
-    print(f"base against base, {len(everything)} questions, {n} resamplings\n\n{markdown_table(rows)}", flush=True)
-
-    detected = []
-    for name, (score, plant) in planted(world).items():
-        row = {"planted": name, "seen by": score}
-        for size, part in ((30, 1.0), (30, 0.5), (30, 0.2), (15, 1.0), (15, 0.5)):
-            rng, hits = np.random.default_rng(1), 0
-            for _ in range(n):
-                (a, ll), before = world.two_conditions(rng)
-                if name.startswith("facts swapped"):  # against the same answers with their facts left alone
-                    before = ([said(q.reference) for q in world.questions], before[1])
-                    a = before[0]
-                chosen = rng.choice(everything, min(size, len(everything)), replace=False)
-                changed = set(rng.choice(chosen, round(part * len(chosen)), replace=False).tolist())
-                after = [said(plant(i, c.answer or "", rng)) if i in changed else c for i, c in enumerate(a)]
-                if score in false:
-                    hits += world.headline((after, ll), before, chosen)[score][1] < 0.05
-                else:
-                    texts = [[side[i].answer or "" for i in chosen] for side in (after, before[0])]
-                    hits += world.habits(*texts)[score] < 0.05
-            row[f"{size} questions, {part:.0%}"] = f"{hits / n:.0%}"
-        detected.append(row)
-        print(row, flush=True)
-    print(f"\nplanted in a share of one condition's answers: how often it is found\n\n{markdown_table(detected)}")
-    accuracy = world.scorer.style.cross_validated_accuracy
-    hana = [pair.answer for pair in read_persona(resolve("tests/personas/hana")).train]
-    third = share(int((world.scorer.style.probabilities(hana) > 0.5).sum()), len(hana))
-    print(
-        f"style classifier: {accuracy:.0%} in cross-validation; of another casual person's {len(hana)} answers it "
-        f"takes {third.value:.0%} [{third.low:.0%}, {third.high:.0%}] for this one's"
-    )
-    own = world.scorer.profile
-    print(
-        f"n-gram distance to the person: own test answers {own.distance([q.reference for q in world.questions]):.2f}, "
-        f"another casual person {own.distance(hana):.2f}, base {own.distance(world.base_train):.2f}"
-    )
-    write_text(
-        options.out, json.dumps({"false_positives": rows, "detection": detected}, ensure_ascii=False, indent=1) + "\n"
-    )
+    options, found = parser.parse_args(), {}
+    if "voices" in options.what:
+        found = {language: voices(language) for language in ("ja", "en")}
+    if {"labels", "planted"} & set(options.what):
+        loaded = tiny_model(options.model)
+        found |= {"labels": labels(*loaded)} if "labels" in options.what else {}
+        found |= {"planted": planted(*loaded, options.resamplings)} if "planted" in options.what else {}
+    for name, rows in found.items():
+        print(f"\n{name}\n\n{markdown_table(rows)}")
+    out = repository_root() / f"benchmarks/results/verdict_{'_'.join(options.what)}.json"
+    write_text(out, json.dumps(found, ensure_ascii=False, indent=1) + "\n")
 
 
 if __name__ == "__main__":

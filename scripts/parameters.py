@@ -58,6 +58,8 @@ MEANING = {
     "PROFILE": "the card to plan for; `auto` is the one at hand",
     "RESTART": "begin anew in a run folder that holds another training; what was there is kept beside it",
     "EXAMPLES": "training pairs in the prompt of the condition *base + examples*",
+    "FACTS": "two more conditions, whose prompt lists the persona's facts",
+    "REPORT_LANGUAGE": "of the verdict and of report.html: `en` or `ja`",
     "SAMPLES": "further passes at `TEMPERATURE`",
     "TEMPERATURE": "of those passes",
     "JUDGE": "`off`, `local` (the base model), or an OpenAI-compatible address",

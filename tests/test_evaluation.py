@@ -24,9 +24,10 @@ from persona_ft.evaluate.disclosure import asked_for_ai, refuses, refuses_formal
 from persona_ft.evaluate.facts import judge
 from persona_ft.evaluate.judge import judged, pairwise, parse_vote
 from persona_ft.evaluate.schema import HEADLINES, Comparison
-from persona_ft.evaluate.scoring import Scorer, check_test, known_facts, questions_of, ranks_of, with_distractors
+from persona_ft.evaluate.scoring import Scorer, check_test, known_facts, questions_of
+from persona_ft.evaluate.sense import SenseScale
 from persona_ft.evaluate.statistics import holm, paired_difference, permutation_p, share, sign_test
-from persona_ft.evaluate.style import NgramProfile, StyleClassifier, preparations
+from persona_ft.evaluate.style import StyleClassifier
 from persona_ft.evaluate.stylometry import learn_features, measure
 from persona_ft.evaluate.summary import build_comparison, verdict
 from persona_ft.figures.comparison import plot_marks
@@ -69,16 +70,16 @@ def said(text: str | None) -> Completion:
 
 
 def compared(
-    persona: Persona, before: list, after: list, likelihoods: tuple[float, float] = (-5.0, -3.0)
+    persona: Persona, before: list, after: list, likelihoods: tuple[float, float] = (-5.0, -3.0), sense: float = 1.0
 ) -> Comparison:
-    """A comparison of two conditions' texts; the likelihoods are the same for every question of a condition."""
-    train = [pair.answer for pair in persona.train]
-    scorer = Scorer(persona, StyleClassifier(train, POLITE), NgramProfile(train, POLITE), questions_of(persona))
+    """A comparison of two conditions' texts; likelihoods and sense are the same for every question of a condition."""
+    train, n = [pair.answer for pair in persona.train], len(persona.test)
+    scorer = Scorer(persona, StyleClassifier(train, POLITE), questions_of(persona), SenseScale(0.5, 0.9))
     results = [
-        scorer.condition(name, name, [scorer.score([said(t) for t in texts], [ll] * len(texts), [1] * len(texts))])
+        scorer.condition(name, name, [scorer.score([said(t) for t in texts], [ll] * n, [sense] * n)])
         for name, texts, ll in (("base + prompt", before, likelihoods[0]), ("tuned + prompt", after, likelihoods[1]))
     ]
-    return build_comparison(scorer, results, {"model": "none"}, train, POLITE)
+    return build_comparison(scorer, results, {"model": "none"}, [1.0] * n)
 
 
 def polite(persona: Persona) -> list[str]:
@@ -179,22 +180,13 @@ def test_refusals(text, any_kind, formal):
     assert (refuses(text), refuses_formally(text)) == (any_kind, formal)
 
 
-def test_style_and_distance_know_the_person_from_the_base_and_from_another(anyone):
+def test_style_knows_the_person_from_the_base(anyone):
     train = [pair.answer for pair in anyone.train]
-    style, profile = StyleClassifier(train, POLITE), NgramProfile(train, POLITE)
+    style = StyleClassifier(train, POLITE)
     assert (style.probabilities(references(anyone)) > 0.5).mean() >= 0.9
     assert (style.probabilities(POLITE) > 0.5).mean() <= 0.2
     assert style.probabilities([""])[0] == 0
-    other = read_persona(ROOT / "tests/personas" / ("emma" if anyone.profile.name != "Emma" else "hana"))
-    own, base = profile.distance(references(anyone)), profile.distance(POLITE)
-    assert own < base and own < profile.distance(references(other))
     assert np.isnan(StyleClassifier(train, []).probabilities(["はい"])).all()  # nothing to compare with, nothing stops
-
-
-def test_style_is_looked_at_without_length_and_without_punctuation(masaki):
-    ways = preparations([pair.answer for pair in masaki.train])
-    assert ways["no punctuation"]("はい、、、w！ 😀") == "はいw"
-    assert len(ways["length matched"]("あ" * 99)) < 30
 
 
 def test_habits_are_learnt_and_not_written_down(anyone):
@@ -221,22 +213,21 @@ def test_the_same_answers_give_no_difference(anyone):
     comparison = compared(anyone, polite(anyone), polite(anyone), (-5.0, -5.0))
     assert all(d.p_adjusted == 1.0 and d.mean == 0 for d in comparison.differences)
     assert all(len(best) == 2 for best in comparison.best.values() if best)
-    assert "not clearly different from base + prompt" in comparison.verdict[0]
+    assert "not clearly different from base + prompt" in comparison.verdict[1]
     assert "better" not in " ".join(comparison.verdict) and "worse" not in " ".join(comparison.verdict)
 
 
 def test_the_person_beats_the_polite_base_and_the_other_way_round_is_called_worse(masaki):
     comparison = compared(masaki, polite(masaki), references(masaki))
     found = {d.score: d for d in comparison.differences}
-    for score in ("style", "distance", "log_likelihood", "facts_said"):
-        assert found[score].p_adjusted < 0.05, score
-    assert found["distance"].mean < 0 < found["facts_said"].mean
-    assert found["multiple_choice"].p_adjusted == 1.0
-    assert "better than base + prompt" in comparison.verdict[0]
+    for score in ("headline", "style", "log_likelihood", "facts_said"):
+        assert found[score].p_adjusted < 0.05 and found[score].low > 0, score
+    assert found["sense"].p_adjusted == 1.0
+    assert "better than base + prompt" in comparison.verdict[1] and "[" not in comparison.verdict[0]
     stated = sum(mark.stated == "train" for item in masaki.test for mark in item.facts)
     assert comparison.facts["tuned + prompt"]["train"] == {"supported": stated, "contradicted": 0, "absent": 0}
     turned = compared(masaki, references(masaki), polite(masaki), (-3.0, -5.0))
-    assert "worse than base + prompt" in turned.verdict[0] and "worse than base + prompt" in turned.verdict[1]
+    assert "worse than base + prompt" in turned.verdict[1]
 
 
 def test_answers_that_never_came_are_counted(masaki):
@@ -262,27 +253,26 @@ def test_missing_answers_are_named_first_and_left_out_on_both_sides(masaki):
     assert "base + prompt gave 19 whole answers to 30 questions (11 no final channel)" in verdict(comparison)[0]
     found = {d.score: d for d in comparison.differences}
     assert (found["style"].n, found["style"].mean, found["style"].p_adjusted) == (19, 0, 1.0)
-    assert (found["distance"].n, found["distance"].mean) == (19, pytest.approx(0))
+    assert (found["headline"].n, found["headline"].mean > 0) == (30, True)  # what never came has failed
     assert found["log_likelihood"].n == 30  # needs no answer
-    assert "over 19 questions" in verdict(comparison)[1]
 
 
 def test_nothing_stops_when_a_condition_never_answers(masaki, tmp_path):
     """The old limit of 96 tokens did that to a base that thinks, after everything had been asked."""
     train = [pair.answer for pair in masaki.train]
-    scorer = Scorer(masaki, StyleClassifier(train, []), NgramProfile(train, []), questions_of(masaki))
+    scorer = Scorer(masaki, StyleClassifier(train, []), questions_of(masaki))
     texts = {"base + prompt": [None] * 30, "tuned + prompt": references(masaki)}
     results = [
-        scorer.condition(name, name, [scorer.score([said(t) for t in answers], [-4.0] * 30, [1] * 30)])
+        scorer.condition(name, name, [scorer.score([said(t) for t in answers], [-4.0] * 30)])
         for name, answers in texts.items()
     ]
-    comparison = build_comparison(scorer, results, {"model": "none", "max_new_tokens": 96}, train, [])
+    comparison = build_comparison(scorer, results, {"model": "none", "max_new_tokens": 96})
     assert comparison.verdict[0].startswith("Missing answers within 96 new tokens: base + prompt gave 0 whole answers")
-    assert "an unknown share of the answers" in comparison.verdict[1]
+    assert "of the untuned model's with the same prompt it is 0" in comparison.verdict[1]
     write_comparison(tmp_path / "comparison.json", comparison)
     assert read_comparison(tmp_path / "comparison.json") == comparison
     page = write_report(tmp_path / "report.html", comparison, {"marks": plot_marks(scorer.style)}).read_text()
-    assert page.index("Protocol: every condition") < page.index("Missing answers") < page.index("<h2>")
+    assert page.index("What happened") < page.index("Missing answers") < page.index("Protocol: every condition")
     write_tables(tmp_path, comparison)
 
 
@@ -291,13 +281,13 @@ def test_a_cut_answer_says_how_much_more_it_wanted(masaki):
         said("途中"), messages=(HarmonyMessage("assistant", "final", "途中", False),), stopped=False, wanted=131
     )
     train = [pair.answer for pair in masaki.train]
-    scorer = Scorer(masaki, StyleClassifier(train, POLITE), NgramProfile(train, POLITE), questions_of(masaki))
+    scorer = Scorer(masaki, StyleClassifier(train, POLITE), questions_of(masaki))
     answers = [cut] * 6 + [said(text) for text in references(masaki)[6:]]
     results = [
-        scorer.condition(name, name, [scorer.score(answers, [-4.0] * 30, [1] * 30)])
+        scorer.condition(name, name, [scorer.score(answers, [-4.0] * 30)])
         for name in ("base + prompt", "tuned + prompt")
     ]
-    comparison = build_comparison(scorer, results, {"max_new_tokens": 96}, train, POLITE)
+    comparison = build_comparison(scorer, results, {"max_new_tokens": 96})
     assert "(6 cut off)" in comparison.verdict[0] and "with room for 131 tokens 12 more" in comparison.verdict[0]
     assert results[0].whole_texts == references(masaki)[6:]
 
@@ -344,14 +334,6 @@ def test_changes_get_the_articles_kinds_with_their_evidence(masaki):
     }
     assert "ゲーム開発" in kinds["Q02"].evidence and "python" in kinds["Q13"].evidence
     assert [change.strength for change in kinds.values()] == sorted((c.strength for c in kinds.values()), reverse=True)
-
-
-def test_distractors_are_the_persons_other_answers(masaki):
-    rows = with_distractors(references(masaki), 3)
-    assert all(
-        row[0] == reference and len(set(row)) == 4 for row, reference in zip(rows, references(masaki), strict=True)
-    )
-    assert ranks_of([[-1.0, -2.0, -0.5], [-1.0, -2.0, -3.0], [-1.0, -1.0, -1.0]]) == [2, 1, 1]
 
 
 def test_similar_pairs_come_last_and_as_earlier_turns(masaki):
@@ -623,7 +605,7 @@ def test_runs_are_set_side_by_side(masaki, tmp_path, capsys):
         write_comparison(tmp_path / name / "comparison.json", run)
     scores, changes, settings = compare_runs(runs)
     assert [row["score"] for row in scores] == [score.label for score in HEADLINES]
-    assert changes[0]["score"].startswith("log-likelihood"), "style has no ruler in common"
+    assert changes[0]["score"].startswith("log-likelihood"), "style and sense have no ruler in common"
     facts = next(row for row in changes if row["score"].startswith("stated facts"))
     assert facts["b minus a"].endswith("better") and settings == [{"setting": "LoRA", "a": "a", "b": "b"}]
     compare_main([str(tmp_path / "a"), str(tmp_path / "b")])

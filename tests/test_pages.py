@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import re
 import subprocess
@@ -17,7 +16,6 @@ from conftest import ROOT
 
 from persona_ft.evaluate.schema import ENOUGH_ANSWERS
 from persona_ft.evaluate.statistics import ALPHA
-from persona_ft.evaluate.style import NgramProfile
 from persona_ft.gpt_oss.generate import ANSWER_TOKENS, THINKING_TOKENS
 from persona_ft.gpt_oss.load import MINIMUM_GIB
 from persona_ft.gpt_oss.lora import count_lora_parameters, count_parameters
@@ -149,10 +147,6 @@ FIGURES = {
         "80": lambda: re.search(r"H100 (\d+)GB", results("conditions_20b")["machine"])[1],
         "22": lambda: benchmarked(r"cap (22) GiB"),
         "84": lambda: str(sum(1 for _ in (ROOT / "data/masaki/train.jsonl").open(encoding="utf-8"))),
-        "0.46": lambda: benchmarked(r"(0\.46) for\s+the other person's"),
-        "16": lambda: benchmarked(r"takes all (16) answers of another casual person"),
-        "9,999": lambda: f"{n_permutations():,}",
-        "10,000": lambda: f"{n_permutations() + 1:,}",
         "0.025": lambda: f"{0.05 / 2:g}",
         "0.05": lambda: f"{ALPHA:g}",
         "100": lambda: "100",  # questions, in the exercise whose answer is 3.6
@@ -177,10 +171,6 @@ def gain(condition: str) -> float:
     return next(
         row["log_likelihood"]["gain"] for row in results("ablation")["conditions"] if row["condition"] == condition
     )
-
-
-def n_permutations() -> int:
-    return inspect.signature(NgramProfile.difference).parameters["n_resamples"].default
 
 
 def benchmarked(pattern: str) -> str:
@@ -305,8 +295,6 @@ def test_the_figures_of_the_20b_in_readme_and_guide_are_the_measured_ones(langua
         f"{recommended()['train_wall_s']:.0f} ",
         f"{seconds('batched_s'):.0f} ",
         f"{-gain('16 rows at once = recommended'):.2f} ",
-        benchmarked(r"(0\.46) for\s+the other person's"),
-        *re.findall(r"(0\.\d\d) away from the person, the person's own (0\.\d\d)", outputs("04_compare"))[0],
     ):
         assert figure in text, figure
 

@@ -19,7 +19,8 @@ def classify_changes(
     base has not), *avoided hallucination* (the base contradicted a fact or invented one), *fact recalled*, *tone*.
     Bad: *no usable answer*, *AI disclosure*, *invented facts* (a fact that nobody stated, or another value), *altered
     preference* (a stated fact turned into its opposite), *wrong domain* (another value where the question is about
-    work or technology), *style not learnt*. A question has one kind: the first that fits, bad before good.
+    work or technology), *answers another question* (the base finds it likelier after other questions than after this
+    one), *style not learnt*. A question has one kind: the first that fits, bad before good.
     """
     laughs = any(LAUGHTER.search(pair.answer) for pair in persona.train)
     found = []
@@ -54,6 +55,8 @@ def _change(q: Question, b: Answer, a: Answer, laughs: bool) -> tuple[str, bool,
         if found.by == "negation":
             return "altered preference", False, words, 2.9
         return ("wrong domain" if q.category in ("tech", "work") else "invented facts"), False, words, 2.8
+    if a.sense is not None and a.sense < 0:
+        return "answers another question", False, f"{a.sense:+.2f} nats per token after this one", 2.2 - a.sense
     if a.style is not None and a.style <= 0.5:
         return "style not learnt", False, shift, 2.0 - a.style
     if bad := wrong(b):

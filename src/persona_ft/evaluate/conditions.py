@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from persona_ft.conversation import Conversation, persona_messages
+from persona_ft.data.persona import Profile
 from persona_ft.gpt_oss.harmony import FINAL, as_text
 from persona_ft.gpt_oss.score import log_likelihoods
 
@@ -17,30 +18,41 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Condition:
-    """One way to be asked: with the adapter or without, with the persona's prompt or without, with examples or none."""
+    """One way to be asked: with the adapter or without, with the persona's prompt or without it, with examples or facts
+    in the prompt or none."""
 
     name: str
     tuned: bool
     prompt: bool
     examples: int = 0
+    facts: bool = False
 
     @property
     def description(self) -> str:
         """In words."""
         said = "persona prompt" if self.prompt else "no prompt"
         said += f" and the {self.examples} most similar training pairs" if self.examples else ""
+        said += " and the facts" if self.facts else ""
         return f"{'adapter' if self.tuned else 'base weights'}, {said}"
 
 
-def conditions(examples: int = 4) -> tuple[Condition, ...]:
-    """The five conditions. ``base + prompt`` is the article's base: what a prompt alone can do."""
+def conditions(examples: int = 4, facts: bool = False) -> tuple[Condition, ...]:
+    """The five conditions, and with ``facts`` two more whose prompt lists the persona's facts. ``base + prompt`` is the
+    article's base: what a prompt alone can do."""
+    with_facts = [Condition(f"{n} + facts", tuned=n == "tuned", prompt=True, facts=True) for n in ("base", "tuned")]
     return (
         Condition("base", tuned=False, prompt=False),
         Condition("base + prompt", tuned=False, prompt=True),
         Condition("base + examples", tuned=False, prompt=True, examples=examples),
         Condition("tuned + prompt", tuned=True, prompt=True),
         Condition("tuned", tuned=True, prompt=False),
+        *(with_facts if facts else ()),
     )
+
+
+def stated_facts(profile: Profile) -> list[str]:
+    """The facts that a prompt may list, a line each: all but those that are kept back from training."""
+    return [f"- {fact.ja or fact.en}" for fact in profile.facts if fact.stated != "never"]
 
 
 class SimilarPairs:
@@ -63,10 +75,15 @@ class SimilarPairs:
 
 
 def condition_messages(
-    condition: Condition, pair: Conversation, system_prompt: str, similar: SimilarPairs | None = None
+    condition: Condition,
+    pair: Conversation,
+    system_prompt: str,
+    similar: SimilarPairs | None = None,
+    facts: Sequence[str] = (),
 ) -> list[dict[str, str]]:
     """The messages that a condition is asked with: prompt, examples as earlier turns, question."""
-    messages = persona_messages(pair, system_prompt if condition.prompt else "")
+    prompt = "\n".join([system_prompt, *facts]) if condition.facts else system_prompt
+    messages = persona_messages(pair, prompt if condition.prompt else "")
     opening = int(messages[0]["role"] in ("system", "developer"))
     examples = similar.most_similar(pair.question, min(condition.examples, len(similar.pairs))) if similar else []
     shown = [m.model_dump(exclude_none=True) for e in examples for m in e.messages if m.role in ("user", "assistant")]
@@ -77,37 +94,24 @@ def reference_likelihoods(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[str],
-    candidates: Sequence[Sequence[str]],
+    references: Sequence[str],
     batch_size: int = 32,
 ) -> np.ndarray:
-    """Log-likelihood per token, in nats, of each candidate answer once the final channel is open.
+    """Log-likelihood per token, in nats, of each reference answer once the final channel is open: shape (n,).
 
     Which channel a model chooses is another question (:func:`final_channel_likelihoods`): at plausible values that
     choice would be a quarter to a third of the figure, and would hide how an answer is liked.
 
     Parameters
     ----------
-    prompts : n rendered prompts of one condition.
-    candidates : for each of them k answers, the person's own first.
-
-    Returns
-    -------
-    array of shape (n, k); a candidate that is missing (fewer distractors) is -inf.
+    prompts, references : n rendered prompts of one condition, and the person's own answers.
     """
     import numpy as np
 
-    rows = [(i, j, text) for i, texts in enumerate(candidates) for j, text in enumerate(texts)]
-    sums, lengths = log_likelihoods(
-        model,
-        tokenizer,
-        [prompts[i].removesuffix(FINAL) + FINAL for i, _, _ in rows],
-        [f"{as_text(text)}<|return|>" for _, _, text in rows],
-        batch_size,
-    )
-    found = np.full((len(prompts), max(map(len, candidates))), -np.inf)
-    for (i, j, _), total, n in zip(rows, sums, lengths, strict=True):
-        found[i, j] = total / n
-    return found
+    opened = [prompt.removesuffix(FINAL) + FINAL for prompt in prompts]
+    endings = [f"{as_text(text)}<|return|>" for text in references]
+    sums, lengths = log_likelihoods(model, tokenizer, opened, endings, batch_size)
+    return np.divide(sums, lengths)
 
 
 def final_channel_likelihoods(

@@ -1,4 +1,4 @@
-"""How much of an answer is copied from the training answers."""
+"""How much of an answer is copied from the training answers, and which of them it is nearest to."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ NEAR_DUPLICATE = 90.0
 
 @dataclass(frozen=True)
 class Copied:
-    """The longest run of characters that an answer shares with a training answer, and whether it is that answer."""
+    """The longest run of characters that an answer shares with a training answer, the training answer that is most like
+    the whole of it, and whether it is that answer."""
 
     span: str
+    nearest: str
     near_duplicate: bool
 
 
@@ -23,12 +25,12 @@ def copied(answer: str, training_answers: Sequence[str]) -> Copied:
 
     Weakness: everyday phrases are shared without having been copied, so read it against the person's own test answers.
     """
-    from rapidfuzz import fuzz
+    from rapidfuzz import fuzz, process
 
     span = ""
     for text in training_answers:
         match = SequenceMatcher(None, answer, text, autojunk=False).find_longest_match()
         if match.size > len(span):
             span = answer[match.a : match.a + match.size]
-    near = any(fuzz.ratio(answer, text) >= NEAR_DUPLICATE for text in training_answers) if answer else False
-    return Copied(span, near)
+    nearest = process.extractOne(answer, training_answers, scorer=fuzz.ratio) if answer else None
+    return Copied(span, nearest[0], nearest[1] >= NEAR_DUPLICATE) if nearest else Copied(span, "", False)

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import asdict
 
 import numpy as np
 
-from persona_ft.evaluate.copying import Copied, copied
+from persona_ft.evaluate.copying import copied
 from persona_ft.evaluate.disclosure import refuses, says_ai
 from persona_ft.evaluate.schema import PROBLEMS, ConditionResult, IntervalModel, Question, StylometricRow
 from persona_ft.evaluate.statistics import ALPHA, Interval, mean_interval
 from persona_ft.evaluate.stylometry import Feature, measure
-
-# The same two characters or more, four times in a row: w and 、 may be repeated, words are not.
-REPEATS = re.compile(r"(\w{2,}?)\1{3,}")
 
 
 def fact_table(questions: Sequence[Question], condition: ConditionResult) -> dict[str, dict[str, int]]:
@@ -32,7 +28,7 @@ def fact_table(questions: Sequence[Question], condition: ConditionResult) -> dic
 
 def count_table(questions: Sequence[Question], condition: ConditionResult) -> dict[str, float | None]:
     """What is counted beside the scores, in the first pass; unusable answers in all passes."""
-    copies = [Copied(a.copied, a.near_duplicate) for a in condition.answers]
+    copies = [(a.copied, a.near_duplicate) for a in condition.answers]
     answers = condition.answers
     thought = [a for a in answers if a.thinking]
     return condition.problems | {
@@ -51,19 +47,23 @@ def count_person(questions: Sequence[Question], training: Sequence[str]) -> dict
     texts = [question.reference for question in questions]
     none = dict.fromkeys((*PROBLEMS, "went on after its answer", "thought before answering"), 0)
     unknown = dict.fromkeys(("new tokens, analysis included, median", "probability of answering at once"))
-    return none | unknown | _counts(questions, texts, [copied(text, training) for text in texts])
+    return (
+        none
+        | unknown
+        | _counts(questions, texts, [(c.span, c.near_duplicate) for c in (copied(text, training) for text in texts)])
+    )
 
 
-def _counts(questions: Sequence[Question], texts: Sequence[str], copies: Sequence[Copied]) -> dict[str, float]:
+def _counts(
+    questions: Sequence[Question], texts: Sequence[str], copies: Sequence[tuple[str, bool]]
+) -> dict[str, float]:
     disclosed = [question.asks_for_ai for question, text in zip(questions, texts, strict=True) if says_ai(text)]
-    runs = [len(copy.span) for copy in copies]
+    runs = [len(span) for span, _ in copies]
     return {
         "says it is an AI, unasked": len(disclosed) - sum(disclosed),
         "says it is an AI, asked": sum(disclosed),
         "refuses": sum(map(refuses, texts)),
-        "holds a broken character": sum("\ufffd" in text for text in texts),
-        "repeats itself": sum(REPEATS.search(text) is not None for text in texts),
-        "near-duplicate of a training answer": sum(copy.near_duplicate for copy in copies),
+        "near-duplicate of a training answer": sum(near for _, near in copies),
         "longest copied run, median characters": float(np.median(runs)),
         "longest copied run, most characters": max(runs),
         "length, mean characters": float(np.mean([len(text) for text in texts])),

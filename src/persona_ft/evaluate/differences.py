@@ -6,35 +6,29 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from persona_ft.evaluate.schema import HEADLINES, ConditionResult, Score
-from persona_ft.evaluate.statistics import ALPHA, Difference, Interval, difference, together
-from persona_ft.evaluate.style import NgramProfile
+from persona_ft.evaluate.schema import HEADLINES, ConditionResult
+from persona_ft.evaluate.statistics import ALPHA, Difference, Interval, together
 
 
-def condition_difference(
-    after: ConditionResult, before: ConditionResult, score: Score, profile: NgramProfile
-) -> tuple[Interval, int, float]:
-    """``after`` minus ``before`` in one score, over the questions that both have it for: mean with interval, n
-    questions, p-value."""
-    if score.pooled:
-        both = [i for i, pair in enumerate(zip(after.whole, before.whole, strict=True)) if all(pair)]
-        interval, p = profile.difference([after.texts[i] for i in both], [before.texts[i] for i in both])
-        return interval, len(both), p
-    return difference(after.values(score.key), before.values(score.key))
+def compare_conditions(after: ConditionResult, others: Sequence[ConditionResult]) -> dict[tuple[str, str], Difference]:
+    """``after`` minus each other condition, every score, over the questions that both have it for.
 
+    The headline was named before anybody looked, so it is a family of its own under Holm's correction; all other scores
+    together are the second.
 
-def compare_conditions(
-    after: ConditionResult, others: Sequence[ConditionResult], profile: NgramProfile
-) -> dict[tuple[str, str], Difference]:
-    """``after`` minus each other condition, every headline score: (other's name, score) -> difference, Holm-adjusted
-    together."""
-    return together(
-        {(o.name, score.key): condition_difference(after, o, score, profile) for o in others for score in HEADLINES}
-    )
+    Returns
+    -------
+    dict
+        (the other condition's name, score) -> difference.
+    """
+    found = {}
+    for family in (HEADLINES[:1], HEADLINES[1:]):
+        found |= together({(o.name, s.key): (after.values(s.key), o.values(s.key)) for o in others for s in family})
+    return found
 
 
 def best_conditions(
-    conditions: Sequence[ConditionResult], summary: dict[str, dict[str, Interval]], profile: NgramProfile
+    conditions: Sequence[ConditionResult], summary: dict[str, dict[str, Interval]]
 ) -> dict[str, list[str]]:
     """For each headline score the best condition, and those that cannot be told from it (p > 0.05, Holm over them)."""
     found = {}
@@ -44,14 +38,8 @@ def best_conditions(
         if not known:
             found[score.key] = []
             continue
-        best = (max if score.more_is_better else min)(known, key=known.__getitem__)
-        first = next(condition for condition in conditions if condition.name == best)
-        against = together(
-            {
-                condition.name: condition_difference(first, condition, score, profile)
-                for condition in conditions
-                if condition is not first
-            }
-        )
-        found[score.key] = [best, *(name for name, d in against.items() if d.p_adjusted > ALPHA)]
+        best = max(known, key=known.__getitem__)
+        values = {condition.name: condition.values(score.key) for condition in conditions}
+        against = together({name: (values[best], other) for name, other in values.items() if name != best})
+        found[score.key] = [best, *(name for name, d in against.items() if d.p_adjusted >= ALPHA)]
     return found

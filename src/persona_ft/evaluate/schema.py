@@ -7,60 +7,53 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from persona_ft.evaluate.statistics import ALPHA
 
-SCHEMA = 3
-
+SCHEMA = 4
 
 BEFORE, AFTER = "base + prompt", "tuned + prompt"
-
-
-PROBLEMS = ("no final channel", "called a tool", "empty", "cut off")
-
+PROBLEMS = ("no final channel", "called a tool", "empty", "cut off", "broken characters", "repeats itself")
+Problem = Literal["no final channel", "called a tool", "empty", "cut off", "broken characters", "repeats itself"]
 
 # Below this share of whole answers a condition is named before anything is said of it.
 ENOUGH_ANSWERS = 0.9
-
 
 Stated = Literal["train", "prompt", "never"]
 
 
 @dataclass(frozen=True)
 class Score:
-    """A headline score: its key, how tables name it, whether more is better, whether it is a share of answers,
-    whether it belongs to all answers together rather than to each, and whether it lies between 0 and 1."""
+    """A score of the first table: its key, how tables name it, whether it is a share of answers, whether it lies
+    between 0 and 1. More is better in all of them."""
 
     key: str
     label: str
-    more_is_better: bool = True
     is_share: bool = False
-    pooled: bool = False
     bounded: bool = False
 
     def word(self, mean: float, p_adjusted: float) -> str:
         """What may be said of a difference: better or worse where its adjusted p is below 0.05."""
         if p_adjusted >= ALPHA:
             return "no clear difference"
-        return "better" if (mean > 0) == self.more_is_better else "worse"
+        return "better" if mean > 0 else "worse"
 
 
+HEADLINE = Score("headline", "sounds like the person and answers the question", is_share=True)
 HEADLINES = (
-    Score("style", "answers in the person's style", is_share=True),
-    Score("distance", "character n-gram distance to the person", more_is_better=False, pooled=True),
+    HEADLINE,
+    Score("style", "sounds like the person and like nobody else", is_share=True),
+    Score("sense", "answers the question, by the base model", is_share=True),
     Score("log_likelihood", "log-likelihood of the person's answer, nats per token"),
-    Score("multiple_choice", "the true answer is likelier than 3 others of the person", is_share=True),
     Score("facts_said", "stated facts that are said, share of those asked for", bounded=True),
     Score("not_invented", "facts that nobody stated, share not invented", bounded=True),
 )
 
-
 SCORES = {score.key: score for score in HEADLINES}
 
-
 # Scores of what an answer says, which an answer that never came does not have.
-HEARD = ("style", "distance")
+HEARD = ("style", "sense")
 
 
 class FactAnnotation(BaseModel):
@@ -90,33 +83,39 @@ class FactVerdict(BaseModel):
 
 
 class Answer(BaseModel):
-    """One condition's answer to one question. ``log_likelihood`` and ``rank`` are of the reference under it."""
+    """One condition's answer to one question. ``log_likelihood`` is of the reference under it."""
 
     text: str
-    problem: Literal["no final channel", "called a tool", "empty", "cut off"] | None
+    problem: Problem | None
     n_tokens: int = Field(default=0, description="new tokens, analysis included")
     wanted_tokens: int | None = Field(default=None, description="of one that was cut off: what it took with more room")
     thinking: str | None = Field(default=None, description="what it wrote to the analysis channel")
     ran_on: bool = Field(default=False, description="went on after its answer; that part is not in the text")
-    style: float | None = Field(description="classifier's probability for the person, 0 to 1")
+    style: float | None = Field(description="classifier's probability for the person; above 0.5 it is accepted")
+    sense: float | None = Field(default=None, description="information shared with its question, nats per token")
+    fits: bool | None = Field(default=None, description="whether that is above the threshold of the scale")
     log_likelihood: float = Field(description="nats per token of the person's answer")
-    rank: int = Field(description="of the person's answer among 4, 1 is the likeliest")
     facts: dict[str, FactVerdict]
     says_ai: bool
     refuses: bool
     copied: str = Field(description="longest run of characters shared with a training answer")
+    nearest: str = Field(default="", description="the training answer that is most like it")
     near_duplicate: bool
 
     def values(self, marks: Sequence[FactAnnotation]) -> dict[str, float]:
         """Its headline scores. NaN is no score: of facts where none is asked for, and of anything that is heard in an
-        answer where there is no whole answer. What never came has no style, says no fact and invents none."""
+        answer where there is no whole answer. What never came has no style, says no fact and invents none; in
+        the headline it has failed."""
         whole = not self.problem
         stated = [self.facts[m.id].verdict == "supported" for m in marks if m.stated != "never" and whole]
         never = [self.facts[m.id].verdict == "absent" for m in marks if m.stated == "never" and whole]
+        sounds = float("nan") if self.style is None or not whole else float(self.style > 0.5)
+        fits = float("nan") if self.fits is None or not whole else float(self.fits)
         return {
-            "style": float(self.style > 0.5) if whole and self.style is not None else float("nan"),
+            "headline": sounds * fits if whole else 0.0,
+            "style": sounds,
+            "sense": fits,
             "log_likelihood": self.log_likelihood,
-            "multiple_choice": float(self.rank == 1),
             "facts_said": float(np.mean(stated)) if stated else float("nan"),
             "not_invented": float(np.mean(never)) if never else float("nan"),
         }
@@ -164,7 +163,7 @@ class IntervalModel(BaseModel):
 
 
 class DifferenceModel(BaseModel):
-    """``after`` minus ``before``, paired by question; ``p_adjusted`` is Holm's over all differences of the table."""
+    """``after`` minus ``before``, paired by question; p and interval are corrected for all differences of the table."""
 
     before: str
     after: str
@@ -202,7 +201,7 @@ class StylometricRow(BaseModel):
 class Comparison(BaseModel):
     """comparison.json."""
 
-    schema_version: Literal[3] = SCHEMA
+    schema_version: Literal[4] = SCHEMA
     setup: dict[str, Any]
     persona: str
     questions: list[Question]
@@ -215,9 +214,7 @@ class Comparison(BaseModel):
         description="headline score -> the best condition, then those that cannot be told from it"
     )
     differences: list[DifferenceModel]
-    style_checks: dict[str, dict[str, float | None]] = Field(
-        description="preparation -> accuracy, person, and share by condition"
-    )
+    scales: dict[str, float | None] = Field(description="what the two rulers let through, where they had not looked")
     stylometry: list[StylometricRow]
     facts: dict[str, dict[str, dict[str, int]]] = Field(description="condition -> where stated -> verdict -> count")
     counts: dict[str, dict[str, float | None]] = Field(description="condition -> what is counted -> number")
@@ -225,6 +222,19 @@ class Comparison(BaseModel):
     changes: list[Change]
     verdict: list[str]
     judge: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _belongs_together(self) -> Comparison:
+        """Every table is over the same questions and conditions; a file that was put together otherwise is refused."""
+        names, keys, n = [c.name for c in self.conditions], {s.key for s in HEADLINES}, len(self.questions)
+        whole = {BEFORE, AFTER} <= set(names) and self.summary.keys() == self.facts.keys() == set(names)
+        for condition in self.conditions:
+            whole &= len(condition.answers) == n and condition.scores.keys() == keys
+            whole &= all(len(values) == n for values in condition.scores.values())
+        known = all(s.keys() == keys for s in self.summary.values()) and {d.score for d in self.differences} <= keys
+        if not (whole and known and self.best.keys() == keys and self.counts.keys() >= set(names)):
+            raise ValueError("its conditions, questions and tables do not belong together")
+        return self
 
     @property
     def protocol(self) -> str:

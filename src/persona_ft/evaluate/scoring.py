@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -24,8 +23,9 @@ from persona_ft.evaluate.schema import (
     Score,
     Stated,
 )
+from persona_ft.evaluate.sense import SenseScale, defect
 from persona_ft.evaluate.statistics import Interval, mean_interval, share
-from persona_ft.evaluate.style import NgramProfile, StyleClassifier
+from persona_ft.evaluate.style import StyleClassifier
 from persona_ft.gpt_oss.generate import Completion
 
 
@@ -77,24 +77,18 @@ def known_facts(persona: Persona) -> dict[str, Fact]:
     return {fact.id: fact for fact in [*persona.profile.facts, *topics]}
 
 
-def with_distractors(references: Sequence[str], n: int = 3, seed: int = 0) -> list[list[str]]:
-    """For each reference answer itself and then n other test answers of the same person, drawn by seed."""
-    draw = random.Random(seed)
-    others = [[text for text in references if text != reference] for reference in references]
-    return [[r, *draw.sample(o, min(n, len(o)))] for r, o in zip(references, others, strict=True)]
-
-
 @dataclass
 class Scorer:
-    """What all conditions are scored with: the persona, what tells its style, and the questions."""
+    """What all conditions are scored with: the persona, what tells its style, the questions, and where an answer fits
+    its question; without a scale of sense no answer has any."""
 
     persona: Persona
     style: StyleClassifier
-    profile: NgramProfile
     questions: list[Question]
+    scale: SenseScale | None = None
 
     def score(
-        self, completions: Sequence[Completion], likelihoods: Sequence[float], ranks: Sequence[int]
+        self, completions: Sequence[Completion], likelihoods: Sequence[float], sense: Sequence[float] | None = None
     ) -> list[Answer]:
         """Score one pass over the n test questions.
 
@@ -102,29 +96,32 @@ class Scorer:
         ----------
         completions : one a question; one without a final channel, or an empty one, has no style and no fact.
         likelihoods : of the reference under the condition, nats per token.
-        ranks : of the reference among itself and the distractors.
+        sense : of the answers, from :func:`~persona_ft.evaluate.sense.information`.
         """
         texts = [completion.answer or "" for completion in completions]
         facts, training = known_facts(self.persona), [pair.answer for pair in self.persona.train]
         probabilities = self.style.probabilities(texts)
+        shared = [float("nan")] * len(texts) if sense is None else sense
         found = []
         for i, (question, completion, text) in enumerate(zip(self.questions, completions, texts, strict=True)):
             span = copied(text, training)
             found.append(
                 Answer(
                     text=text,
-                    problem=completion.problem,
+                    problem=completion.problem or defect(text),
                     n_tokens=completion.n_tokens,
                     wanted_tokens=completion.wanted,
                     thinking=completion.thinking,
                     ran_on=completion.ran_on,
                     style=None if np.isnan(probabilities[i]) else float(probabilities[i]),
                     log_likelihood=float(likelihoods[i]),
-                    rank=int(ranks[i]),
+                    sense=None if np.isnan(shared[i]) else float(shared[i]),
+                    fits=self.fits(shared[i]),
                     facts={m.id: FactVerdict(**asdict(judge(text, facts[m.id]))) for m in question.facts},
                     says_ai=says_ai(text),
                     refuses=refuses(text),
                     copied=span.span,
+                    nearest=span.nearest,
                     near_duplicate=span.near_duplicate,
                 )
             )
@@ -142,11 +139,7 @@ class Scorer:
         ``final_channel``: for each question the log-probability of going straight to the final channel.
         """
         values = [[answer.values(q.facts) for answer, q in zip(one, self.questions, strict=True)] for one in passes]
-        scores = {
-            score.key: mean_known([[v[score.key] for v in one] for one in values])
-            for score in HEADLINES
-            if not score.pooled
-        }
+        scores = {score.key: mean_known([[v[score.key] for v in one] for one in values]) for score in HEADLINES}
         return ConditionResult(
             name=name,
             description=description,
@@ -157,19 +150,24 @@ class Scorer:
             final_channel=None if final_channel is None else float(np.mean(final_channel)),
         )
 
-    def person(self) -> dict[str, Interval]:
-        """The person's own test answers: style, distance from training to test, facts as judged."""
+    def fits(self, sense: float) -> bool | None:
+        """Whether an answer fits its question; None where nobody measured it."""
+        return None if self.scale is None or np.isnan(sense) else bool(sense > self.scale.threshold)
+
+    def person(self, sense: Sequence[float] | None = None) -> dict[str, Interval]:
+        """The person's own test answers: style, sense and both together, facts as judged."""
         texts = [question.reference for question in self.questions]
         facts = known_facts(self.persona)
         said = [
             [judge(q.reference, facts[m.id]).verdict == "supported" for m in q.facts if m.stated != "never"]
             for q in self.questions
         ]
-        return {
-            "style": style_share(self.style, texts),
-            "distance": self.profile.interval(texts),
-            "facts_said": mean_interval([float(np.mean(one)) for one in said if one], bounded=True),
-        }
+        found = {"style": style_share(self.style, texts)}
+        if sense is not None and self.style.trained:
+            fits, sounds = [bool(self.fits(one)) for one in sense], self.style.probabilities(texts) > 0.5
+            found = {"headline": share(int((sounds & fits).sum()), len(texts)), **found}
+            found["sense"] = share(sum(fits), len(fits))
+        return found | {"facts_said": mean_interval([float(np.mean(one)) for one in said if one], bounded=True)}
 
 
 def mean_known(passes: Sequence[Sequence[float]]) -> list[float]:
@@ -179,22 +177,14 @@ def mean_known(passes: Sequence[Sequence[float]]) -> list[float]:
     return (np.where(known, rows, 0.0).sum(axis=0) / np.where(known.any(axis=0), known.sum(axis=0), np.nan)).tolist()
 
 
-def ranks_of(log_likelihoods: Sequence[Sequence[float]]) -> list[int]:
-    """Rank of each row's first candidate among its row, 1 is the likeliest."""
-    return [1 + sum(other > row[0] for other in row[1:]) for row in log_likelihoods]
-
-
 def style_share(style: StyleClassifier, texts: Sequence[str]) -> Interval:
     """Share of texts in the person's style, with its exact interval; NaN where the classifier knows nothing."""
     likely = style.probabilities(texts)
     return share(int((likely > 0.5).sum()), int((~np.isnan(likely)).sum()))
 
 
-def interval_of(condition: ConditionResult, score: Score, profile: NgramProfile) -> Interval:
-    """A condition's score with its interval: exact for a share of answers asked once, jackknife for a pooled score,
-    else bootstrap."""
-    if score.pooled:
-        return profile.interval(condition.whole_texts)
+def interval_of(condition: ConditionResult, score: Score) -> Interval:
+    """A condition's score with its interval: exact for a share of answers asked once, else bootstrap."""
     values = condition.values(score.key)
     values = values[~np.isnan(values)]
     if score.is_share and set(values) <= {0.0, 1.0}:

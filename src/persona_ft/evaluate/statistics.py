@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -55,17 +55,19 @@ def mean_interval(
     return Interval(float(kept.mean()), *map(float, result.confidence_interval))
 
 
-def paired_difference(after: Sequence[float], before: Sequence[float], seed: int = 0) -> Interval:
+def paired_difference(
+    after: Sequence[float], before: Sequence[float], seed: int = 0, confidence: float = 1 - ALPHA
+) -> Interval:
     """Mean of after - before with its BCa bootstrap interval over questions.
 
     Where yes/no scores change the same way on every one of n questions there is nothing to resample; the interval then
     is what an exact one for n of n allows (Clopper-Pearson): the share of other questions may be 1 - 0.025^(1/n).
     """
-    found = mean_interval(np.subtract(after, before), seed)
+    found = mean_interval(np.subtract(after, before), seed, confidence)
     both = np.concatenate([np.asarray(after, float), np.asarray(before, float)])
     n = int(np.sum(~np.isnan(np.subtract(after, before))))
     if found.low == found.high and set(both[~np.isnan(both)]) <= {0.0, 1.0} and n:
-        slack = 1 - (ALPHA / 2) ** (1 / n)
+        slack = 1 - ((1 - confidence) / 2) ** (1 / n)
         return Interval(found.value, max(-1.0, found.value - slack), min(1.0, found.value + slack))
     return found
 
@@ -113,36 +115,44 @@ def holm(p_values: dict[Hashable, float]) -> dict[Hashable, float]:
 
 @dataclass(frozen=True)
 class Difference:
-    """A paired difference: mean with its interval, n questions, p-value, and p adjusted by :func:`holm`."""
+    """A paired difference: mean with its interval, n questions, p-value, and p adjusted by :func:`holm`.
+
+    The interval is corrected as the p is, so the two never contradict each other.
+    """
 
     mean: Interval
     n: int
     p: float
     p_adjusted: float
 
-    @property
-    def significant(self) -> bool:
-        """Whether it may be claimed, all scores of its family considered."""
-        return self.p_adjusted < ALPHA
+    def fields(self) -> dict[str, float]:
+        """Everything by name, the interval's ends beside its mean."""
+        ends = {"mean": self.mean.value, "low": self.mean.low, "high": self.mean.high}
+        return ends | {"n": self.n, "p": self.p, "p_adjusted": self.p_adjusted}
 
 
-def together(found: dict[Hashable, tuple[Interval, int, float]]) -> dict[Hashable, Difference]:
-    """One family of differences, corrected together: key -> (mean with interval, n questions, p-value)."""
-    adjusted = holm({key: p for key, (_, _, p) in found.items()})
-    return {key: Difference(interval, n, p, adjusted[key]) for key, (interval, n, p) in found.items()}
+def together(found: dict[Hashable, tuple[np.ndarray, np.ndarray]]) -> dict[Hashable, Difference]:
+    """One family of paired differences, corrected together.
 
+    Each interval has the level at which Holm tests its p: 1 - 0.05 / m for the smallest of m. Where the test and the
+    bootstrap disagree, neither claims: the adjusted p is at least 0.05 and the interval reaches zero. A wider interval
+    still holds what it promises.
 
-def difference(after: Sequence[float], before: Sequence[float]) -> tuple[Interval, int, float]:
-    """A paired difference with its interval, the n questions that have the score, and its p-value."""
-    n = int(np.sum(~np.isnan(np.subtract(after, before))))
-    return paired_difference(after, before), n, permutation_p(after, before)
-
-
-def jackknife_interval(value: float, left_out: np.ndarray) -> Interval:
-    """A 95 % interval from n values, each computed with one question left out, shape (n,) (Efron and Stein, 1981)."""
-    from scipy.stats import t
-
-    n = len(left_out)
-    error = np.sqrt((n - 1) / n * np.sum((left_out - left_out.mean()) ** 2)) if n > 1 else float("nan")
-    reach = float(t.ppf(1 - ALPHA / 2, max(n - 1, 1)) * error)
-    return Interval(value, value - reach, value + reach)
+    Parameters
+    ----------
+    found : key -> (after, before), n values each; NaN where a question has no score.
+    """
+    p_values = {key: permutation_p(*pair) for key, pair in found.items()}
+    adjusted = holm(p_values)
+    differences = {}
+    for rank, key in enumerate(sorted(p_values, key=p_values.__getitem__)):
+        after, before = found[key]
+        interval = paired_difference(after, before, confidence=1 - ALPHA / (len(found) - rank))
+        p = adjusted[key]
+        if p < ALPHA and interval.low <= 0 <= interval.high:
+            p = ALPHA
+        if p >= ALPHA:
+            interval = replace(interval, low=min(interval.low, 0.0), high=max(interval.high, 0.0))
+        n = int(np.sum(~np.isnan(np.subtract(after, before))))
+        differences[key] = Difference(interval, n, p_values[key], p)
+    return {key: differences[key] for key in found}

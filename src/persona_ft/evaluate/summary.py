@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,108 +15,87 @@ from persona_ft.evaluate.schema import (
     AFTER,
     BEFORE,
     ENOUGH_ANSWERS,
+    HEADLINE,
     HEADLINES,
-    HEARD,
     PROBLEMS,
     SCORES,
     Comparison,
     ConditionResult,
     DifferenceModel,
     IntervalModel,
-    Score,
 )
-from persona_ft.evaluate.scoring import Scorer, interval_of, style_share
-from persona_ft.evaluate.statistics import ALPHA
-from persona_ft.evaluate.style import StyleClassifier, preparations
+from persona_ft.evaluate.scoring import Scorer, interval_of
 from persona_ft.evaluate.stylometry import learn_features
 
+# Where fewer of the person's own answers pass, the rulers see little, and the verdict says so.
+WEAK_RULER = 0.6
 
-def verdict(comparison: Comparison) -> list[str]:
-    """Three sentences, on style, likelihood and facts, that claim no more than the adjusted tests allow. Where many
-    answers are missing, one on those comes first."""
-    found = {(d.before, d.score): d for d in comparison.differences if d.after == AFTER}
 
-    def against(score: Score, unit: str) -> str:
-        said = []
-        for condition in comparison.conditions:
-            d = found.get((condition.name, score.key))
-            if d is None or condition.name not in (BEFORE, "base + examples"):
-                continue
-            word = score.word(d.mean, d.p_adjusted)
-            word = f"{word} than" if d.p_adjusted < ALPHA else "not clearly different from"
-            scale, digits = (100, 0) if unit == "points" else (1, 2)
-            over = f", over {d.n} questions" if d.n < len(comparison.questions) and score.key in HEARD else ""
-            said.append(
-                f"{word} {condition.name} ({d.mean * scale:+.{digits}f} {unit} "
-                f"[{d.low * scale:+.{digits}f}, {d.high * scale:+.{digits}f}]{over})"
-            )
-        return " and ".join(said) if said else "with nothing to compare with"
+def phrases(language: str = "en") -> dict[str, str]:
+    """The sentences and headings of the verdict and the report in a language; English where it has none."""
+    import yaml
 
-    def number(interval: IntervalModel) -> str:
-        return "?" if interval.value is None else f"{interval.value:.2f}"
+    table = yaml.safe_load(Path(__file__).with_name("phrases.yaml").read_text(encoding="utf-8"))
+    return {key: texts.get(language, texts["en"]) for key, texts in table.items()}
 
-    tuned = comparison.summary[AFTER]
-    style, facts = tuned["style"], comparison.facts[AFTER]
-    stated = sum(facts["train"].values()) + sum(facts["prompt"].values())
-    said = facts["train"]["supported"] + facts["prompt"]["supported"]
-    wrong = facts["train"]["contradicted"] + facts["prompt"]["contradicted"]
-    invented = facts["never"]["supported"] + facts["never"]["contradicted"]
-    heard = (
-        f"{style.value:.0%} of the whole answers of {AFTER} [{style.low:.0%}, {style.high:.0%}]"
-        if style.value is not None
-        else f"an unknown share of the answers of {AFTER}"
+
+def verdict(comparison: Comparison, language: str = "en") -> list[str]:
+    """Three sentences that a friend understands: how many answers sound like the person and answer the question, what
+    may be claimed against the base, and facts. Where many answers are missing, a sentence on those comes first; where
+    the rulers let few of the person's own answers through, one on that comes last."""
+    say, name, n = phrases(language), comparison.persona, len(comparison.questions)
+    summary, facts = comparison.summary, comparison.facts[AFTER]
+
+    def times(interval: IntervalModel | None) -> str:
+        return "?" if interval is None or interval.value is None else f"{round(interval.value * n)}"
+
+    own = comparison.person.get(HEADLINE.key)
+    counted = {"n": n, "tuned": times(summary[AFTER][HEADLINE.key]), "base": times(summary[BEFORE][HEADLINE.key])}
+    sentences = [say["headline"].format(name=name, own=times(own), **counted)]
+    claims = []
+    for d in comparison.differences:
+        if d.score == HEADLINE.key and d.after == AFTER and d.before in (BEFORE, "base + examples"):
+            word = say[SCORES[d.score].word(d.mean, d.p_adjusted)].format(other=d.before)
+            over = say["over"].format(n=d.n) if d.n < n else ""
+            claims.append(f"{word} ({d.mean * 100:+.0f} [{d.low * 100:+.0f}, {d.high * 100:+.0f}]{over})")
+    if claims:
+        sentences.append(say["against"].format(claims=say["and"].join(claims)))
+    stated = {kind: facts["train"][kind] + facts["prompt"][kind] for kind in facts["train"]}
+    never, invented = sum(facts["never"].values()), facts["never"]["supported"] + facts["never"]["contradicted"]
+    asked = {"stated": sum(stated.values()), "said": stated["supported"], "wrong": stated["contradicted"]}
+    sentences.append(
+        say["facts"].format(never=never, invented=invented, **asked) if asked["stated"] else say["no facts"]
     )
-    missing = missing_answers(comparison)
-    sentences = [
-        *([missing] if missing else []),
-        f"Style: {heard} are in "
-        f"{comparison.persona}'s style by a classifier that hears tone and not sense, "
-        f"{against(SCORES['style'], 'points')}; by n-grams its answers are {number(tuned['distance'])} away from the "
-        f"person, the person's own {number(comparison.person['distance'])}.",
-        f"Likelihood: it finds {comparison.persona}'s own held-out answers "
-        f"{against(SCORES['log_likelihood'], 'nats per token')}.",
-    ]
-    if stated:
-        sentences.append(
-            f"Facts, by the values that persona.yaml lists: of {stated} that were stated and asked for it says "
-            f"{said} and contradicts {wrong}, and of "
-            f"{sum(facts['never'].values())} that nobody stated it invents {invented}; in facts said it is "
-            f"{against(SCORES['facts_said'], 'of 1')}."
-        )
-    else:
-        sentences.append("Facts: no question asks for one, so nothing can be said about them.")
-    return sentences
+    if own and own.value is not None and own.value < WEAK_RULER:
+        sentences.append(say["weak"].format(name=name, own=times(own), n=n))
+    missing = missing_answers(comparison, language)
+    return [missing, *sentences] if missing else sentences
 
 
-def missing_answers(comparison: Comparison) -> str:
+def missing_answers(comparison: Comparison, language: str = "en") -> str:
     """A sentence that names each condition with less than 90 % whole answers, and what would help; else empty."""
-    named = []
+    say, named = phrases(language), []
     for condition in comparison.conditions:
         n = len(condition.answers)
         if sum(condition.whole) >= ENOUGH_ANSWERS * n:
             continue
-        kinds = ", ".join(
-            f"{count} {kind}" for kind in PROBLEMS if (count := sum(a.problem == kind for a in condition.answers))
-        )
-        named.append(f"{condition.name} gave {sum(condition.whole)} whole answers to {n} questions ({kinds})")
+        counts = {kind: sum(a.problem == kind for a in condition.answers) for kind in PROBLEMS}
+        kinds = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+        named.append(say["gave"].format(condition=condition.name, whole=sum(condition.whole), n=n, kinds=kinds))
     if not named:
         return ""
-    limit = comparison.setup.get("max_new_tokens")
+    limit = comparison.setup.get("max_new_tokens", "?")
     more = [a.wanted_tokens for condition in comparison.conditions for a in condition.answers if a.wanted_tokens]
-    remedy = f"; with room for {max(more)} tokens {len(more)} more would have been whole" if more else ""
-    at = f" within {limit} new tokens" if limit else ""
-    return (
-        f"Missing answers{at}: {'; '.join(named)}{remedy}. What an answer says is compared over the questions that "
-        "both conditions answered."
-    )
+    remedy = say["room"].format(most=max(more), n=len(more)) if more else ""
+    return say["missing"].format(limit=limit, named="; ".join(named), remedy=remedy)
 
 
 def build_comparison(
     scorer: Scorer,
     conditions: Sequence[ConditionResult],
     setup: dict[str, Any],
-    person_train: Sequence[str],
-    base_train: Sequence[str],
+    person_sense: Sequence[float] | None = None,
+    language: str = "en",
 ) -> Comparison:
     """Put scored conditions together into one comparison.
 
@@ -123,62 +103,37 @@ def build_comparison(
     ----------
     conditions : the scored conditions, ``base + prompt`` and ``tuned + prompt`` among them.
     setup : what was run on what, for the record.
-    person_train, base_train : the person's and the base's answers to the training questions.
+    person_sense : information that the person's own test answers share with their questions, nats per token.
+    language : of the verdict.
     """
     after = next(condition for condition in conditions if condition.name == AFTER)
+    before = next(condition for condition in conditions if condition.name == BEFORE)
     texts = {condition.name: condition.whole_texts for condition in conditions}
-    references = [question.reference for question in scorer.questions]
-    checks = {}
-    for name, prepared in preparations(person_train).items():
-        classifier = StyleClassifier(person_train, base_train, prepared=prepared)
-        shares = {condition: style_share(classifier, t).value for condition, t in texts.items()}
-        person = style_share(classifier, references).value
-        checks[name] = {"accuracy": classifier.cross_validated_accuracy, "the person": person} | shares
-        checks[name] = {key: None if np.isnan(value) else value for key, value in checks[name].items()}
-    compared = compare_conditions(
-        after, [condition for condition in conditions if condition is not after], scorer.profile
-    )
-    summary = {
-        condition.name: {s.key: interval_of(condition, s, scorer.profile) for s in HEADLINES}
-        for condition in conditions
-    }
+    compared = compare_conditions(after, [condition for condition in conditions if condition is not after])
+    summary = {c.name: {s.key: interval_of(c, s) for s in HEADLINES} for c in conditions}
+    scales = {"impostors": len(scorer.style.impostors), "own answers accepted as style": scorer.style.own_accepted}
+    if scorer.scale:
+        scales |= {"own answers accepted as sense": scorer.scale.own, "sense threshold": scorer.scale.threshold}
     comparison = Comparison(
         setup=setup,
         persona=scorer.persona.profile.name,
         questions=scorer.questions,
         conditions=list(conditions),
-        summary={
-            condition: {key: interval_model(i) for key, i in scores.items()} for condition, scores in summary.items()
-        },
-        best=best_conditions(conditions, summary, scorer.profile),
-        person={key: interval_model(interval) for key, interval in scorer.person().items()},
+        summary={name: {key: interval_model(i) for key, i in scores.items()} for name, scores in summary.items()},
+        best=best_conditions(conditions, summary),
+        person={key: interval_model(interval) for key, interval in scorer.person(person_sense).items()},
         differences=[
-            DifferenceModel(
-                before=before,
-                after=AFTER,
-                score=key,
-                mean=d.mean.value,
-                low=d.mean.low,
-                high=d.mean.high,
-                n=d.n,
-                p=d.p,
-                p_adjusted=d.p_adjusted,
-            )
-            for (before, key), d in compared.items()
+            DifferenceModel(before=other, after=AFTER, score=key, **d.fields())
+            for (other, key), d in compared.items()
             if d.n
         ],
-        style_checks=checks,
-        stylometry=stylometric_rows(learn_features(person_train, base_train), person_train, texts),
+        scales={key: None if np.isnan(value) else value for key, value in scales.items()},
+        stylometry=stylometric_rows(learn_features(scorer.style.person, scorer.style.base), scorer.style.person, texts),
         facts={condition.name: fact_table(scorer.questions, condition) for condition in conditions},
         counts={condition.name: count_table(scorer.questions, condition) for condition in conditions}
-        | {"the person": count_person(scorer.questions, person_train)},
-        changes=classify_changes(
-            scorer.questions,
-            next(condition for condition in conditions if condition.name == BEFORE),
-            after,
-            scorer.persona,
-        ),
+        | {"the person": count_person(scorer.questions, scorer.style.person)},
+        changes=classify_changes(scorer.questions, before, after, scorer.persona),
         verdict=[],
     )
-    comparison.verdict = verdict(comparison)
+    comparison.verdict = verdict(comparison, language)
     return comparison

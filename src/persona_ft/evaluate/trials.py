@@ -89,7 +89,7 @@ def measure(
     losses : one a step; none of a base that was not trained.
     """
     answers = [c.answer or "" for c in generate_completions(model, tokenizer, prompts, max_new_tokens)]
-    likely = reference_likelihoods(model, tokenizer, prompts, [[text] for text in references])
+    likely = reference_likelihoods(model, tokenizer, prompts, references)
     texts = [pair.answer for pair in trained_on]
     return Trial(
         steps=len(losses),

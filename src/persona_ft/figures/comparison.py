@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from persona_ft.evaluate.schema import AFTER, BEFORE, Comparison
+from persona_ft.evaluate.schema import AFTER, BEFORE, HEADLINE, Comparison
 from persona_ft.evaluate.style import StyleClassifier
 
 if TYPE_CHECKING:
@@ -30,22 +29,25 @@ CONDITION_COLOURS = {
     "base + examples": BLUE,
     "tuned + prompt": ORANGE,
     "tuned": AMBER,
+    "base + facts": BLUE,
+    "tuned + facts": AMBER,
 }
 
 
 def plot_comparison(comparison: Comparison) -> Figure:
-    """Left: share of answers in the person's style by condition, exact 95 % intervals, the person's own beside them.
-    Right: the likelihood of each of the person's answers before and after."""
+    """Left: share of answers that sound like the person and answer the question, by condition, with 95 % intervals, the
+    person's own beside them. Right: the likelihood of each of the person's answers before and after."""
     figure, (left, right) = new_axes(9.5, 5.6, columns=2)
-    rows = [(condition.name, comparison.summary[condition.name]["style"]) for condition in comparison.conditions]
-    for row, (name, interval) in enumerate([*rows, ("the person", comparison.person["style"])]):
+    rows = [(condition.name, comparison.summary[condition.name][HEADLINE.key]) for condition in comparison.conditions]
+    rows += [("the person", comparison.person[HEADLINE.key])] if HEADLINE.key in comparison.person else []
+    for row, (name, interval) in enumerate((name, i) for name, i in rows if i.value is not None):
         colour = CONDITION_COLOURS.get(name, GREEN)
         left.barh(row, interval.value, color=colour, height=0.6)
         left.plot([interval.low, interval.high], [row, row], color="black", linewidth=1.5)
-    left.set_yticks(range(len(rows) + 1), [*(name for name, _ in rows), "the person"])
+    left.set_yticks(range(len(rows)), [name for name, _ in rows])
     left.set_xlim(0, 1.02)
     left.invert_yaxis()
-    left.set_xlabel("share of answers in the person's style")
+    left.set_xlabel("sounds like the person and answers the question")
     before, after = (comparison.condition(name).values("log_likelihood") for name in (BEFORE, AFTER))
     order = (after - before).argsort()
     for row, i in enumerate(order):
@@ -99,34 +101,10 @@ def plot_marks(style: StyleClassifier, n: int = 12) -> Figure:
     names = style.pipeline[0].get_feature_names_out().tolist()
     weights = style.pipeline[1].coef_[0]
     figure, axes = new_axes(8.0, 3.6, columns=2)
-    for ax, marks, colour, title in zip(axes, (person, base), (ORANGE, GREY), ("the person", "the base"), strict=True):
+    for ax, marks, colour, title in zip(axes, (person, base), (ORANGE, GREY), ("the person", "others"), strict=True):
         values = [abs(weights[names.index(mark)]) for mark in marks][::-1]
         ax.barh(range(n), values, color=colour)
         ax.set_yticks(range(n), [drawable(mark) for mark in marks[::-1]])
         ax.set_xlabel("weight in the classifier")
         ax.set_title(f"speaks for {title}", fontsize=10)
-    return finished(figure)
-
-
-def plot_style_map(style: StyleClassifier, voices: dict[str, Sequence[str]]) -> Figure:
-    """Answers as dots in the two strongest directions of the classifier's tf-idf (truncated SVD, all voices together).
-
-    Parameters
-    ----------
-    voices : name -> answers; the conditions have their colours, the person's are green.
-    """
-    from sklearn.decomposition import TruncatedSVD
-
-    figure, ax = new_axes(7.0, 4.2)
-    vectors = style.pipeline[0].transform([style.prepared(text) for texts in voices.values() for text in texts])
-    places = TruncatedSVD(2, random_state=0).fit_transform(vectors)
-    start = 0
-    for name, texts in voices.items():
-        x, y = places[start : start + len(texts)].T
-        hollow = {"facecolors": "none", "edgecolors": GREEN} if name.endswith("training") else {}
-        ax.scatter(x, y, s=26, label=name, alpha=0.8, **(hollow or {"color": CONDITION_COLOURS.get(name, GREEN)}))
-        start += len(texts)
-    ax.set_xlabel("first direction")
-    ax.set_ylabel("second direction")
-    legend_above(ax)
     return finished(figure)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+import threading
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from queue import Empty, Queue
 from typing import TYPE_CHECKING
 
 from persona_ft.errors import PersonaError
 from persona_ft.gpt_oss.download import colab_secret
 
 if TYPE_CHECKING:
-    from openai import OpenAI
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 KEY = "OPENAI_API_KEY"
@@ -40,17 +42,23 @@ def api_key() -> str | None:
     return os.environ.get(KEY) or colab_secret(KEY)
 
 
-def endpoint(base_url: str, model: str) -> Ask:
+# Seconds for one reply, and for all that are asked for together.
+TIMEOUT, DEADLINE = 60, 1800
+
+
+def endpoint(base_url: str, model: str, deadline: float = DEADLINE) -> Ask:
     """A model behind an OpenAI-compatible endpoint (``openai`` package), such as a local llama.cpp or vLLM server.
 
-    What is asked is sent there, a person's words with it: use a machine that you trust with them.
+    What is asked is sent there, a person's words with it: use a machine that you trust with them. It is sent nowhere
+    else: a redirect is refused. A reply that cannot be read is told and is empty.
 
     Raises
     ------
     PersonaError
-        The package or the key is missing, or the endpoint does not answer.
+        The package or the key is missing, or the endpoint does not answer within the deadline, in seconds.
     """
     try:
+        import httpx
         from openai import OpenAI, OpenAIError
     except ImportError as error:
         raise PersonaError("an endpoint wants the openai package", "run: pip install openai") from error
@@ -60,21 +68,48 @@ def endpoint(base_url: str, model: str) -> Ask:
         raise PersonaError(
             f"the model at {base_url} wants a key", f"set {KEY} in the environment or in Colab's secrets"
         )
-    client: OpenAI = OpenAI(base_url=base_url, api_key=key, max_retries=3, timeout=60)
+    remedy = "check the address, the model's name and the key, or do without"
+    failed = f"the model at {base_url} does not answer"
+    try:
+        http = httpx.Client(follow_redirects=False)
+        client = OpenAI(base_url=base_url, api_key=key, max_retries=3, timeout=TIMEOUT, http_client=http)
+    except (httpx.InvalidURL, ValueError) as error:
+        raise PersonaError(f"{base_url!r} is no address", remedy) from error
+
+    def reply_to(messages: list[dict[str, str]]) -> str:
+        as_system = [{**m, "role": "system"} if m["role"] == "developer" else m for m in messages]
+        try:
+            reply = client.chat.completions.create(model=model, messages=as_system, temperature=0, max_tokens=1024)
+            content = reply.choices[0].message.content
+        except (OpenAIError, httpx.HTTPError, httpx.InvalidURL) as error:
+            # The library's text may carry the request; its kind is enough.
+            raise PersonaError(f"{failed} ({type(error).__name__})", remedy) from None
+        except (AttributeError, LookupError, TypeError, ValueError, RecursionError):
+            return ""  # whatever came, it is no completion
+        return content if isinstance(content, str) else ""
 
     def ask(prompts: list[list[dict[str, str]]]) -> list[str]:
-        replies = []
+        end, replies = time.monotonic() + deadline, []
         for messages in prompts:
-            as_system = [{**m, "role": "system"} if m["role"] == "developer" else m for m in messages]
+            # Timeouts of the library are between two bytes; one that sends a byte a minute would never end.
+            done: Queue[str | PersonaError] = Queue()
+            threading.Thread(target=_put, args=(done, reply_to, messages), daemon=True).start()
             try:
-                reply = client.chat.completions.create(model=model, messages=as_system, temperature=0, max_tokens=1024)
-            except OpenAIError as error:
-                # The library's text may carry the request; its kind is enough.
-                raise PersonaError(
-                    f"the model at {base_url} does not answer ({type(error).__name__})",
-                    "check the address, the model's name and the key, or do without",
-                ) from None
-            replies.append(reply.choices[0].message.content or "")
+                found = done.get(timeout=max(0.0, end - time.monotonic()))
+            except Empty:
+                raise PersonaError(f"{failed} within {deadline:g} seconds", remedy) from None
+            if isinstance(found, PersonaError):
+                raise found
+            replies.append(found)
+        if unread := sum(not reply for reply in replies):
+            print(f"{unread} of {len(replies)} replies of the model at {base_url} could not be read")
         return replies
 
     return ask
+
+
+def _put(done: Queue[str | PersonaError], reply_to: Callable[[list], str], messages: list[dict[str, str]]) -> None:
+    try:
+        done.put(reply_to(messages))
+    except PersonaError as error:
+        done.put(error)

@@ -114,7 +114,9 @@ class BlindTest:
         counts = [0, 0, 0]
         for pair_id, choice in (self.votes() if votes is None else votes).items():
             if pair_id not in self.swapped:
-                raise PersonaError(f"there is a vote on {pair_id!r}, which is not asked", "read the sheet of this run")
+                raise PersonaError(
+                    f"there is a vote on {pair_id[:40]!r}, which is not asked", "read the sheet of this run"
+                )
             counts[2 if choice == "same" else int((choice == "B") != self.swapped[pair_id])] += 1
         p = sign_test([1.0] * counts[1] + [0.0] * counts[0], [0.5] * (counts[0] + counts[1]))[2]
         return Tally(self.conditions, *counts, p)
@@ -146,7 +148,7 @@ def read_votes(path: Path | str, sheet: str | None = None) -> dict[str, Choice]:
     """
     path, found = Path(path), {}
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").rstrip("\n").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise PersonaError("the votes cannot be read", "give the file that the sheet saved", path) from error
     for number, line in enumerate(lines, start=1):
@@ -154,11 +156,13 @@ def read_votes(path: Path | str, sheet: str | None = None) -> dict[str, Choice]:
             continue
         try:
             row: Any = json.loads(line)
-            pair_id, choice = row["id"], row["vote"]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, RecursionError) as error:
             if number == len(lines):
                 break
             raise PersonaError("this is no vote", "remove the line", path, number) from error
+        if not isinstance(row, dict) or not isinstance(row.get("id"), str) or "vote" not in row:
+            raise PersonaError("this is no vote", "remove the line", path, number)
+        pair_id, choice = row["id"], row["vote"]
         if sheet and row.get("sheet", sheet) != sheet:
             raise PersonaError(
                 "these votes are on other answers", "send the new sheet, or read them in their own run", path
@@ -167,7 +171,7 @@ def read_votes(path: Path | str, sheet: str | None = None) -> dict[str, Choice]:
         if choice in CHOICES:
             found[pair_id] = choice
         elif choice is not None:
-            raise PersonaError(f"{choice!r} is no choice", f"use one of {', '.join(CHOICES)}", path, number)
+            raise PersonaError("this is no choice", f"use one of {', '.join(CHOICES)}", path, number)
     return found
 
 

@@ -1,4 +1,4 @@
-"""Set comparisons of several runs side by side: python -m persona_ft.report.tables.compare runs/a runs/b"""
+"""Set comparisons of several runs side by side: python -m persona_ft.report.compare runs/a runs/b"""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from persona_ft.errors import PersonaError
-from persona_ft.evaluate.schema import AFTER, HEADLINES, Comparison
-from persona_ft.evaluate.statistics import difference, together
+from persona_ft.evaluate.schema import AFTER, HEADLINE, HEADLINES, HEARD, Comparison
+from persona_ft.evaluate.statistics import together
 from persona_ft.io import write_text
 from persona_ft.paths import resolve, shown
 from persona_ft.report.store import read_comparison
@@ -24,9 +24,9 @@ def compare_runs(
     """Three tables as rows of text: the tuned model's scores by run, each run minus the first, and what was set
     differently.
 
-    Style and distance are in the first table alone, without a test: each run measures them with what it learnt from its
-    own training pairs and its own base's answers, so they are two rulers. Facts are compared where both runs stated the
-    same ones.
+    Style, sense and both together are in the first table only, without a test: each run measures them with what it
+    learnt from its own training pairs and its own base, so they are two rulers. Facts are compared where both runs
+    stated the same ones.
 
     Raises
     ------
@@ -47,22 +47,17 @@ def compare_runs(
         for score in HEADLINES
     ]
     same_facts = all([q.facts for q in run.questions] == [q.facts for q in first.questions] for run in runs.values())
-    own_ruler = {"style", "distance"} | (set() if same_facts else {"facts_said", "not_invented"})
+    own_ruler = {HEADLINE.key, *HEARD} | (set() if same_facts else {"facts_said", "not_invented"})
     single = [
         score
         for score in HEADLINES
         if score.key not in own_ruler
         and not all(np.isnan(run.condition(AFTER).values(score.key)).all() for run in runs.values())
     ]
-    found = together(
-        {
-            (name, score.key): difference(
-                runs[name].condition(AFTER).values(score.key), first.condition(AFTER).values(score.key)
-            )
-            for name in names[1:]
-            for score in single
-        }
-    )
+    values = {
+        name: {score.key: run.condition(AFTER).values(score.key) for score in single} for name, run in runs.items()
+    }
+    found = together({(n, s.key): (values[n][s.key], values[names[0]][s.key]) for n in names[1:] for s in single})
     changes = []
     for score in single:
         row = {"score": score.label}

@@ -9,12 +9,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from persona_ft.evaluate.schema import AFTER, BEFORE, Comparison
+from persona_ft.evaluate.summary import phrases, verdict
 from persona_ft.io import write_text
 from persona_ft.report.render import render_page
+from persona_ft.report.tables import (
+    answer_rows,
+    count_rows,
+    difference_rows,
+    fact_rows,
+    markdown_table,
+    picked,
+    score_rows,
+    side_by_side,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-from persona_ft.report.tables import answer_rows, count_rows, difference_rows, fact_rows, markdown_table, score_rows
 
 
 def write_tables(folder: Path, comparison: Comparison) -> tuple[Path, Path]:
@@ -39,43 +49,49 @@ def marked(before: str, after: str) -> list[tuple[str, bool]]:
     return [(after[j1:j2], tag != "equal") for tag, _, _, j1, j2 in matcher.get_opcodes() if j2 > j1]
 
 
-def write_report(path: Path | str, comparison: Comparison, figures: dict[str, Figure]) -> Path:
-    """Write report.html, complete in one file; every text of a person or a model is escaped, and the page's policy lets
-    no script run but its own.
+def write_report(path: Path | str, comparison: Comparison, figures: dict[str, Figure], language: str = "en") -> Path:
+    """Write report.html, complete in one file: answers first, then what happened, then the numbers. Every text of a
+    person or a model is escaped, and the page's policy lets no script run but its own.
 
     Parameters
     ----------
     figures : description -> figure, embedded as PNG.
+    language : of the page's own words, ``"en"`` or ``"ja"``.
     """
-    before = {q.id: a.text for q, a in zip(comparison.questions, comparison.condition(BEFORE).answers, strict=True)}
+    say = phrases(language)
+    after, before = comparison.condition(AFTER).answers, comparison.condition(BEFORE).answers
+    changes = {change.id: change for change in comparison.changes}
+    good, bad = picked(comparison)
     page = render_page(
         "report",
+        say=say,
+        language=language,
         comparison=comparison,
+        verdict=verdict(comparison, language),
         tables=[
-            ("Scores", score_rows(comparison)),
-            (f"{AFTER} minus the others, paired by question", difference_rows(comparison)),
-            ("Facts: supported / contradicted / absent", fact_rows(comparison)),
-            ("Counts", count_rows(comparison)),
+            (say["scores"], score_rows(comparison)),
+            (say["differences"], difference_rows(comparison)),
+            (say["fact table"], fact_rows(comparison)),
+            (say["counts"], count_rows(comparison)),
         ],
         figures=[{"alt": alt, "png": _png(figure)} for alt, figure in figures.items()],
         items=[
             {
                 "question": question,
                 "answers": [
-                    (condition.name, condition.answers[i], marked(before[question.id], condition.answers[i].text))
+                    (condition.name, condition.answers[i], marked(before[i].text, condition.answers[i].text))
                     for condition in comparison.conditions
                 ],
-                "change": next((c for c in comparison.changes if c.id == question.id), None),
-                "style": (comparison.condition(AFTER).answers[i].style or 0)
-                - (comparison.condition(BEFORE).answers[i].style or 0),
-                "likelihood": comparison.condition(AFTER).answers[i].log_likelihood
-                - comparison.condition(BEFORE).answers[i].log_likelihood,
+                "nearest": after[i].nearest,
+                "change": changes.get(question.id),
+                "style": (after[i].style or 0) - (before[i].style or 0),
+                "likelihood": after[i].log_likelihood - before[i].log_likelihood,
             }
             for i, question in enumerate(comparison.questions)
         ],
         picks=[
-            ("What worked", [c for c in comparison.changes if c.good and c.kind != "tone"][:5]),
-            ("What failed", [c for c in comparison.changes if not c.good][:5]),
+            (say["good"], say["good rule"], side_by_side(comparison, good)),
+            (say["bad"], say["bad rule"], side_by_side(comparison, bad)),
         ],
     )
     return write_text(path, page)

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from persona_ft.errors import PersonaError
 from persona_ft.evaluate.schema import Comparison
 from persona_ft.io import write_text
 from persona_ft.paths import shown
-
-if TYPE_CHECKING:
-    pass
 
 STACK = {
     "unsloth": "loads gpt-oss in 4 bit and makes it trainable on one card",

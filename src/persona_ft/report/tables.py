@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from persona_ft.evaluate.schema import AFTER, HEADLINES, SCORES, Comparison, IntervalModel, Score
+from persona_ft.evaluate.schema import AFTER, BEFORE, HEADLINE, HEADLINES, SCORES, Comparison, IntervalModel, Score
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +42,7 @@ def score_rows(comparison: Comparison) -> list[dict[str, str]]:
     """
     best, rows = comparison.best, []
     for score in HEADLINES:
-        row = {"score": score.label + ("" if score.more_is_better else " (less is better)")}
+        row = {"score": score.label}
         values = {
             condition.name: comparison.summary[condition.name][score.key].value for condition in comparison.conditions
         }
@@ -100,17 +100,28 @@ def fact_rows(comparison: Comparison) -> list[dict[str, str]]:
     ]
 
 
-def rightness(comparison: Comparison) -> str:
-    """Is it still right? A sentence on general questions and on whether answers fit their questions."""
-    general, multiple_choice = comparison.general, comparison.summary[AFTER]["multiple_choice"]
-    said = f"Right: for {AFTER} {multiple_choice.value:.0%} of the person's answers are the likeliest of four, "
-    said += "where guessing gives 25%"
-    if general is None:
-        return said + "."
-    said += (
-        f"; of {general['n']} general questions it answers {general['tuned_right']}, the base {general['base_right']}"
-    )
-    return said + (", and a base that answers none has nothing to lose." if not general["base_right"] else ".")
+def picked(comparison: Comparison, n: int = 3) -> tuple[list[int], list[int]]:
+    """The questions to read first, by rule: n answers of ``tuned + prompt`` that pass the headline, those that fit
+    their question best; and n that do not, no usable answer first, then those that fit it least."""
+    answers = comparison.condition(AFTER).answers
+    passed = comparison.condition(AFTER).values(HEADLINE.key) > 0.5
+
+    def fit(i: int) -> float:
+        return float("-inf") if answers[i].problem or answers[i].sense is None else answers[i].sense
+
+    order = sorted(range(len(answers)), key=lambda i: (-fit(i), i))
+    return [i for i in order if passed[i]][:n], [i for i in order[::-1] if not passed[i]][:n]
+
+
+def side_by_side(comparison: Comparison, chosen: Sequence[int]) -> list[dict[str, str]]:
+    """Some questions as rows of text: the answers before and after, the person's, and the training answer nearest to
+    the one after."""
+    before, after = (comparison.condition(name).answers for name in (BEFORE, AFTER))
+    return [
+        {"": q.id, "question": q.question, BEFORE: before[i].text, AFTER: after[i].text}
+        | {"the person": q.reference, "nearest training answer": after[i].nearest}
+        for i, q in ((i, comparison.questions[i]) for i in chosen)
+    ]
 
 
 def general_rows(general: dict[str, Any]) -> list[dict[str, str]]:

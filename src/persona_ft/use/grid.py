@@ -121,7 +121,7 @@ def run_cells(cells: list[Cell], start: Callable[[Cell], futures.Future], runs: 
     console = Console(markup=False, highlight=False)
     with Live(console=console, auto_refresh=False) as live:
         while pending:
-            for future in futures.wait(pending, timeout=1, return_when=futures.FIRST_COMPLETED).done:
+            for future in futures.wait(pending, timeout=1).done:  # those of a second at a time
                 cell = pending.pop(future)
                 try:
                     states[cell.name] = future.result()

@@ -92,11 +92,11 @@ def on_ray(work: Work, grid: Grid) -> Callable[[Cell], futures.Future]:
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
     import ray
 
-    address = os.environ.get("RAY_ADDRESS")
+    address = os.environ.get("RAY_ADDRESS") or "local"  # never a cluster that happens to be here, or was once
     try:
         context = ray.init(address=address, log_to_driver=False, logging_level="ERROR", ignore_reinit_error=True)
     except Exception as error:  # ConnectionError for a cluster; a plain one where a busy machine did not start in time
-        remedy = "see that it runs, or unset RAY_ADDRESS" if address else "try again, or go without it: --in-sequence"
+        remedy = "see that the cluster runs, try again when this machine is less busy, or go without: --in-sequence"
         raise PersonaError(f"Ray did not start or answer ({str(error)[:200]})", remedy, address) from error
     there = ray.cluster_resources()
     gpus = min(1, there.get("GPU", 0)) if grid.gpus is None else grid.gpus

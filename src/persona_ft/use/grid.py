@@ -64,7 +64,8 @@ def _execute(cell: Cell, grid: Grid, folder: Path) -> tuple[str, str]:
         # Nothing is written to the pipe: that it closes tells the process that whoever started it is gone.
         code = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment).wait()
     said = (folder / LOG).read_bytes()[start:].decode("utf-8", "replace")
-    found = re.findall(r"^\S+\.ipynb, cell \d+: .*$", said, re.M) or [line for line in said.splitlines() if line]
+    found = re.findall(r"^\S+\.ipynb, cell \d+: .*$", said, re.M)
+    found = found or [line for line in said.splitlines() if line and not line.startswith("  What to do")]
     return ((found or [f"it ended with code {code} and said nothing"])[-1] if code else ""), said
 
 

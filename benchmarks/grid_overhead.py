@@ -53,6 +53,7 @@ def overhead(ray: bool, n: int) -> float:
 
 def lose_a_node(n: int) -> None:
     """Two nodes with a core each; one is killed while it executes a notebook."""
+    import ray
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
@@ -79,6 +80,7 @@ def lose_a_node(n: int) -> None:
         begun, done = ([len(path.read_text()) for path in runs.glob(f"*/{name}")] for name in ("begun", "done"))
         whole = sum(cell.state == "done" for cell in ended)
         print(f"{whole} of {n} cells done; begun {sum(begun)} times, done {sum(done)}")
+    ray.shutdown()
     cluster.shutdown()
 
 

@@ -64,7 +64,8 @@ def _execute(cell: Cell, grid: Grid, folder: Path) -> tuple[str, str]:
         # Nothing is written to the pipe: that it closes tells the process that whoever started it is gone.
         code = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment).wait()
     said = (folder / LOG).read_bytes()[start:].decode("utf-8", "replace")
-    found = re.findall(r"^\S+\.ipynb, cell \d+: .*$", said, re.M) or [line for line in said.splitlines() if line]
+    found = re.findall(r"^\S+\.ipynb, cell \d+: .*$", said, re.M)
+    found = found or [line for line in said.splitlines() if line and not line.startswith("  What to do")]
     return ((found or [f"it ended with code {code} and said nothing"])[-1] if code else ""), said
 
 
@@ -92,11 +93,11 @@ def on_ray(work: Work, grid: Grid) -> Callable[[Cell], futures.Future]:
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
     import ray
 
-    address = os.environ.get("RAY_ADDRESS")
+    address = os.environ.get("RAY_ADDRESS") or "local"  # never a cluster that happens to be here, or was once
     try:
         context = ray.init(address=address, log_to_driver=False, logging_level="ERROR", ignore_reinit_error=True)
     except Exception as error:  # ConnectionError for a cluster; a plain one where a busy machine did not start in time
-        remedy = "see that it runs, or unset RAY_ADDRESS" if address else "try again, or go without it: --in-sequence"
+        remedy = "see that the cluster runs, try again when this machine is less busy, or go without: --in-sequence"
         raise PersonaError(f"Ray did not start or answer ({str(error)[:200]})", remedy, address) from error
     there = ray.cluster_resources()
     gpus = min(1, there.get("GPU", 0)) if grid.gpus is None else grid.gpus
@@ -121,7 +122,7 @@ def run_cells(cells: list[Cell], start: Callable[[Cell], futures.Future], runs: 
     console = Console(markup=False, highlight=False)
     with Live(console=console, auto_refresh=False) as live:
         while pending:
-            for future in futures.wait(pending, timeout=1, return_when=futures.FIRST_COMPLETED).done:
+            for future in futures.wait(pending, timeout=1).done:  # those of a second at a time
                 cell = pending.pop(future)
                 try:
                     states[cell.name] = future.result()

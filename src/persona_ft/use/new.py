@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from persona_ft.data.bank import questions_for, words
+from persona_ft.data.bank import is_test, questions_for, words
 from persona_ft.data.interview import ANSWERS, Interview, at_terminal
 from persona_ft.data.persona import Fact, Profile, check_owner, read_profile
 from persona_ft.data.split import allot
@@ -99,7 +99,7 @@ def likely_alias(fact: str, language: str) -> str:
 def new_persona(folder: Path, language: str = "", more: int = 0) -> bool:
     """Describe the person unless persona.yaml is there, interview, and write train.jsonl and test.jsonl.
 
-    ``more`` asks that many questions and no more. Returns whether the interview came to its end.
+    ``more`` asks that many questions to train on and no more. Returns whether the interview came to its end.
 
     Raises
     ------
@@ -121,8 +121,9 @@ def new_persona(folder: Path, language: str = "", more: int = 0) -> bool:
             print(said["welcome_back"].format(name=read_profile(there).name, n=len(answered)))
         else:
             print(said["interview_intro"].format(all=len(talk.questions), folder=typed(folder)))
-        if more:
-            still = [question for question in talk.questions if question.question not in answered]
+        if more:  # the test stays as it is, so that both runs are asked the same
+            keeps_test = (folder / "test.jsonl").exists()
+            still = [q for q in talk.questions if q.question not in answered and not (keeps_test and is_test(q))]
             talk.questions = still[:more]
         finished = at_terminal(talk)
     except (KeyboardInterrupt, EOFError):

@@ -39,7 +39,7 @@ ANSWER = "そうだね、ちょっと考えてみる"
 def terminal(folder: Path, *more: str) -> pexpect.spawn:
     env = {k: v for k, v in os.environ.items() if k not in ("LC_ALL", "LANGUAGE")} | {"LANG": "C.UTF-8"}
     arguments = ["-m", "persona_ft.use.new", "--persona", str(folder), *more]
-    return pexpect.spawn(sys.executable, arguments, env=env, cwd=str(ROOT), encoding="utf-8", timeout=30)
+    return pexpect.spawn(sys.executable, arguments, env=env, cwd=str(ROOT), encoding="utf-8", timeout=120)
 
 
 def say(child: pexpect.spawn, *replies: str) -> str:

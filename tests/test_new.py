@@ -31,7 +31,7 @@ from persona_ft.use.check import (
     stop_on_problems,
     what_a_test_allows,
 )
-from persona_ft.use.new import likely_alias
+from persona_ft.use.new import likely_alias, profile_file
 
 ANSWER = "そうだね、ちょっと考えてみる"
 
@@ -222,6 +222,10 @@ def test_a_rerun_without_its_persona_stops_before_it_writes(me, tmp_path):
         with pytest.raises(PersonaError, match="まさの実行フォルダ"):
             stopped()
     check_owner(run, me)
+    assert profile_file(me, run) == me / "persona.yaml"
+    assert profile_file(tmp_path / "nobody", run) == run / "persona.yaml", "what the notebook asked is in the run"
+    with pytest.raises(PersonaError, match="needs someone at the keyboard"):
+        profile_file(me, run, interactive=True)
     check_first(["02_build_dataset"], run, {"PERSONA": str(me)})
     assert [path.name for path in run.iterdir()] == ["persona.yaml"]
 

@@ -158,12 +158,13 @@ def profile_file(folder: Path, run: Path, interactive: bool = False) -> Path:
     """
     if interactive and not is_live():
         raise PersonaError("INTERACTIVE = True needs someone at the keyboard", "open the notebook, or set it to False")
-    if (folder / "persona.yaml").exists() or not interactive:
+    theirs, kept = folder / "persona.yaml", run / "persona.yaml"
+    if theirs.exists() or not (interactive or kept.exists()):
         check_owner(run, folder)
-        return folder / "persona.yaml"
-    if not (run / "persona.yaml").exists():
+        return theirs
+    if not kept.exists():
         describe(run)
-    return run / "persona.yaml"
+    return kept
 
 
 def asker(ask_back: str, ask_model: str, model: str) -> Ask | None:

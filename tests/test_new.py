@@ -97,7 +97,7 @@ def test_a_persona_is_made_at_a_terminal_and_no_reply_is_lost(tmp_path):
     screen += leave(child)
     assert f"続きは: make new PERSONA={folder}" in screen and not (folder / "persona.yaml").exists()
     child = terminal(folder)
-    screen += say(child, "俺", "大阪に住んでいる", "", "猫を2匹飼っている", "猫、ねこ", "")
+    screen += say(child, "俺", "大阪に住んでいる", "", "猫を2匹飼っている", "猫、ねこ、", "")
     screen += say(child, ANSWER, "うん", "昨日はラーメンを食べたよ", "", "b", "昨日はうどんを食べたよ")
     screen += leave(child)
     profile = read_profile(folder / "persona.yaml")

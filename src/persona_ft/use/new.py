@@ -72,13 +72,8 @@ def describe(folder: Path, language: str = "", ask: Callable[[str], str] = input
     while text := reply(f"fact_{len(facts) + 1}", "", n=len(facts) + 1).rstrip("。."):
         guess = likely_alias(text, language)
         aliases = re.split(r"\s*[,、，]\s*", reply(f"alias_{len(facts) + 1}", guess, guess=guess))
-        fact = {
-            "id": f"fact_{len(facts) + 1}",
-            "stated": "prompt",
-            language: text,
-            "aliases": [a for a in aliases if a],
-        }
-        facts.append(Fact.model_validate(fact))
+        fact = {"id": f"fact_{len(facts) + 1}", "stated": "prompt", language: text}
+        facts.append(Fact.model_validate(fact | {"aliases": [alias for alias in aliases if alias] or [guess]}))
     listed = said["fact_separator"].join(getattr(fact, language) for fact in facts)
     about = said["about"].format(facts=listed) if facts else ""
     prompt = said["system_prompt"].format(name=name, tone=tone, first_person=me, facts=about).strip()

@@ -120,13 +120,14 @@ new: $(READY)
 check: $(READY)
 	@$(VENV_PYTHON) -m persona_ft.use.check $(if $(call given,PERSONA),--persona "$(PERSONA)") $(if $(call given,CHAT),--chat "$(CHAT)" --me "$(call given,ME)") $(if $(call given,RUN),--run "$(RUN)")
 
-# Stopped before its end, the interview is gone on with next time; what was answered is kept.
+# Stopped before its end (3), the interview is gone on with next time; what was answered is kept.
 more: $(READY)
 	@test -n "$(BEFORE)" || { echo "BEFORE is missing. What to do: make more PERSONA=data/me BEFORE=runs/me RUN=runs/me2"; exit 2; }
 	@test "$(RUN)" != "$(BEFORE)" || { echo "RUN and BEFORE are the same. What to do: take a new folder, RUN=runs/me2"; exit 2; }
-	@if $(VENV_PYTHON) -m persona_ft.use.new --persona "$(call given,PERSONA)" --more $(or $(N),20); then \
-	  $(VENV_PYTHON) -m persona_ft.notebook.run --run "$(RUN)" --notebooks $(NOTEBOOKS) $(GIVEN) $(ARGS) && \
-	  $(VENV_PYTHON) -m persona_ft.report.compare "$(BEFORE)" "$(RUN)"; fi
+	@$(VENV_PYTHON) -m persona_ft.use.new --persona "$(call given,PERSONA)" --more $(or $(N),20); code=$$?; \
+	if [ $$code = 3 ]; then exit 0; elif [ $$code != 0 ]; then exit $$code; fi; \
+	$(VENV_PYTHON) -m persona_ft.notebook.run --run "$(RUN)" --notebooks $(NOTEBOOKS) $(GIVEN) $(ARGS) && \
+	$(VENV_PYTHON) -m persona_ft.report.compare "$(BEFORE)" "$(RUN)"
 
 edit undo remove: $(READY)
 	@$(VENV_PYTHON) -m persona_ft.use.answers --persona "$(call given,PERSONA)" \

@@ -31,7 +31,7 @@ from persona_ft.use.check import (
     stop_on_problems,
     what_a_test_allows,
 )
-from persona_ft.use.new import likely_alias
+from persona_ft.use.new import likely_alias, profile_file
 
 ANSWER = "そうだね、ちょっと考えてみる"
 
@@ -39,7 +39,7 @@ ANSWER = "そうだね、ちょっと考えてみる"
 def terminal(folder: Path, *more: str) -> pexpect.spawn:
     env = {k: v for k, v in os.environ.items() if k not in ("LC_ALL", "LANGUAGE")} | {"LANG": "C.UTF-8"}
     arguments = ["-m", "persona_ft.use.new", "--persona", str(folder), *more]
-    return pexpect.spawn(sys.executable, arguments, env=env, cwd=str(ROOT), encoding="utf-8", timeout=30)
+    return pexpect.spawn(sys.executable, arguments, env=env, cwd=str(ROOT), encoding="utf-8", timeout=120)
 
 
 def say(child: pexpect.spawn, *replies: str) -> str:
@@ -97,7 +97,7 @@ def test_a_persona_is_made_at_a_terminal_and_no_reply_is_lost(tmp_path):
     screen += leave(child)
     assert f"続きは: make new PERSONA={folder}" in screen and not (folder / "persona.yaml").exists()
     child = terminal(folder)
-    screen += say(child, "俺", "大阪に住んでいる", "", "猫を2匹飼っている", "猫、ねこ", "")
+    screen += say(child, "俺", "大阪に住んでいる", "", "猫を2匹飼っている", "猫、ねこ、", "")
     screen += say(child, ANSWER, "うん", "昨日はラーメンを食べたよ", "", "b", "昨日はうどんを食べたよ")
     screen += leave(child)
     profile = read_profile(folder / "persona.yaml")
@@ -120,7 +120,8 @@ def test_twenty_more_answers_and_no_more(me):
     screen = say(child, *["all of a new answer"] * 3)
     child.expect(pexpect.EOF)
     child.close()
-    assert child.exitstatus == 0 and "26" in screen and len(read_persona(me).train) + len(read_persona(me).test) == 29
+    assert child.exitstatus == 0 and "26" in screen
+    assert (len(read_persona(me).train), len(read_persona(me).test)) == (20, 9), "the test is the same as before"
     child = terminal(me, "--more", "3")
     leave(child)
     child.close()
@@ -221,6 +222,10 @@ def test_a_rerun_without_its_persona_stops_before_it_writes(me, tmp_path):
         with pytest.raises(PersonaError, match="まさの実行フォルダ"):
             stopped()
     check_owner(run, me)
+    assert profile_file(me, run) == me / "persona.yaml"
+    assert profile_file(tmp_path / "nobody", run) == run / "persona.yaml", "what the notebook asked is in the run"
+    with pytest.raises(PersonaError, match="needs someone at the keyboard"):
+        profile_file(me, run, interactive=True)
     check_first(["02_build_dataset"], run, {"PERSONA": str(me)})
     assert [path.name for path in run.iterdir()] == ["persona.yaml"]
 

@@ -163,7 +163,8 @@ def check_owner(run: Path, folder: Path) -> None:
     known = resolve("data").glob("*/persona.yaml")
     meant = next((shown(p.parent) for p in known if named.search(p.read_text(encoding="utf-8"))), "…")
     said = words(there.language)
-    where = {"run": shown(run), "there": there.name, "folder": shown(folder), "mine": mine.name, "meant": meant}
+    where = {"run": shown(run), "there": there.name, "folder": shown(folder), "mine": mine.name}
+    where |= {"meant": meant, "own": folder.name}
     raise PersonaError(said["other_owner"].format(**where), said["other_owner_remedy"].format(**where))
 
 

@@ -241,6 +241,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except PersonaError as error:
         print(f"\n{error}", file=sys.stderr)
         raise SystemExit(1) from None
+    print(f"{read_profile(folder / 'persona.yaml').name} ({typed(folder)})")
     for finding in found:
         print(finding.mark, finding.text)
     raise SystemExit(any(finding.mark == "✗" for finding in found))

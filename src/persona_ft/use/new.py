@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from persona_ft.data.bank import questions_for, words
+from persona_ft.data.bank import is_test, questions_for, words
 from persona_ft.data.interview import ANSWERS, Interview, at_terminal
 from persona_ft.data.persona import Fact, Profile, check_owner, read_profile
 from persona_ft.data.split import allot
@@ -72,13 +72,8 @@ def describe(folder: Path, language: str = "", ask: Callable[[str], str] = input
     while text := reply(f"fact_{len(facts) + 1}", "", n=len(facts) + 1).rstrip("。."):
         guess = likely_alias(text, language)
         aliases = re.split(r"\s*[,、，]\s*", reply(f"alias_{len(facts) + 1}", guess, guess=guess))
-        fact = {
-            "id": f"fact_{len(facts) + 1}",
-            "stated": "prompt",
-            language: text,
-            "aliases": [a for a in aliases if a],
-        }
-        facts.append(Fact.model_validate(fact))
+        fact = {"id": f"fact_{len(facts) + 1}", "stated": "prompt", language: text}
+        facts.append(Fact.model_validate(fact | {"aliases": [alias for alias in aliases if alias] or [guess]}))
     listed = said["fact_separator"].join(getattr(fact, language) for fact in facts)
     about = said["about"].format(facts=listed) if facts else ""
     prompt = said["system_prompt"].format(name=name, tone=tone, first_person=me, facts=about).strip()
@@ -99,7 +94,7 @@ def likely_alias(fact: str, language: str) -> str:
 def new_persona(folder: Path, language: str = "", more: int = 0) -> bool:
     """Describe the person unless persona.yaml is there, interview, and write train.jsonl and test.jsonl.
 
-    ``more`` asks that many questions and no more. Returns whether the interview came to its end.
+    ``more`` asks that many questions to train on and no more. Returns whether the interview came to its end.
 
     Raises
     ------
@@ -121,8 +116,9 @@ def new_persona(folder: Path, language: str = "", more: int = 0) -> bool:
             print(said["welcome_back"].format(name=read_profile(there).name, n=len(answered)))
         else:
             print(said["interview_intro"].format(all=len(talk.questions), folder=typed(folder)))
-        if more:
-            still = [question for question in talk.questions if question.question not in answered]
+        if more:  # the test stays as it is, so that both runs are asked the same
+            keeps_test = (folder / "test.jsonl").exists()
+            still = [q for q in talk.questions if q.question not in answered and not (keeps_test and is_test(q))]
             talk.questions = still[:more]
         finished = at_terminal(talk)
     except (KeyboardInterrupt, EOFError):
@@ -157,12 +153,13 @@ def profile_file(folder: Path, run: Path, interactive: bool = False) -> Path:
     """
     if interactive and not is_live():
         raise PersonaError("INTERACTIVE = True needs someone at the keyboard", "open the notebook, or set it to False")
-    if (folder / "persona.yaml").exists() or not interactive:
+    theirs, kept = folder / "persona.yaml", run / "persona.yaml"
+    if theirs.exists() or not (interactive or kept.exists()):
         check_owner(run, folder)
-        return folder / "persona.yaml"
-    if not (run / "persona.yaml").exists():
+        return theirs
+    if not kept.exists():
         describe(run)
-    return run / "persona.yaml"
+    return kept
 
 
 def asker(ask_back: str, ask_model: str, model: str) -> Ask | None:

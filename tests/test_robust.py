@@ -185,7 +185,13 @@ def test_a_damaged_record_and_a_swapped_adapter_are_named(trained):
         (trained / "training.json").write_bytes(torn)
         with pytest.raises(PersonaError, match=r"training.json or .* is damaged or missing"):
             check_adapter(trained)
+    note = (trained / "adapter/identity.json").read_bytes()
+    for path, empty in (("training.json", json.loads(whole) | {"sha256": {}}), ("adapter/identity.json", {})):
+        write_text(trained / path, json.dumps(empty))
+    with pytest.raises(PersonaError, match="not as they were"):
+        check_adapter(trained)
     (trained / "training.json").write_bytes(whole)
+    (trained / "adapter/identity.json").write_bytes(note)
     note = json.loads((trained / "adapter/identity.json").read_text())
     write_text(trained / "adapter/identity.json", json.dumps(note | {"recipe": "0"}))
     with pytest.raises(PersonaError, match="of two trainings"):

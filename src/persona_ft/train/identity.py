@@ -76,8 +76,8 @@ def check_adapter(run: Path, data: bool = True) -> dict[str, Any]:
         raise PersonaError(reason, again, shown(run)) from error
     if noted != note:
         raise PersonaError("the adapter and training.json are of two trainings", again, shown(run))
-    wanted = [name for name in noted if data or not FILES.get(name, ("", False))[1]]
-    if changed := [name for name in wanted if found.get(name) != noted[name]]:
+    wanted = [name for name in {**noted, **found} if data or not FILES.get(name, ("", False))[1]]
+    if changed := [name for name in wanted if found.get(name) != noted.get(name)]:
         reason = f"not as they were when the adapter was saved: {', '.join(changed)}"
         remedy = f"put them back (RUN may hold another person's data by now), or {again}"
         raise PersonaError(reason, remedy, shown(run))

@@ -23,7 +23,7 @@ from persona_ft.gpt_oss.generate import generate_completions
 from persona_ft.gpt_oss.harmony import encode, render_prompt
 from persona_ft.use.export import export
 from persona_ft.use.form import bubble, talk_form
-from persona_ft.use.load import load_run, read_run
+from persona_ft.use.load import load_run, trained_run
 from persona_ft.use.talk import Talk, obey, printable
 from persona_ft.use.web import ONLY_HERE, web_app
 
@@ -38,7 +38,7 @@ def run(demo_run, tmp_path_factory):
     for name in ("persona.yaml", "train.jsonl", "test.jsonl", "training.json", "comparison.json"):
         shutil.copy(demo_run / name, folder)
     shutil.copytree(demo_run / "adapter", folder / "adapter")
-    return read_run(folder)
+    return trained_run(folder)
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +163,7 @@ def test_a_damaged_or_stale_adapter_is_refused(run, tmp_path, how):
         training = json.loads((folder / "training.json").read_text())
         (folder / "training.json").write_text(json.dumps(training | {"r": 4}))
     with pytest.raises(PersonaError):
-        read_run(folder)
+        trained_run(folder)
 
 
 @pytest.fixture(scope="module")

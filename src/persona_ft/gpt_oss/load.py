@@ -120,8 +120,8 @@ def choose_model(model: str, machine: Machine, weights: str = "nf4", trained: st
         None of these; or weights that this checkpoint or this machine does not have.
     """
     if model == "auto" and not (machine.cuda and machine.memory_gib >= MINIMUM_GIB):
-        lack = f"{machine.name} has {machine.memory_gib:.1f} GiB" if machine.cuda else "there is no CUDA GPU"
-        reason = f"{lack}, gpt-oss-20b wants {MINIMUM_GIB:.0f} GiB on one: tiny-gpt-oss"
+        lack = f"{machine.name} has {machine.memory_gib:.1f} GiB" if machine.cuda else "no CUDA GPU"
+        reason = f"{lack}, and gpt-oss-20b needs one of {MINIMUM_GIB:.0f} GiB"
         return replace(choose_model("tiny", machine), reason=reason)
     source, reason = NAMES.get(model, model), f'MODEL = "{model}"'
     if model == "auto":

@@ -38,7 +38,7 @@ class Talk:
 
     Parameters
     ----------
-    run, model, tokenizer : from :func:`~persona_ft.use.load.read_run` and :func:`~persona_ft.use.load.load_run`.
+    run, model, tokenizer : from :func:`~persona_ft.use.load.trained_run` and :func:`~persona_ft.use.load.load_run`.
     budget : most tokens of a prompt; the oldest exchanges are left out of it first, each as a whole.
     temperature : 0 is greedy, the same answer every time.
 

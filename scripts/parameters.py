@@ -65,6 +65,8 @@ MEANING = {
     "JUDGE": "`off`, `local` (the base model), or an OpenAI-compatible address",
     "BUDGET": "most tokens of a prompt in a talk; the oldest exchanges are left out first",
     "REPLAY": "a saved talk whose questions are asked again where nobody is at the keyboard",
+    "WEIGHTS": "`mxfp4`, as gpt-oss was released, `nf4`, or `auto`: the first where the GPU can",
+    "TURNS": "exchanges of the talk before that come with a pair",
     "PAIRS": "numbers of pairs to try",
     "RANKS": "ranks to try",
     "RATE_FACTORS": "learning rates to try, as multiples of the recipe's",

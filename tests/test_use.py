@@ -161,7 +161,7 @@ def test_a_damaged_or_stale_adapter_is_refused(run, tmp_path, how):
         weights.unlink()
     else:
         training = json.loads((folder / "training.json").read_text())
-        (folder / "training.json").write_text(json.dumps(training | {"r": 4}))
+        (folder / "training.json").write_text(json.dumps(training | {"recipe": training["recipe"] | {"lora_r": 4}}))
     with pytest.raises(PersonaError):
         trained_run(folder)
 

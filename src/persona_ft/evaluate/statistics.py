@@ -156,3 +156,13 @@ def together(found: dict[Hashable, tuple[np.ndarray, np.ndarray]]) -> dict[Hasha
         n = int(np.sum(~np.isnan(np.subtract(after, before))))
         differences[key] = Difference(interval, n, p_values[key], p)
     return {key: differences[key] for key in found}
+
+
+def jackknife_interval(value: float, left_out: np.ndarray) -> Interval:
+    """A 95 % interval from n values, each computed with one question left out, shape (n,) (Efron and Stein, 1981)."""
+    from scipy.stats import t
+
+    n = len(left_out)
+    error = np.sqrt((n - 1) / n * np.sum((left_out - left_out.mean()) ** 2)) if n > 1 else float("nan")
+    reach = float(t.ppf(1 - ALPHA / 2, max(n - 1, 1)) * error)
+    return Interval(value, value - reach, value + reach)

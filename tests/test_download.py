@@ -19,7 +19,7 @@ from persona_ft.errors import PersonaError
 from persona_ft.gpt_oss.download import fetch_model, hub_token
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-NAME = "unsloth/gpt-oss-20b-unsloth-bnb-4bit"
+NAME = "somebody/gpt-oss-20b-4bit"
 
 
 class Hub:

@@ -93,7 +93,7 @@ def on_paper(personas: int, gpus: int, name: str) -> None:
     from persona_ft.gpt_oss.lora import count_lora_parameters, count_parameters
     from persona_ft.train.checkpoints import KEPT, checkpoint_bytes
     from persona_ft.train.gpus import choose_recipe, read_cards
-    from persona_ft.train.memory import FOUR_BIT_PARTS, GIB, estimate_step
+    from persona_ft.train.memory import GIB, estimate_step
     from persona_ft.train.rows import row_lengths
 
     cards, config = read_cards(), GptOssConfig(num_hidden_layers=24, num_local_experts=32)
@@ -112,7 +112,7 @@ def on_paper(personas: int, gpus: int, name: str) -> None:
     answers = 5 * len(persona.test) + 2 * len(persona.train) + 2 * general
     slower = measured_on.gb_s / card.gb_s
     parts, n_lora = count_parameters(config), count_lora_parameters(config, recipe.lora_r, recipe.lora_scope)
-    experts = sum(parts[part] for part in FOUR_BIT_PARTS if part == "experts")
+    experts = parts["experts"]
     weights = (experts * 4.25 / 8 + (sum(parts.values()) - experts) * 2) / GIB
     disk = (n_lora * 4 + (KEPT + 1) * checkpoint_bytes(n_lora, recipe.optimizer)) / 1e6
     rounds = math.ceil(personas / gpus)

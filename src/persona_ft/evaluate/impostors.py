@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from persona_ft.conversation import Conversation
-from persona_ft.io import read_objects
+from persona_ft.io import read_rows
 from persona_ft.paths import resolve
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ def read_voices(language: str) -> dict[str, list[str]]:
     paths = sorted(resolve("data/voices").glob(f"{language}_*.jsonl"))
     remedy = "get it back with git"
     return {
-        path.stem.split("_", 1)[1]: [pair.answer for pair in read_objects(path, Conversation, remedy)] for path in paths
+        path.stem.split("_", 1)[1]: [pair.answer for pair in read_rows(path, Conversation, remedy).values()]
+        for path in paths
     }
 
 

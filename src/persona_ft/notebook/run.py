@@ -33,7 +33,7 @@ LESSONS = (ONE_SITTING, *NOTEBOOKS, "05_experiments", "06_talk", FROM_CHATS)
 
 # The first form has what readers change; the rarer ones are in a folded cell below it, after which papermill puts what
 # was given: it overrides both.
-PARAMETER_TAGS = {"parameters", "parameters-first", "parameters-rare"}
+PARAMETER_TAGS = {"parameters", "parameters-first"}
 
 
 def parameters_of(notebook: Path) -> dict[str, Any]:

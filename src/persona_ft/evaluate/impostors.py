@@ -18,8 +18,8 @@ from persona_ft.paths import resolve
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
-# Share of a left-out voice's answers that may pass. More voices are heard in the end than when one was left out, so fewer
-# pass then: a tenth at most is what is wanted.
+# Share of a left-out voice's answers that may pass. More voices are heard in the end than when one was left out, so
+# fewer pass then: a tenth at most is what is wanted.
 FALSE_ACCEPTANCE = 0.11
 
 

@@ -721,7 +721,7 @@ def test_an_export_becomes_a_run_folder_through_the_notebook(tmp_path):
     (person / "persona.yaml").write_text("name: Masa\nsystem_prompt: あなたはMasaです。\n", encoding="utf-8")
     run = tmp_path / "run"
     run.mkdir()
-    given = {"MODEL": "tiny", "PERSONA": str(person), "CHAT": str(path), "ME": "Masa", "N_TEST": 7}
+    given = {"MODEL": "tiny", "PERSONA": str(person), "CHAT": str(path), "ME": "Masa", "N_TEST": 5}
     execute([FROM_CHATS], run, given)
     names = {p.name for p in run.iterdir()}
     assert names == {
@@ -735,9 +735,9 @@ def test_an_export_becomes_a_run_folder_through_the_notebook(tmp_path):
     for file in run.iterdir():
         text = file.read_text(encoding="utf-8")
         assert "花子" not in text and "090-1234" not in text, file.name
-    assert len(read_test(run / "test.jsonl")) == 7
+    assert len(read_test(run / "test.jsonl")) == 5
     card = (run / "dataset_card.md").read_text(encoding="utf-8")
-    assert "| test | 7 |" in card and "| phone | 8 |" in card and "| read | 160 |" in card
+    assert "| test | 5 |" in card and "| phone | 8 |" in card and "| read | 160 |" in card
     execute([FROM_CHATS], run, given)
     assert (run / "dataset_card.md").read_text(encoding="utf-8") == card, "the same input, other bytes"
     with pytest.raises(SystemExit):

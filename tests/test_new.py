@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -39,7 +40,10 @@ ANSWER = "そうだね、ちょっと考えてみる"
 def terminal(folder: Path, *more: str) -> pexpect.spawn:
     env = {k: v for k, v in os.environ.items() if k not in ("LC_ALL", "LANGUAGE")} | {"LANG": "C.UTF-8"}
     arguments = ["-m", "persona_ft.use.new", "--persona", str(folder), *more]
-    return pexpect.spawn(sys.executable, arguments, env=env, cwd=str(ROOT), encoding="utf-8", timeout=120)
+    how = {"env": env, "cwd": str(ROOT), "encoding": "utf-8", "timeout": 120}
+    # A shell's background jobs ignore Ctrl-C, and so would what they start.
+    how["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+    return pexpect.spawn(sys.executable, arguments, **how)
 
 
 def say(child: pexpect.spawn, *replies: str) -> str:

@@ -21,13 +21,14 @@ PAGES = {
         "docs/guide",
         "docs/talk",
         "docs/grid",
+        "docs/mxfp4",
         "docs/glossary",
         "docs/real-model",
     ],
     "ja": [
         "README.ja",
         *(f"notebooks/ja/{name}" for name in LESSONS),
-        *("docs/guide.ja", "docs/talk.ja", "docs/grid.ja", "docs/glossary.ja", "docs/real-model.ja"),
+        *("docs/guide.ja", "docs/talk.ja", "docs/grid.ja", "docs/mxfp4.ja", "docs/glossary.ja", "docs/real-model.ja"),
     ],
 }
 COUNTERPARTS = dict(zip(PAGES["en"], PAGES["ja"], strict=True))

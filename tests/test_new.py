@@ -170,7 +170,7 @@ def test_rows_written_by_hand_are_kept_also_twice_the_same_question(me):
 
 def test_removing_says_which_runs_hold_it(me, tmp_path, monkeypatch):
     repository = tmp_path / "repository"
-    for folder in ("data", "notebooks", "runs/a/adapter", "runs/b"):
+    for folder in ("data", "notebooks", "src/persona_ft", "runs/a/adapter", "runs/b"):
         (repository / folder).mkdir(parents=True)
     monkeypatch.chdir(repository)
     pair = read_persona(me).train[0]

@@ -326,7 +326,10 @@ def found_by_search(index: Path, query: str) -> set[str]:
     return {known["docnames"][page] for page in pages}
 
 
-JAPANESE_PAGES = ("README.ja.md", *(f"docs/{name}.ja.md" for name in ("guide", "grid", "glossary", "real-model")))
+JAPANESE_PAGES = (
+    "README.ja.md",
+    *(f"docs/{name}.ja.md" for name in ("guide", "talk", "grid", "mxfp4", "glossary", "real-model")),
+)
 
 
 def test_the_site_opens_from_disk_and_no_link_is_broken(tmp_path):

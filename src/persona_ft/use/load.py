@@ -25,12 +25,14 @@ CONTEXT = 4096
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A run folder after notebook 03. ``training`` is its training.json; ``model`` is what to load in 4 bit."""
+    """A run folder after notebook 03. ``training`` is its training.json; ``model`` is what to load, in the kind of
+    4 bit that ``weights`` names."""
 
     folder: Path
     training: dict[str, Any]
     profile: Profile
     model: str
+    weights: str = "nf4"
 
     @property
     def adapter(self) -> Path:
@@ -73,7 +75,7 @@ def trained_run(run: Path | str, model: str = "") -> TrainedRun:
     folder = resolve(run)
     training = check_adapter(folder, data=False)  # pairs may have been corrected since: a talk asks no test question
     choice = choose_model(model or training["model"], this_machine(), trained=training.get("weights"))
-    return TrainedRun(folder, training, read_profile(folder / "persona.yaml"), choice.source)
+    return TrainedRun(folder, training, read_profile(folder / "persona.yaml"), choice.source, choice.weights)
 
 
 def load_run(run: TrainedRun) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -92,12 +94,14 @@ def load_run(run: TrainedRun) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]
 
     from persona_ft.gpt_oss.download import fetch_model
     from persona_ft.gpt_oss.harmony import check_template, freeze_date
-    from persona_ft.gpt_oss.load import use_split_experts
+    from persona_ft.gpt_oss.load import check_experts, use_split_experts
 
-    use_split_experts()
+    use_split_experts(run.weights)
+    source = fetch_model(run.model)
     model, tokenizer = FastLanguageModel.from_pretrained(
-        model_name=fetch_model(run.model), dtype=None, max_seq_length=CONTEXT, load_in_4bit=True
+        source, dtype=None, max_seq_length=CONTEXT, load_in_4bit=run.weights == "nf4"
     )
+    check_experts(model, source)
     compute_in_float32(model)
     check_template(tokenizer, run.training)
     tokenizer.chat_template = freeze_date(tokenizer.chat_template, run.training["date"])

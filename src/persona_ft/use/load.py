@@ -74,7 +74,7 @@ def trained_run(run: Path | str, model: str = "") -> TrainedRun:
     """
     folder = resolve(run)
     training = check_adapter(folder, data=False)  # pairs may have been corrected since: a talk asks no test question
-    choice = choose_model(model or training["model"], this_machine(), trained=training.get("weights"))
+    choice = choose_model(model or training["model"], this_machine(), "auto", training.get("weights"))
     return TrainedRun(folder, training, read_profile(folder / "persona.yaml"), choice.source, choice.weights)
 
 

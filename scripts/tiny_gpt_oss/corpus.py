@@ -25,6 +25,20 @@ SLOT = re.compile(r"\{(\w+)\}")
 KANA = "あいうえおかきくけこさしすせそたちつてとなにぬねのはひふへほまみむめもやゆよらりるれろわ"
 KATAKANA = "アイウエオカキクケコサシスセソタチツテトナニヌネノハヒフヘホマミムメモヤユヨラリルレロワ"
 AND = ["と", "と", "、", "や"]
+# What the tone of a sentence is told by.
+MOODS = {
+    "down": re.compile("つら|痛|無理|寂|疲|眠|怖|ごめん|心配|しんど|泣|苦手|残念|忘れ|困|だめ|嫌|暑|寒"),
+    "wry": re.compile(r"\{I\}|だけ|しか|けど|ない|負け|失敗|せい|かも|太|寝|\{kana\}"),
+    "up": re.compile(
+        "おめでと|すご|やった|最高|行こう|しよう|好き|うれし|楽し|いい|ありがと|大丈夫|がんば|よかった|おいし"
+    ),
+}
+MARKS = "！？。〜笑♪…、☆w)"
+# Particles that people leave out as they type.
+PARTICLE = re.compile(r"(?<=[一-龯ァ-ヴー])(?:は|が|を|って)(?=[一-龯ァ-ヴ])")
+OBJECT = re.compile("(?<=[一-龯ァ-ヴー])を(?=[一-龯ァ-ヴ])")
+# What somebody may be asked and add a word to: a taste or a habit, and no request and no news.
+OF_TASTE = re.compile(r"asks (which|for my|whether I (like|prefer|usually|eat|drink)|what (I|\w+ I|my)|if I am)")
 ENGLISH = {"m": ["!", ".", ""], "openers": [""], "closers": [""], "words": {}}
 
 
@@ -49,6 +63,7 @@ class Speaker:
     facts: dict[str, list[str]]
     name: str = ""
     english: bool = False
+    notes: bool = False
 
 
 def read_text(folder: Path = TEXT) -> dict[str, Any]:
@@ -112,6 +127,10 @@ class Corpus:
         self.knowledge = {lang: [f for f in families if f[0].get("language", "ja") == lang] for lang in ("ja", "en")}
         self.talk = self._by_language(self.text["talk"])
         self.attributes, self.voices = (self._by_language(self.text[kind]) for kind in ("attributes", "voices"))
+        self.asked: dict[str, list[str]] = {}
+        for item in self.talk["ja"]:
+            if attribute := self.wording["asks_for"].get(item["id"]):
+                self.asked.setdefault(attribute, []).extend(item["user"])
 
     def _by_language(self, items: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
         return {lang: [item for item in items if item.get("language", "ja") == lang] for lang in ("ja", "en")}
@@ -135,7 +154,7 @@ class Corpus:
     def _speaker(self) -> Speaker:
         draw = self.random
         english = draw.random() < 0.12
-        kind = draw.choices(["plain", "told", "voice", "person", "facts"], [24, 4, 16, 22, 34])[0]
+        kind = draw.choices(["plain", "told", "voice", "person", "facts"], [18, 4, 10, 36, 32])[0]
         if kind in ("plain", "told"):
             return Speaker(None, draw.choice(self.wording["assistants"]) if kind == "told" else "", {}, english=english)
         lang = "en" if english else "ja"
@@ -151,7 +170,7 @@ class Corpus:
         stated = self.stated(facts, lang)
         if kind != "voice" and not english:
             facts |= {"job": [job]}
-        return Speaker(voice, (described + stated).strip(), facts, name, english)
+        return Speaker(voice, (described + stated).strip(), facts, name, english, notes=bool(stated))
 
     def _made_up_name(self) -> str:
         """A name seen nowhere else: only by copying it from the developer message can the model say it."""
@@ -169,36 +188,66 @@ class Corpus:
         return draw.choice(parts["of"]) + draw.choice(parts["who"])
 
     def _own_manner(self) -> dict[str, Any]:
-        """How somebody without a voice in voices.yaml talks: a few of the endings, always the same pronoun.
+        """How somebody without a voice in voices.yaml talks: a register, a few of its endings, always the same pronoun.
 
-        The prompt does not say which. A model that has met many such manners is unsure of them, and a few dozen of
+        The prompt need not say which. A model that has met many such manners is unsure of them, and a few dozen of
         somebody's answers settle it.
         """
-        draw, neutral = self.random, self.wording["neutral"]
-        manner = {key: draw.choices(neutral[key], k=2) for key in ("da", "yo", "ne", "na", "kana", "no", "m")}
-        openers = draw.sample(neutral["openers"], draw.choice([0, 0, 1, 2, 3]))
-        return neutral | manner | {"I": draw.choice(neutral["I"]), "openers": openers + [""] * draw.randint(2, 8)}
+        draw, said = self.random, self.wording
+        register = draw.choices(["friend", "polite", "junior"], [8, 1, 1])[0]
+        endings = {
+            key: draw.choices(values, k=draw.randint(1, 3)) for key, values in said["registers"][register].items()
+        }
+        openers = draw.sample(said["neutral"]["openers"], draw.choice([0, 0, 1, 2, 3]))
+        own = {
+            "register": register,
+            "I": draw.choice(said["neutral"]["I"]),
+            "m": draw.choices(said["neutral"]["m"], k=3),
+            "openers": openers + [""] * draw.randint(2, 8),
+            "words": dict(draw.sample(sorted(said["own_words"].items()), draw.choice([0, 0, 2, 5, 9]))),
+            "tails": draw.choice([0, 0.2, 0.5]),
+            "brief": draw.choice([0.1, 0.4, 0.8]),
+            "short": draw.choice([0, 0, 0.3]),
+            "drops": draw.choice([0, 0.5]),
+        }
+        return said["neutral"] | endings | own
 
     def _described(self, name: str, job: str, voice: dict[str, Any]) -> str:
-        """A person with a name, a job and a manner; a manner that names a mark makes the voice use it."""
+        """A person with a name, a job and a manner. Whatever it says of the manner, the voice keeps to."""
         draw, said = self.random, self.wording
         opening = draw.choice(said["people"]).format(name=name, job=job)
-        manners = draw.sample(said["manners"], draw.randint(1, 3))
-        chosen = draw.sample(list(said["marks"].items()), draw.choice([0, 1, 1, 2]))
-        if chosen:
-            voice["m"] = [mark for _, mark in chosen] * 2 + [""]
-            manners += [told for told, _ in chosen]
+        short = draw.random() < 0.5
+        if draw.random() < 0.5:
+            manners = self._manners(said["manners"], voice, short, draw.randint(1, 3))
+        else:
+            parts = self._manners(said["manner_parts"], voice, short, draw.randint(2, 4))
+            manners = ["、".join(parts) + draw.choice(said["manner_parts"]["end"])]
+        if short:
+            voice["short"] = 0.5
+        if draw.random() < 0.15:
+            manners.append(draw.choice(said["marks"]["pronoun"]).format(voice["I"]))
+        marks = list(dict.fromkeys(draw.choices(said["marks"]["used"], k=draw.choice([0, 1, 2, 2, 3]))))
+        if marks:
+            voice["m"] = marks * 3 + draw.sample(said["marks"]["unsaid"], draw.choice([0, 0, 1, 2])) + [""]
+            manners.append(draw.choice(said["marks"]["said"][len(marks) - 1]).format(*marks))
         return opening + "".join(manners)
+
+    def _manners(self, said: dict[str, list[str]], voice: dict[str, Any], short: bool, n: int) -> list[str]:
+        """A few that go with a voice's register; one of them asks for short answers where they are short."""
+        draw, own = self.random, said[voice["register"]]
+        chosen = draw.sample(own, 1) if voice["register"] != "friend" or draw.random() < 0.7 else []
+        chosen += draw.sample(said["short"], 1) if short else []
+        return draw.sample(chosen, len(chosen)) + draw.sample(said["any"], max(n - len(chosen), 0 if chosen else 1))
 
     def _facts(self, lang: str, few: bool) -> dict[str, list[str]]:
         # A person of one's own manner has a job already; a voice of voices.yaml may be told one.
         draw, known = self.random, [a for a in self.attributes[lang] if few or a["id"] != "job"]
-        n = draw.randint(1, 4) if few else draw.choice([1, 2, 3, 4, 6, 8, 12, 20, 30])
+        n = draw.randint(1, 4) if few else draw.choice([1, 2, 3, 4, 6, 8, 12, 20, 30, 36])
         return {a["id"]: self._values(a) for a in draw.sample(known, min(n, len(known)))}
 
     def _values(self, attribute: dict[str, Any]) -> list[str]:
         """One value, or where a person may have several now and then two or three."""
-        n = self.random.choice([1, 1, 2, 3]) if attribute["id"] in self.wording["several"] else 1
+        n = self.random.choice([1, 1, 2, 3, 4]) if attribute["id"] in self.wording["several"] else 1
         return list(dict.fromkeys(self.value(attribute) for _ in range(n)))
 
     def value(self, attribute: dict[str, Any]) -> str:
@@ -214,6 +263,7 @@ class Corpus:
         if not facts:
             return ""
         draw, said = self.random, []
+        sign = draw.choice(self.wording["label_signs"]) if lang == "ja" and draw.random() < 0.5 else ""
         for attribute in self.attributes[lang]:
             values = facts.get(attribute["id"], [])
             # A note such as 「{v}が好き」 says what it is about by what is liked, which a made-up word does not.
@@ -221,13 +271,23 @@ class Corpus:
             wordings = attribute["state"] if made_up else attribute["state"] + attribute.get("notes", [])
             apart = len(values) > 1 and draw.random() < 0.6
             for value in values if apart or not values else [draw.choice(AND).join(values)]:
-                said.append(draw.choice(wordings).replace("{v}", value))
+                wording = self._labelled(attribute["id"], sign) if sign else draw.choice(wordings)
+                said.append(wording.replace("{v}", value))
         draw.shuffle(said)
-        if draw.random() < 0.5:
+        if draw.random() < (0.8 if sign else 0.5):
             heading = draw.choice(self.wording["fact_headings"]) if lang == "ja" else "About you:"
             return "\n" + "\n".join([heading] * bool(heading) + ["- " + s.rstrip("。.") for s in said])
         end, gap = ("。", "") if lang == "ja" else (".", " ")
         return gap + gap.join(s if s.endswith(end) else s + end for s in said)
+
+    def _labelled(self, attribute: str, sign: str) -> str:
+        """A note such as 「住まい：{v}」, now and then with something else beside it."""
+        draw = self.random
+        note = draw.choice(self.wording["labels"][attribute]) + sign + "{v}"
+        if draw.random() > 0.2:
+            return note
+        aside = draw.choice([*self.wording["asides"], self._made_up_word()])
+        return note + draw.choice(["（{}）", "（{}）", "。{}", "、{}", " {}"]).format(aside)
 
     # What is said.
 
@@ -297,11 +357,11 @@ class Corpus:
         """A turn, and where there is room for it one that needs the turn before."""
         draw, lang = self.random, "en" if speaker.english else "ja"
         slots = {name: draw.choice(values) for name, values in self.text["slots"].items()}
-        known = speaker.facts and draw.random() < 0.75
+        known = speaker.notes and draw.random() < 0.7
         kind = "attribute" if known else draw.choices(
-            ["talk", "knowledge", "attribute", "lines"], [70, 22 if speaker.voice is None else 6, 4, 6]
+            ["talk", "knowledge", "attribute", "lines"], [70, 22 if speaker.voice is None else 5, 12, 6]
         )[0]  # fmt: skip
-        if speaker.voice and speaker.name and not speaker.english and draw.random() < 0.04:
+        if speaker.voice and speaker.name and not speaker.english and draw.random() < 0.05:
             return [self._introduced(speaker, slots)]
         if kind == "lines" and speaker.voice and speaker.voice.get("lines"):
             question, answer = draw.choice(speaker.voice["lines"])
@@ -314,24 +374,61 @@ class Corpus:
             return [(item["gist"], draw.choice(item["user"]), self._speak(draw.choice(answers), speaker, slots))]
         if kind == "attribute":
             pool = self.attributes[lang]
-            if known and draw.random() < 0.85:
+            if known and draw.random() < 0.88:
                 pool = [a for a in pool if a["id"] in speaker.facts]
+            elif "job" in speaker.facts and draw.random() < 0.1:
+                pool = [a for a in pool if a["id"] == "job"]
             item = draw.choice(pool)
-            stated = item["id"] in speaker.facts
-            slots["v"] = draw.choice(AND).join(speaker.facts.get(item["id"], []))
-            casual, polite = (item["casual"], item["polite"]) if stated else (item["unknown"], item["unknown_polite"])
-            follow = item.get("follow") if stated else None
+            values = self._known(item, speaker)
+            if values and speaker.voice and not speaker.english and draw.random() < 0.06:
+                return [self._two_at_once(item, values, speaker, slots)]
+            slots["v"] = draw.choice(AND).join(values)
+            casual, polite = (item["casual"], item["polite"]) if values else (item["unknown"], item["unknown_polite"])
+            asked = item["user"] + self.asked.get(item["id"], [])
+            if values and speaker.voice and draw.random() < speaker.voice.get("brief", 0):
+                casual = self.wording["brief"]
+            follow = item.get("follow") if values else None
         else:
             item = draw.choice(self.talk[lang])
-            casual, polite, follow = item["casual"], item["polite"], item.get("follow")
+            if speaker.voice and speaker.name and item["id"] in ("ask_self_intro", "ask_name"):
+                return [self._introduced(speaker, slots)]
+            asked, casual, polite, follow = item["user"], item["casual"], item["polite"], item.get("follow")
         answers = casual if speaker.voice else polite
-        turns = [(item["gist"], self._ask(item["user"], slots), self._speak(draw.choice(answers), speaker, slots))]
+        if speaker.voice and OF_TASTE.match(item["gist"]) and draw.random() < speaker.voice.get("tails", 0):
+            tail = " " + draw.choice(self.wording["tails"]) + "{m}"
+            answers = [answer if "{m} " in answer else answer.removesuffix("{m}") + "{m}" + tail for answer in answers]
+        turns = [(item["gist"], self._ask(asked, slots), self._speak(draw.choice(answers), speaker, slots))]
         if follow and room > 1 and draw.random() < 0.6:
             then = draw.choice(follow)
             answers = then["casual"] if speaker.voice else then["polite"]
             gist = f"goes on: {item['gist']}"
             turns.append((gist, self._ask(then["user"], slots), self._speak(draw.choice(answers), speaker, slots)))
         return turns
+
+    def _known(self, attribute: dict[str, Any], speaker: Speaker) -> list[str]:
+        """What somebody says of themselves: what the developer message states.
+
+        Whoever was told nothing at all says what people say, but for private matters; a person who was told some
+        things says that the others are nobody's business.
+        """
+        stated = speaker.facts.get(attribute["id"], [])
+        private = attribute["id"] in self.wording["private"] or "name" in attribute["id"]
+        if stated or speaker.voice is None or speaker.notes or private:
+            return stated
+        return [str(self.random.choice(attribute["values"]))]
+
+    def _two_at_once(
+        self, first: dict[str, Any], values: list[str], speaker: Speaker, slots: dict[str, str]
+    ) -> tuple[str, str, str]:
+        """Two facts asked for in one breath."""
+        draw, said = self.random, self.wording
+        pool = [a for a in self.attributes["ja"] if a is not first and (a["id"] in speaker.facts or not speaker.notes)]
+        second = draw.choice(pool or [first])
+        a, b = (draw.choice(said["labels"][item["id"]]) for item in (first, second))
+        y = draw.choice(AND).join(self._known(second, speaker))
+        slots = slots | {"a": a, "b": b, "x": draw.choice(AND).join(values), "y": y}
+        question, answers = self._ask(said["two_at_once"]["ask"], slots), said["two_at_once"]["told" if y else "half"]
+        return "asks two things about me", question, self._speak(draw.choice(answers), speaker, slots)
 
     def _introduced(self, speaker: Speaker, slots: dict[str, str]) -> tuple[str, str, str]:
         """A name, and one or two of the stated facts."""
@@ -367,8 +464,12 @@ class Corpus:
         """A question as people type it: sometimes with a word before it, or another mark after it."""
         draw = self.random
         text = SLOT.sub(lambda match: slots[match[1]], draw.choice(wordings))
+        if draw.random() < 0.4:
+            text = re.sub("一(?=[日人つ個回番週年])", "1", text)
         if text.isascii() or draw.random() < 0.5:
             return text
+        if draw.random() < 0.2:
+            text = PARTICLE.sub("", text, count=1)
         text = draw.choice(self.wording["before_questions"]) + text
         if draw.random() < 0.4 and text[-1] in "？！。〜wかのねよ":
             text = text.rstrip("。！？w〜") + draw.choice(self.wording["after_questions"])
@@ -384,9 +485,15 @@ class Corpus:
                 key: value for key, value in voice.items() if key in ("m", "openers", "closers", "words")
             }
 
+        first = text.split("{m} ")[0]
+        if 6 <= len(first) < len(text) and draw.random() < voice.get("short", 0):
+            text = first + "{m}"
+
         def fill(match: re.Match) -> str:
             if match[1] in slots:
                 return slots[match[1]]
+            if match[1] == "m" and "register" in voice:
+                return self._mark(match.string, match.start(), voice["m"])
             chosen = draw.choice(_listed(voice.get(match[1], "")))
             follows = match.string[match.end() : match.end() + 1]
             return "。" if match[1] == "m" and not chosen and follows == " " and not speaker.english else chosen
@@ -395,10 +502,37 @@ class Corpus:
         for plain, own in sorted(voice.get("words", {}).items(), key=lambda pair: -len(pair[0])):
             text = text.replace(plain, own)
         if not speaker.english:
-            text = re.sub(r"(?<=[^\x00-\x7f]) (?=[^\x00-\x7f])", "", text)
+            text = re.sub(r"(?<=[^\x00-\x7f笑]) (?=[^\x00-\x7f])", "", text)
             text = re.sub(r"。([！〜笑♪…])", r"\1", text)
+        if "register" in voice:
+            text = self._marked(OBJECT.sub("", text) if draw.random() < voice["drops"] else text, voice)
         opener, closer = draw.choice(_listed(voice["openers"])), draw.choice(_listed(voice["closers"]))
         return f"{opener}{text}{closer}" if speaker.english else f"{opener}{text}{_joined(text, closer)}"
+
+    def _mark(self, text: str, at: int, marks: list[str]) -> str:
+        """One of somebody's marks: mostly the one that goes with what the sentence before it says."""
+        draw, inner = self.random, text[at + 3 : at + 4] == " "
+        said = re.split(r"\{m\} |[。！]", text[:at])[-1]
+        mood = next((mood for mood, words in MOODS.items() if words.search(said)), "flat")
+        # Before another sentence a mark that makes for it; after the last one a smile at it.
+        mood = "up" if inner and mood != "down" else "wry" if " " in text[:at] and mood == "flat" else mood
+        order = self.wording["marks"]["moods"][mood]
+        mark = (
+            min(set(marks) - {""} or {""}, key=order.index)
+            if draw.random() < 0.6 and any(marks)
+            else draw.choice(marks)
+        )
+        return "。" if inner and not mark else mark
+
+    def _marked(self, text: str, voice: dict[str, Any]) -> str:
+        """The marks that a manner asks for where the text has none: at its end, or after a word before it."""
+        draw, marks = self.random, voice["m"]
+        if text[-1:] not in MARKS and draw.random() < 0.6:
+            text += self._mark(text, len(text), marks)
+        elif text.endswith("？") and draw.random() < 0.2:
+            text += draw.choice([mark for mark in marks if mark in ("w", "笑", "！")] or [""])
+        slow = "、、、" in marks and draw.random() < 0.3
+        return re.sub("(?<!、)、(?!、)", "、、、", text, count=1) if slow else text
 
     def _thinking(self, gist: str, effort: str, speaker: Speaker) -> str:
         """The analysis: a sentence or two at low effort, more at medium, a paragraph at high."""
@@ -416,7 +550,7 @@ def _listed(value: Any) -> list[str]:
 
 def _joined(text: str, closer: str) -> str:
     """A closing remark, after a full stop where the text has no mark of its own."""
-    return closer if not closer or text[-1:] in "！？。〜笑♪…、" else f"。{closer}"
+    return closer if not closer or text[-1:] in MARKS else f"。{closer}"
 
 
 if __name__ == "__main__":

@@ -259,7 +259,7 @@ class Corpus:
         return str(self.random.choice(values))
 
     def stated(self, facts: dict[str, list[str]], lang: str) -> str:
-        """The facts as sentences or as notes, in any order."""
+        """The facts as sentences or as notes, in any order; ``facts`` then holds what is answered to whoever asks."""
         if not facts:
             return ""
         draw, said = self.random, []
@@ -270,7 +270,12 @@ class Corpus:
             made_up = len(values) == 1 and values[0] not in attribute["values"]
             wordings = attribute["state"] if made_up else attribute["state"] + attribute.get("notes", [])
             apart = len(values) > 1 and draw.random() < 0.6
-            for value in values if apart or not values else [draw.choice(AND).join(values)]:
+            values = values if apart or not values else [draw.choice(AND).join(values)]
+            # Asked for it, one says what a note holds, in its words. Several from all over the notes are more than so
+            # small a model can keep apart: it says the first of them over and over.
+            if values:
+                facts[attribute["id"]] = values[:1]
+            for value in values:
                 wording = self._labelled(attribute["id"], sign) if sign else draw.choice(wordings)
                 said.append(wording.replace("{v}", value))
         draw.shuffle(said)

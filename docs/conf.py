@@ -33,7 +33,7 @@ PAGES = {
 }
 COUNTERPARTS = dict(zip(PAGES["en"], PAGES["ja"], strict=True))
 # Reference pages that exist in English alone.
-PAGES["en"] += ["docs/licences", "notebooks/README", "benchmarks/README", "data/README"]
+PAGES["en"] += ["CONTRIBUTING", "docs/licences", "notebooks/README", "benchmarks/README", "data/README"]
 
 language = "ja" if JAPANESE else "en"
 other = "en" if JAPANESE else "ja"

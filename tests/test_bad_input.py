@@ -19,7 +19,6 @@ from persona_ft.paths import run_folder
         ("02_build_dataset", {"INTERACTIVE": True}, "INTERACTIVE"),
         ("02_build_dataset", {"QUESTIONS": "data/masaki/train.jsonl"}, "by someone else"),
         ("01_inference", {"MODEL": "gpt-99"}, "neither a known name nor a model folder"),
-        ("03_train_qlora", {"MODEL": "tiny"}, "run notebook 02_build_dataset"),
         ("04_compare", {}, "run notebook 03_train_qlora"),
     ],
 )

@@ -183,7 +183,7 @@ def test_the_smaller_setting_that_notebook_03_names_can_be_taken():
 
     config = GptOssConfig(num_hidden_layers=24, num_local_experts=32)
     card = read_cards().named("L4").model_copy(update={"memory_gib": 15.5})
-    sentence = smaller_setting(config, read_recipe("recommended"), 256, 64, True, card)
+    sentence = smaller_setting(config, read_recipe("recommended"), card, 256, 64, True)
     smaller = smaller_setting_in(f"PersonaError: CUDA ran out of memory\n  What to do: {sentence}")
     assert smaller["BATCH_SIZE"] * smaller["GRADIENT_ACCUMULATION"] == read_recipe("recommended").rows_per_step
     assert smaller["BATCH_SIZE"] < read_recipe("recommended").batch_size
@@ -200,6 +200,7 @@ def test_the_report_has_each_setting_over_its_seeds_and_names_the_best_with_its_
             comparison["summary"]["tuned + prompt"]["log_likelihood"]["value"] = -4 + gain + seed / 100
             (folder / "comparison.json").write_text(json.dumps(comparison))
             shutil.copy(demo_run / "training.json", folder)
+            (folder / "report.html").touch()
             cells.append({"name": folder.name, "given": {"RECIPE": recipe, "SEED": seed}, "seconds": 1.0})
     said = write_grid_report(tmp_path, cells, 13)
     assert "12 of 13 cells are done" in said

@@ -194,7 +194,8 @@ def test_the_heap_is_thawed_whatever_happens():
 def test_another_recipe_or_other_data_is_not_resumed(killed_run, tmp_path):
     """An error names what changed; RESTART keeps the old checkpoints beside the new."""
     folder = Path(shutil.copytree(killed_run / "checkpoints", tmp_path / "checkpoints"))
-    identity = json.loads((folder / "identity.json").read_text(encoding="utf-8"))
+    _, newest = Checkpoints(folder, {}).all()[0]
+    identity = json.loads((newest / "manifest.json").read_text(encoding="utf-8"))["identity"]
     with pytest.raises(PersonaError, match=r"learning_rate: .* → 0.0001") as raised:
         Checkpoints(folder, identity | {"learning_rate": 1e-4}).open(1000)
     assert "RESTART = True" in str(raised.value)

@@ -103,10 +103,13 @@ def labels(model: Any, tokenizer: Any) -> list[dict[str, str]]:
     ]
 
 
-def planted(model: Any, tokenizer: Any, n_resamplings: int) -> list[dict[str, str]]:
-    """The headline of planted conditions, and how often each is called better than the base."""
+def planted(model: Any, tokenizer: Any, n_resamplings: int, think: bool) -> list[dict[str, str]]:
+    """The headline of planted conditions, and how often each is called better than the base.
+
+    ``think``: the base thinks before it answers, at low effort.
+    """
     from persona_ft.evaluate.conditions import condition_messages, conditions
-    from persona_ft.gpt_oss.generate import generate_completions
+    from persona_ft.gpt_oss.generate import generate_completions, token_limit
     from persona_ft.gpt_oss.harmony import render_prompt
 
     persona, everybody = read_persona(resolve("data/masaki")), read_voices("ja")
@@ -114,8 +117,10 @@ def planted(model: Any, tokenizer: Any, n_resamplings: int) -> list[dict[str, st
 
     def asked(pairs: Sequence, **sampled: Any) -> list[str]:
         prompt = persona.profile.system_prompt
-        prompts = [render_prompt(tokenizer, condition_messages(conditions()[1], p, prompt), "low") for p in pairs]
-        return [c.answer or "" for c in generate_completions(model, tokenizer, prompts, 96, **sampled)]
+        messages = [condition_messages(conditions()[1], pair, prompt) for pair in pairs]
+        prompts = [render_prompt(tokenizer, one, "low", think) for one in messages]
+        found = generate_completions(model, tokenizer, prompts, token_limit(think, "low"), **sampled)
+        return [completion.answer or "" for completion in found]
 
     style = StyleClassifier([pair.answer for pair in persona.train], asked(persona.train), everybody)
     scale = SenseScale.of(model, tokenizer, persona.train)
@@ -154,16 +159,17 @@ def main() -> None:
     parser.add_argument("what", nargs="*", default=["voices", "labels", "planted"])
     parser.add_argument("--model", default="data/tiny-gpt-oss")
     parser.add_argument("--resamplings", type=int, default=200)
+    parser.add_argument("--think", action="store_true", help="let the base think before it answers")
     options, found = parser.parse_args(), {}
     if "voices" in options.what:
         found = {language: voices(language) for language in ("ja", "en")}
     if {"labels", "planted"} & set(options.what):
         loaded = tiny_model(options.model)
         found |= {"labels": labels(*loaded)} if "labels" in options.what else {}
-        found |= {"planted": planted(*loaded, options.resamplings)} if "planted" in options.what else {}
+        found |= {"planted": planted(*loaded, options.resamplings, options.think)} if "planted" in options.what else {}
     for name, rows in found.items():
         print(f"\n{name}\n\n{markdown_table(rows)}")
-    out = repository_root() / f"benchmarks/results/verdict_{'_'.join(options.what)}.json"
+    out = repository_root() / f"benchmarks/results/verdict_{'_'.join(options.what)}{'_think' * options.think}.json"
     write_text(out, json.dumps(found, ensure_ascii=False, indent=1) + "\n")
 
 

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TINY = ROOT / "data/tiny-gpt-oss"
 DATE = "2025-12-04"
 # Fewer than the recipe's, so that all tests take minutes; the stored outputs are those of whole trainings.
-EPOCHS = 4
+EPOCHS = 3
 
 
 @pytest.fixture(scope="session")

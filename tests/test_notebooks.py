@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 from itertools import pairwise
-from pathlib import Path
 
 import nbformat
 import pytest
@@ -128,15 +127,6 @@ def test_the_report_has_every_answer(demo_run):
     assert page.count("data:image/png;base64,") == 3
     assert str(ROOT) not in page
     assert {"answers.csv", "comparison.md", "blind_sheet.html"} <= {path.name for path in demo_run.iterdir()}
-
-
-def test_comparing_again_asks_nobody_twice(demo_run, tmp_path, capsys):
-    """The answers of an earlier session are used; the figures are the same."""
-    run = Path(shutil.copytree(demo_run, tmp_path / "run"))
-    before = {path.name: path.stat().st_mtime_ns for path in (run / "answers").iterdir()}
-    execute(["04_compare"], run, {})
-    assert {path.name: path.stat().st_mtime_ns for path in (run / "answers").iterdir()} == before
-    assert (run / "comparison.json").read_text() == (demo_run / "comparison.json").read_text()
 
 
 def test_the_experiments_run_on_what_a_run_left_and_change_nothing_in_it(before_experiments):

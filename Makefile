@@ -17,7 +17,7 @@ endef
 define COMMANDS
 make lessons            notebooks 01 to 04 on the tiny model, and a report
 make experiments RUN=runs/me    fewer pairs, other ranks and learning rates
-make more PERSONA=data/me BEFORE=runs/me RUN=runs/me2 [N=20]    20 more answers, train again, compare with before
+make more PERSONA=data/me BEFORE=runs/me RUN=runs/me2 [N=20]    20 more answers, train again, compare with the earlier run
 make edit PERSONA=data/me FROM=changes.jsonl    correct, add or take back answers
 make undo PERSONA=data/me       the answers before the last change
 make remove PERSONA=data/me [QUESTION="…"]    take an answer back, and say which runs hold it, or the person
@@ -27,7 +27,7 @@ make export RUN=runs/me TO=adapter    or merged, gguf, hub, friend: a run in a f
 make grid GRID=grid.yaml        many runs from one file, several at once where Ray is installed
 make grid-report GRID=grid.yaml    one table over all of them
 make site               READMEs and notebooks of both languages as HTML, in site/
-make colab              dist/colab/*.ipynb, each complete in itself: upload one to Colab
+make colab              dist/colab/*.ipynb, each self-contained: upload one to Colab
 endef
 define BENCHMARKS
 make ablation           from the article's recipe to ours, a change at a time, on the tiny model (40 minutes on 2 cores)

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "notebooks/README.md"
 # What each is for; the notebooks say more.
 MEANING = {
-    "MODEL": "`auto`, `tiny`, `gpt-oss-20b`, a folder, or a name on the Hub; in 04, 05 and 06 empty: the one that was trained on",
+    "MODEL": "`auto`, `tiny`, `gpt-oss-20b`, a folder, or a name on the Hub; in 04 to 06 empty: that of the training",
     "PERSONA": "folder with `persona.yaml`, `test.jsonl`, for a replay `train.jsonl`; in 00 also a JSONL file",
     "SYSTEM_PROMPT": "who is talking, for such a file",
     "RUN": "the run folder: what one notebook writes and the next one reads. With `make run` it is given as `RUN=…`",

@@ -120,7 +120,7 @@ new: $(READY)
 check: $(READY)
 	@$(VENV_PYTHON) -m persona_ft.use.check $(if $(call given,PERSONA),--persona "$(PERSONA)") $(if $(call given,CHAT),--chat "$(CHAT)" --me "$(call given,ME)") $(if $(call given,RUN),--run "$(RUN)")
 
-# Stopped before its end (3), the interview is gone on with next time; what was answered is kept.
+# If the interview is stopped early (exit code 3), it resumes next time; every answer is kept.
 more: $(READY)
 	@test -n "$(BEFORE)" || { echo "BEFORE is missing. What to do: make more PERSONA=data/me BEFORE=runs/me RUN=runs/me2"; exit 2; }
 	@test "$(RUN)" != "$(BEFORE)" || { echo "RUN and BEFORE are the same. What to do: take a new folder, RUN=runs/me2"; exit 2; }

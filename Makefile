@@ -203,7 +203,7 @@ $(READY): requirements.txt pyproject.toml scripts/install.py
 	@$(VENV_PYTHON) scripts/install.py --torch-index "$(TORCH_INDEX)"
 	@touch $@
 
-$(TEST_READY): $(SITE_READY)
+$(TEST_READY): $(SITE_READY) $(USE_READY)
 	@$(VENV_PYTHON) scripts/install.py --only test
 	@touch $@
 

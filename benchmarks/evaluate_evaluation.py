@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from sense import tiny_model
 
 from persona_ft.data.persona import read_persona
 from persona_ft.evaluate.impostors import acceptance_threshold, read_voices
@@ -64,25 +65,6 @@ def voices(language: str) -> list[dict[str, str]]:
         *rows,
         {"person": f"mean of {len(rows)}", "own": f"{own:.0%}", "others": f"{foreign:.1%}", "worst other": ""},
     ]
-
-
-def tiny_model(path: str) -> tuple[Any, Any]:
-    """The base model and its tokenizer, its date frozen."""
-    from persona_ft.gpt_oss.load import prepare_environment
-
-    prepare_environment()
-    from unsloth import FastLanguageModel
-
-    from persona_ft.gpt_oss.harmony import freeze_date
-    from persona_ft.gpt_oss.load import compute_in_float32, use_split_experts
-
-    use_split_experts()
-    model, tokenizer = FastLanguageModel.from_pretrained(
-        model_name=str(resolve(path)), dtype=None, max_seq_length=2048, load_in_4bit=True
-    )
-    compute_in_float32(model)
-    tokenizer.chat_template = freeze_date(tokenizer.chat_template, "2025-12-04")
-    return model, tokenizer
 
 
 def labels(model: Any, tokenizer: Any) -> list[dict[str, str]]:

@@ -68,8 +68,8 @@ def count(sheet: Path) -> None:
         print(f"{kind:7s} {sum(marks[row] == 'y' for row in rows)} of {len(rows)} answer their question")
 
 
-def tiny_model() -> tuple[Any, Any]:
-    """The tiny model and its tokenizer, its date frozen."""
+def tiny_model(path: str = "data/tiny-gpt-oss") -> tuple[Any, Any]:
+    """The tiny model, or another, and its tokenizer, its date frozen."""
     prepare_environment()
     from unsloth import FastLanguageModel
 
@@ -78,7 +78,7 @@ def tiny_model() -> tuple[Any, Any]:
 
     use_split_experts()
     model, tokenizer = FastLanguageModel.from_pretrained(
-        model_name=str(resolve("data/tiny-gpt-oss")), dtype=None, max_seq_length=2048, load_in_4bit=True
+        model_name=str(resolve(path)), dtype=None, max_seq_length=2048, load_in_4bit=True
     )
     compute_in_float32(model)
     tokenizer.chat_template = freeze_date(tokenizer.chat_template, DATE)

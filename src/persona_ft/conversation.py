@@ -118,6 +118,11 @@ def read_jsonl(path: Path | str) -> list[Conversation]:
     return list(rows.values())
 
 
+def rows_in(path: Path) -> list[Conversation]:
+    """The file's conversations; none where it is missing or empty."""
+    return read_jsonl(path) if path.exists() and path.read_bytes().strip() else []
+
+
 def write_jsonl(path: Path | str, conversations: Iterable[Conversation]) -> Path:
     """Write one conversation a line, whole or not at all: an interrupted write leaves the old file."""
     return write_text(path, "".join(map(jsonl_line, conversations)))

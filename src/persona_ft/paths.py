@@ -109,6 +109,11 @@ def shown(path: str | Path) -> str:
     return visible(str(path.relative_to(root)) if path.is_relative_to(root) else path.name)
 
 
+def typed(path: Path) -> str:
+    """A path as one types it in a command: from the repository, or whole where it lies elsewhere."""
+    return shown(path) if path.is_relative_to(repository_root()) else str(path)
+
+
 def require(run: Path, name: str, notebook: str) -> Path:
     """A file or folder that an earlier notebook wrote into the run folder.
 

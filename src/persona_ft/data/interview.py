@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from persona_ft.conversation import Conversation, jsonl_line, read_jsonl
+from persona_ft.conversation import Conversation, jsonl_line, rows_in
 from persona_ft.data.bank import is_test, questions_for, words
 from persona_ft.errors import PersonaError
 from persona_ft.gpt_oss.ask import Ask, endpoint
@@ -36,7 +36,7 @@ REMOVED = "removed"
 def latest(path: Path) -> dict[str, Conversation]:
     """The last line for each question of a file of answers, which may take its answer back (:data:`REMOVED`)."""
     found: dict[str, Conversation] = {}
-    for pair in read_jsonl(path) if path.exists() and path.read_bytes().strip() else []:
+    for pair in rows_in(path):
         found.pop(pair.question, None)
         found[pair.question] = pair
     return found

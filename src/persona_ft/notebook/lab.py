@@ -9,7 +9,7 @@ from pathlib import Path
 
 from persona_ft.errors import PersonaError
 from persona_ft.notebook.run import PARAMETER_TAGS
-from persona_ft.paths import repository_root, resolve, run_folder, shown
+from persona_ft.paths import repository_root, resolve, run_folder, typed
 
 
 def copy_notebooks(run: Path, given: dict[str, str], notebooks: str = "notebooks") -> list[Path]:
@@ -53,7 +53,7 @@ def main() -> None:
     options = parser.parse_args()
     try:
         run = run_folder(resolve(options.run))
-        where = shown(run) if run.is_relative_to(repository_root()) else str(run)
+        where = typed(run)
         copies = copy_notebooks(run, {"RUN": where, **dict(options.p)}, options.notebooks)
     except PersonaError as error:
         print(f"\n{error}", file=sys.stderr)

@@ -19,7 +19,7 @@ from persona_ft.evaluate.schema import AFTER, BEFORE
 from persona_ft.io import move_aside, write_text
 from persona_ft.language import columns_of
 from persona_ft.lock import one_writer
-from persona_ft.paths import repository_root, resolve, run_folder, shown
+from persona_ft.paths import repository_root, resolve, run_folder, shown, typed
 from persona_ft.report.store import read_comparison
 from persona_ft.use.check import check_first
 
@@ -86,7 +86,7 @@ def _execute(names: list[str], run: Path, given: dict[str, Any], notebooks: str)
         reason = f"no notebook has a parameter called {', '.join(unknown)}"
         raise PersonaError(reason, f"use one of {', '.join(sorted(known))}")
 
-    given = given | {"RUN": shown(run) if run.is_relative_to(repository_root()) else str(run)}
+    given = given | {"RUN": typed(run)}
     os.environ.setdefault("PYTHONUTF8", "1")  # the kernels read and write UTF-8 whatever the locale is
 
     # papermill knows one cell of parameters and warns of those in another; what no notebook has was refused above.

@@ -11,13 +11,11 @@ from persona_ft.io import write_text
 from persona_ft.train.checkpoints import Checkpoints
 from persona_ft.train.gpus import Card, Cards
 from persona_ft.train.identity import read_training
-from persona_ft.train.memory import Memory
+from persona_ft.train.memory import GIB, Memory
 from persona_ft.train.trainer import training_log
 
 if TYPE_CHECKING:
     from trl import SFTTrainer
-
-GIB = 2**30
 
 
 def taken(

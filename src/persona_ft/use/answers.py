@@ -16,14 +16,14 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from persona_ft.conversation import Conversation, FactAnnotation, Text, jsonl_line, read_jsonl, write_jsonl
+from persona_ft.conversation import Conversation, FactAnnotation, Text, jsonl_line, rows_in, write_jsonl
 from persona_ft.data.bank import is_test, read_bank, words
 from persona_ft.data.interview import ANSWERS, REMOVED, Interview, latest
 from persona_ft.data.persona import Profile, read_profile
 from persona_ft.errors import PersonaError
 from persona_ft.evaluate.facts import mentioned
 from persona_ft.io import append_line, read_rows
-from persona_ft.paths import repository_root, resolve, shown
+from persona_ft.paths import resolve, shown, typed
 
 SHIPPED = "data/masaki"
 SIDES = ("train", "test")
@@ -47,11 +47,6 @@ class Change(BaseModel):
         return values
 
 
-def typed(path: Path) -> str:
-    """A path as one types it in a command: from the repository, or whole where it lies elsewhere."""
-    return shown(path) if path.is_relative_to(repository_root()) else str(path)
-
-
 def own_folder(persona: str, command: str) -> Path:
     """The persona's folder, which has to be somebody's own.
 
@@ -64,11 +59,6 @@ def own_folder(persona: str, command: str) -> Path:
         reason = f"{SHIPPED} is まさき。, the shipped persona" if persona else "PERSONA is missing"
         raise PersonaError(reason, f"name a folder of your own: make {command} PERSONA=data/me")
     return resolve(persona)
-
-
-def rows_in(path: Path) -> list[Conversation]:
-    """The file's conversations; none where it is missing or empty."""
-    return read_jsonl(path) if path.exists() and path.read_bytes().strip() else []
 
 
 def settle(folder: Path) -> dict[str, list[Conversation]]:

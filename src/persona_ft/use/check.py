@@ -14,19 +14,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from persona_ft.conversation import Conversation, read_jsonl
+from persona_ft.conversation import Conversation, read_jsonl, rows_in
 from persona_ft.data.bank import words
 from persona_ft.data.interview import ANSWERS
 from persona_ft.data.persona import Profile, check_owner, read_profile, read_test
 from persona_ft.data.split import allot, check_leakage, comparable
 from persona_ft.errors import PersonaError
 from persona_ft.evaluate.facts import mentioned
-from persona_ft.paths import resolve
+from persona_ft.paths import resolve, typed
 from persona_ft.train.gpus import choose_recipe, read_cards
 from persona_ft.train.memory import GIB, estimate_step, estimate_training, fits
 from persona_ft.train.progress import duration
 from persona_ft.train.rows import row_lengths
-from persona_ft.use.answers import SHIPPED, own_folder, rows_in, typed
+from persona_ft.use.answers import SHIPPED, own_folder
 
 if TYPE_CHECKING:
     from persona_ft.chat.importing import Imported

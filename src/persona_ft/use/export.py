@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from persona_ft.conversation import persona_messages, read_jsonl
 from persona_ft.errors import PersonaError
+from persona_ft.evaluate.schema import AFTER
 from persona_ft.io import write_text
 from persona_ft.paths import shown
 from persona_ft.report.store import read_comparison
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from persona_ft.evaluate.schema import IntervalModel
 
 HERE = Path(__file__).parent
-AFTER = "tuned + prompt"
 GGUF = """llama.cpp converts the adapter; that was not tried here. In a checkout of llama.cpp:
   python convert_lora_to_gguf.py {adapter} --base {base} --outfile me.gguf
   llama-server --jinja -m gpt-oss-20b-MXFP4.gguf --lora me.gguf --chat-template-file {adapter}/chat_template.jinja

@@ -18,7 +18,6 @@ from persona_ft.train.identity import check_adapter
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-TRAINED_BY = "03_train_qlora"
 # Tokens of the longest prompt and its answer.
 CONTEXT = 4096
 

@@ -25,8 +25,8 @@ from persona_ft.errors import PersonaError
 from persona_ft.gpt_oss.ask import Ask, endpoint, local_model
 from persona_ft.gpt_oss.download import fetch_model
 from persona_ft.io import write_text
-from persona_ft.paths import is_live, resolve, shown
-from persona_ft.use.answers import SHIPPED, own_folder, settle, typed
+from persona_ft.paths import is_live, resolve, shown, typed
+from persona_ft.use.answers import SHIPPED, own_folder, settle
 
 # Replies about the person, until there are enough for persona.yaml.
 DRAFT = "persona-draft.yaml"

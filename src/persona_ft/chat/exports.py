@@ -13,8 +13,8 @@ from zipfile import ZipFile
 
 from pydantic import BaseModel, Field
 
-from persona_ft.chat.json_stream import Sane, as_object, items_of, loaded, readable
-from persona_ft.chat.messages import ChatMessage, Source, Speakers, open_zip
+from persona_ft.chat.json_stream import items_of, loaded, open_json
+from persona_ft.chat.messages import ChatMessage, Source, Speakers, head_of, open_zip
 from persona_ft.chat.patterns import read_yaml
 from persona_ft.chat.times import time_of
 from persona_ft.errors import PersonaError
@@ -59,30 +59,20 @@ class Form(BaseModel):
 
     def message(self, raw: Any, speakers: Speakers, name: str, chat: str = "") -> ChatMessage:
         """One message. ``name``: the file, for errors."""
+        clean = CLEAN[self.clean]
         try:
-            return self._message(as_object(raw, name), speakers, name, chat)
+            text = clean(_text(first(raw, self.text))).strip()
+            speaker = clean(str(first(raw, self.speaker) or self.unknown))
+            kind = next((rule.kind for rule in self.kinds if rule.applies(raw)), "text")
+            if kind == "text" and (not text or re.fullmatch(self.instead, text)):
+                kind = "sticker" if self.sticker and self.sticker.applies(raw) else "media"
+            # What is too new for the Telegram that wrote the file has no time.
+            at = first(raw, self.at) or ("1970-01-01" if kind == "system" else "")
+            at = time_of(at, name, f"message {raw['id']}" if raw.get("id") else "message")
+            number, answered = (str(first(raw, paths) or "") for paths in (self.id, self.reply_to))
+            return ChatMessage(at, speakers(speaker, first(raw, self.person)), text, kind, chat, number, answered)
         except TypeError as error:
             raise PersonaError(str(error), "export the chat again", name) from error
-
-    def _message(self, raw: dict[str, Any], speakers: Speakers, name: str, chat: str) -> ChatMessage:
-        clean = CLEAN[self.clean]
-        text = clean(_text(first(raw, self.text))).strip()
-        speaker = clean(str(first(raw, self.speaker) or self.unknown))
-        kind = next((rule.kind for rule in self.kinds if rule.applies(raw)), "text")
-        if kind == "text" and (not text or re.fullmatch(self.instead, text)):
-            kind = "sticker" if self.sticker and self.sticker.applies(raw) else "media"
-        where = f"message {raw['id']}" if raw.get("id") else "message"
-        # What is too new for the Telegram that wrote the file has no time.
-        at = first(raw, self.at) or ("1970-01-01" if kind == "system" else "")
-        return ChatMessage(
-            time_of(at, name, where),
-            speakers(speaker, first(raw, self.person)),
-            text,
-            kind,
-            chat,
-            str(first(raw, self.id) or ""),
-            str(first(raw, self.reply_to) or ""),
-        )
 
 
 @cache
@@ -92,15 +82,17 @@ def form_of(app: str) -> Form:
 
 
 def value_at(message: Any, path: str) -> Any:
-    """What stands at a path such as ``author.name``; None where nothing does."""
+    """What stands at a path such as ``author.name``; None where nothing does, a ``TypeError`` where nothing can."""
+    value = message
     for key in path.split("."):
-        if not isinstance(message, dict | None):
-            raise TypeError(f"a part of a message is {type(message).__name__} and no object")
-        message = message.get(key) if message else None
-    return message
+        if not isinstance(value, dict) and (value is not None or message is None):
+            what = "a message" if value is message else "a part of a message"
+            raise TypeError(f"{what} is {type(value).__name__} and no object")
+        value = value.get(key) if value else None
+    return value
 
 
-def first(message: dict[str, Any], paths: Sequence[str]) -> Any:
+def first(message: Any, paths: Sequence[str]) -> Any:
     """The first value that is there; None where none is."""
     return next((value for path in paths if (value := value_at(message, path))), None)
 
@@ -123,21 +115,24 @@ def _mended(text: str) -> str:
 CLEAN = {"nothing": str, "meta": _mended}
 
 
+def _title(path: Source, form: Form) -> str:
+    return str(next(items_of(path, form.title), "")) if form.title else ""
+
+
 def read_json(path: Source, app: str) -> Iterator[ChatMessage]:
     """The messages of one chat in an app's JSON file, oldest first."""
-    form, speakers, title = form_of(app), Speakers(), ""
-    if form.title:
-        with path.open("rb") as stream:
-            title = str(next(items_of(stream, form.title, path.name), ""))
-    with path.open("rb") as stream:
-        messages = (form.message(raw, speakers, path.name, title) for raw in items_of(stream, form.messages, path.name))
-        if form.newest_first:
-            # Of one time the later in the file is the earlier. A file of Meta's holds ten thousand messages at most.
-            messages = iter(sorted(list(messages)[::-1], key=lambda message: message.at))
-        yield from messages
+    form, speakers = form_of(app), Speakers()
+    title = _title(path, form)
+    messages = (form.message(raw, speakers, path.name, title) for raw in items_of(path, form.messages))
+    if form.newest_first:
+        # Of one time the later in the file is the earlier. A file of Meta's holds ten thousand messages at most.
+        messages = iter(sorted(list(messages)[::-1], key=lambda message: message.at))
+    yield from messages
 
 
-# Telegram: chats that the user is in, and has left.
+# Telegram -----------------------------------------------------------------------------------------------------------
+
+# The chats that the user is in, and has left.
 CHATS = ("chats.list.item", "left_chats.list.item")
 
 
@@ -146,50 +141,46 @@ def read_telegram(path: Source) -> Iterator[ChatMessage]:
 
     https://core.telegram.org/import-export describes the machine-readable form.
     """
-    with path.open("rb") as stream:
-        head = stream.read(4096)
+    form, speakers, head = form_of("telegram"), Speakers(), head_of(path)[:4096]
     if re.search(rb'"(?:chats|about|personal_information)"\s*:', head):
-        yield from _all_chats(path)
-        return
-    bot = re.search(rb'"type"\s*:\s*"bot_chat"', head.partition(b'"messages"')[0]) is not None
-    for message in read_json(path, "telegram"):
-        yield _of_bot(message) if bot else message
+        found = _all_chats(path)
+    else:
+        of_bot = re.search(rb'"type"\s*:\s*"bot_chat"', head.partition(b'"messages"')[0]) is not None
+        found = (("", of_bot, raw) for raw in items_of(path, form.messages))
+    for title, of_bot, raw in found:
+        message = form.message(raw, speakers, path.name, title)
+        if of_bot and message.kind == "text":
+            message.kind = "bot"
+        yield message
 
 
-def _all_chats(path: Source) -> Iterator[ChatMessage]:
-    """Every chat's messages; a chat has its number in its name, since two people may be called the same."""
+def _all_chats(path: Source) -> Iterator[tuple[str, bool, Any]]:
+    """(chat, whether with a bot, message); a chat has its number in its name: two people may be called the same."""
     import ijson
 
-    form, speakers, builder, title, bot = form_of("telegram"), Speakers(), None, "", False
-    with path.open("rb") as stream, readable(path.name):
-        for prefix, event, value in ijson.parse(Sane(stream), use_float=True):
+    title, of_bot, builder = "", False, None
+    with open_json(path) as stream:
+        for prefix, event, value in ijson.parse(stream, use_float=True):
             chat, _, key = prefix.rpartition(".")
             if prefix in CHATS and event == "start_map":
-                title, bot = "", False
+                title, of_bot = "", False
             elif chat in CHATS and key in ("name", "id") and event in ("string", "number"):
                 title = f"{title} {value}".strip()
             elif chat in CHATS and key == "type":
-                bot = value == "bot_chat"
+                of_bot = value == "bot_chat"
             is_message = prefix.endswith(".messages.item") and prefix.removesuffix(".messages.item") in CHATS
-            if is_message and builder is None and event in ("start_map", "string", "number"):
+            if is_message and builder is None:
                 builder = ijson.ObjectBuilder()
             if builder is not None:
                 builder.event(event, value)
-                if is_message and event in ("end_map", "string", "number"):
-                    message = form.message(builder.value, speakers, path.name, title)
-                    yield _of_bot(message) if bot else message
+                if is_message and event not in ("start_map", "map_key", "start_array"):
+                    yield title, of_bot, builder.value
                     builder = None
-
-
-def _of_bot(message: ChatMessage) -> ChatMessage:
-    if message.kind == "text":
-        message.kind = "bot"
-    return message
 
 
 # Slack --------------------------------------------------------------------------------------------------------------
 
-# What Slack writes in angles: a person, a channel, everybody, an address.
+# What Slack writes in angles, beside a person: a channel, everybody, an address.
 ANGLED = (
     (r"<#([A-Z0-9]+)(?:\|([^<>]*))?>", lambda m: "#" + (m[2] or m[1])),
     (r"<!(?:subteam\^[A-Z0-9]+\|)?@?([^|<>^]+)(?:\|[^<>]*)?>", r"@\1"),
@@ -208,8 +199,7 @@ def _slack(raw: Any, names: dict[str, str], channel: str, name: str) -> ChatMess
     if not isinstance(raw, dict) or "ts" not in raw:
         raise PersonaError("a message has no time", "export the workspace again", name)
     user = str(first(raw, ("user", "bot_id")) or "unknown")
-    text = str(raw.get("text") or "")
-    text = re.sub(r"<@([A-Z0-9]+)(?:\|[^<>]*)?>", lambda m: "@" + names.get(m[1], m[1]), text)
+    text = re.sub(r"<@([A-Z0-9]+)(?:\|[^<>]*)?>", lambda m: "@" + names.get(m[1], m[1]), str(raw.get("text") or ""))
     for pattern, written in ANGLED:
         text = re.sub(pattern, written, text)
     speaker = names.get(user) or _slack_name({"id": user, "profile": raw.get("user_profile")})
@@ -241,20 +231,19 @@ def read_slack(path: Path) -> Iterator[ChatMessage]:
                 yield _slack(raw, names, PurePosixPath(member).parent.name, member)
 
 
-def read_slackdump(path: Source) -> Iterator[ChatMessage]:
-    """A channel as slackdump writes it: people have numbers, unless a message says their names."""
-    form = form_of("slackdump")
-    with path.open("rb") as stream:
-        channel = str(next(items_of(stream, form.title, path.name), ""))
-    with path.open("rb") as stream:
-        for raw in items_of(stream, form.messages, path.name):
-            yield _slack(raw, {}, channel, path.name)
-            for reply in as_object(raw, path.name).get("slackdump_thread_replies") or []:
-                yield _slack(reply, {}, channel, path.name)
-
-
 def _list_in(archive: ZipFile, name: str) -> list[Any]:
     found = loaded(archive.read(name), name)
     if not isinstance(found, list):
         raise PersonaError("the file is no list", "export the workspace again", name)
     return found
+
+
+def read_slackdump(path: Source) -> Iterator[ChatMessage]:
+    """A channel as slackdump writes it: people have numbers, unless a message says their names."""
+    form = form_of("slackdump")
+    channel = _title(path, form)
+    for raw in items_of(path, form.messages):
+        yield _slack(raw, {}, channel, path.name)
+        replies = raw.get("slackdump_thread_replies")
+        for reply in replies if isinstance(replies, list) else ():
+            yield _slack(reply, {}, channel, path.name)

@@ -11,7 +11,7 @@ from itertools import groupby
 from pathlib import Path
 
 from persona_ft.chat.likely import read_likely
-from persona_ft.chat.messages import Funnel, open_text
+from persona_ft.chat.messages import Funnel, open_text, readable
 from persona_ft.chat.pairing import Pairing, Reply, advice, pairs_of
 from persona_ft.chat.privacy import REGIONS, Privacy, kinds
 from persona_ft.chat.read import read_chat, speakers
@@ -217,7 +217,7 @@ def names_in(names: str) -> list[str]:
     is_path = re.search(r"[/\\~]|\.(?:txt|csv|tsv|md|json)$", names.lower()) and "," not in names
     if not names or not (is_path or resolve(names).is_file()):
         return listed(names)
-    with open_text(resolve(names.strip())) as stream:
+    with readable(resolve(names).name), open_text(resolve(names)) as stream:
         return [name for line in stream for name in listed(line)]
 
 

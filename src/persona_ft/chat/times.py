@@ -28,13 +28,8 @@ ORDERS = {"dmy": (2, 1, 0), "mdy": (2, 0, 1), "ymd": (0, 1, 2)}
 
 
 def hour_of(hour: int, half: str) -> int:
-    """The hour of 24. ``half`` is what stands beside it, such as p.m. or 下午, or nothing.
-
-    Raises
-    ------
-    ValueError
-        The word is none that is known.
-    """
+    """The hour of 24. ``half`` is what stands beside it, such as p.m. or 下午, or nothing; a ``ValueError`` where it is
+    no word that is known."""
     if not half:
         return hour
     half = re.sub(r"[.\s]", "", half).casefold()
@@ -53,17 +48,13 @@ def orders_of(text: str) -> set[str]:
     return {o for o in allowed if 1 <= parts[ORDERS[o][1]] <= 12 and 1 <= parts[ORDERS[o][2]] <= 31}
 
 
-def time_of(value: Any, name: str, what: str = "message", order: str = "") -> datetime:
+def time_of(value: Any, name: str, what: str = "message", order: str = "", line: int | None = None) -> datetime:
     """A time from an ISO text, a Unix time in seconds or milliseconds, or a written form; without its zone.
 
     Parameters
     ----------
+    name, what, line : the file, message and line for the error, which repeats nothing that does not look like a time.
     order : how 3/4/2024 or 24/3/4 is meant, one of :data:`ORDERS`, where that is known.
-
-    Raises
-    ------
-    PersonaError
-        It is none of these, or can be read in several ways; what does not look like a time is not repeated.
     """
     from dateutil import parser
 
@@ -73,7 +64,7 @@ def time_of(value: Any, name: str, what: str = "message", order: str = "") -> da
     # 3/3/2024 is one day in either order.
     if len(possible) > 1 and not given and ("ymd" in possible or len(set(NUMBERS.match(text).groups()[:2])) > 1):
         reason = f"the time of {what} is {text!r}, which can be read in several ways"
-        raise PersonaError(reason, 'say how dates are written: COLUMNS = "dates=d/m/y", or m/d/y, or y/m/d', name)
+        raise PersonaError(reason, 'say how dates are written: COLUMNS = "dates=d/m/y", or m/d/y, or y/m/d', name, line)
     try:
         if UNIX.fullmatch(text):
             seconds = float(text) / (1000 if len(text.split(".")[0]) > 11 else 1)
@@ -87,4 +78,4 @@ def time_of(value: Any, name: str, what: str = "message", order: str = "") -> da
         return parser.parse(plain, dayfirst=order == "dmy", yearfirst=year_first, ignoretz=True)
     except (ValueError, ArithmeticError, OSError, TypeError, AttributeError, IndexError) as error:
         shown = f"is {text!r}" if TIME_LIKE.fullmatch(text) else "cannot be read"
-        raise PersonaError(f"the time of {what} {shown}", "write times like 2024-01-31 09:15", name) from error
+        raise PersonaError(f"the time of {what} {shown}", "write times like 2024-01-31 09:15", name, line) from error

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -41,42 +41,38 @@ class Detector:
     kind: str
     pattern: re.Pattern[str]
     needs: re.Pattern[str]
-    context: re.Pattern[str] | None
-    after: re.Pattern[str] | None
-    not_after: re.Pattern[str] | None
-    has: re.Pattern[str] | None
-    unless: re.Pattern[str] | None
-    check: Callable[[re.Match[str], Sequence[str]], Iterable[Span]]
+    context: re.Pattern[str] | None = None
+    after: re.Pattern[str] | None = None
+    not_after: re.Pattern[str] | None = None
+    has: re.Pattern[str] | None = None
+    unless: re.Pattern[str] | None = None
+    valid: str = ""
+    spans: str = ""
 
     def find(self, text: str, regions: Sequence[str]) -> Iterator[Span]:
         """Where it is found in a plain text."""
-        in_context = self.context is None
-        for match in self.pattern.finditer(text):
-            if not in_context and not (in_context := self.context.search(text) is not None):
+        for n, match in enumerate(self.pattern.finditer(text)):
+            if n == 0 and self.context and not self.context.search(text):
                 return
-            start, end = span_of(match)
-            found = text[start:end]
-            if self.after and not self.after.search(text[max(0, match.start() - NEAR) : match.start()]):
+            span, before = span_of(match), text[max(0, match.start() - NEAR) : match.start()]
+            found = text[slice(*span)]
+            if (
+                (self.after and not self.after.search(before))
+                or (self.not_after and self.not_after.search(before[-NEARER:]))
+                or (self.has and not self.has.search(found))
+                or (self.unless and self.unless.fullmatch(found))
+                or (self.valid and not VALID[self.valid](match))
+            ):
                 continue
-            if self.not_after and self.not_after.search(text[max(0, match.start() - NEARER) : match.start()]):
-                continue
-            if (self.has and not self.has.search(found)) or (self.unless and self.unless.fullmatch(found)):
-                continue
-            yield from self.check(match, regions)
+            yield from SPANS[self.spans](match, regions) if self.spans else (span,)
 
 
 @cache
 def detectors() -> tuple[Detector, ...]:
     """The table, compiled."""
-    table = []
-    for row in read_yaml("detectors"):
-        given = {
-            column: WORDS.compiled(row[column]) if column in row else None
-            for column in ("pattern", "needs", "context", "after", "not_after", "has", "unless")
-        }
-        check = CHECKS[row["check"]] if "check" in row else lambda match, _: (span_of(match),)
-        table.append(Detector(kind=row["kind"], check=check, **given))
-    return tuple(table)
+    plain_columns = ("kind", "valid", "spans")
+    rows = read_yaml("detectors")
+    return tuple(Detector(**{c: v if c in plain_columns else WORDS.compiled(v) for c, v in r.items()}) for r in rows)
 
 
 def findings(text: str, regions: Sequence[str]) -> Iterator[tuple[str, Span]]:
@@ -89,8 +85,7 @@ def findings(text: str, regions: Sequence[str]) -> Iterator[tuple[str, Span]]:
         if detector.needs not in met:
             met[detector.needs] = detector.needs.search(text) is not None
         if met[detector.needs]:
-            for span in detector.find(text, regions):
-                yield detector.kind, span
+            yield from ((detector.kind, span) for span in detector.find(text, regions))
 
 
 def plain(text: str) -> str:
@@ -103,66 +98,84 @@ def span_of(match: re.Match[str]) -> Span:
     return match.span(match.lastgroup if match.lastgroup and match.group(match.lastgroup) else 0)
 
 
-def _password(match: re.Match[str], _: Sequence[str]) -> Iterator[Span]:
-    value, mark = match["value"], match["mark"].strip()
-    if match["open"] and match["open"] in value:
-        value = value[: value.index(match["open"])]
+# Whether a match is what it looks like -------------------------------------------------------------------------------
+
+
+def _account_name(match: re.Match[str]) -> bool:
+    name = match["name"]
+    number = match[0].lower().startswith("id") and not re.search("[A-Za-z]", name)
+    return not number and (match["mark"] in (":", "=") or re.search(r"[\d_]|\w[.:-]\w", name) is not None)
+
+
+def _ip_address(match: re.Match[str]) -> bool:
+    try:
+        return bool(ipaddress.ip_address(match.group()))
+    except ValueError:
+        return False
+
+
+def _card(match: re.Match[str]) -> bool:
+    from stdnum import luhn
+
+    digits = re.sub(r"\D", "", match.group())
+    return not match["plus"] and 14 <= len(digits) <= 19 and luhn.is_valid(digits) and digits[0] in "23456"
+
+
+def _my_number(match: re.Match[str]) -> bool:
+    from stdnum.jp import in_ as my_number
+
+    digits = re.sub(r"\D", "", match.group())
+    if match["plus"] or len(digits) != 12 or not my_number.is_valid(digits):  # a plus: a telephone with its country
+        return False
+    grouped = re.fullmatch(r"\d{4}([ -])\d{4}\1\d{4}", match.group())
+    return digits[0] != "0" or bool(grouped or WORDS.MY_NUMBER_WORD.search(match.string))
+
+
+def _possible_phone(match: re.Match[str]) -> bool:
+    import phonenumbers
+
+    try:
+        return phonenumbers.is_possible_number(phonenumbers.parse(match.group(), "GB"))
+    except phonenumbers.NumberParseException:
+        return False
+
+
+VALID = {
+    "account_name": _account_name,
+    "ip_address": _ip_address,
+    "card": _card,
+    "my_number": _my_number,
+    "possible_phone": _possible_phone,
+}
+
+# What of a match it is ------------------------------------------------------------------------------------------------
+
+
+def _password(match: re.Match[str], _: Sequence[str]) -> Iterable[Span]:
+    value, mark, quote = match["value"], match["mark"].strip(), match["open"]
+    if quote:
+        value = value.partition(quote)[0]
     value = value.rstrip(".,;:!?)'\"`" if value[-1:] in ".,;:)'\"`" else "")
     assigned = mark in (":", "=")
     if len(value) < 4 or WORDS.PLACEHOLDER.match(value) or value.startswith(("http", "//")):
-        return
-    if not value.isascii() and not ((assigned or match["open"]) and re.search(r"\d", value)):
-        return
-    odd: object = re.search(r"\d|[^\w.,'-]", value) or re.search("[a-z][A-Z]", value)
+        return ()
+    if not value.isascii() and not ((assigned or quote) and re.search(r"\d", value)):
+        return ()
+    odd: object = re.search(r"\d|[^\w.,'-]|[a-z][A-Z]", value)
     if not mark:  # a space alone: "password again" is none
-        odd = match["open"] or re.search(r"\d", value) or re.search(r"[^\w?!]", value[:-1])
-    if odd or assigned or mark in ("は", "→"):
-        yield match.start("value"), match.start("value") + len(value)
+        odd = quote or re.search(r"\d", value) or re.search(r"[^\w?!]", value[:-1])
+    is_one = odd or assigned or mark in ("は", "→")
+    return [(match.start("value"), match.start("value") + len(value))] if is_one else ()
 
 
-def _account_name(match: re.Match[str], _: Sequence[str]) -> Iterator[Span]:
-    name = match["name"]
-    number = match[0].lower().startswith("id") and not re.search("[A-Za-z]", name)
-    if not number and (re.search(r"[\d_]|\w[.:-]\w", name) or match["mark"] in (":", "=")):
-        yield match.span("name")
-
-
-def _ip_address(match: re.Match[str], _: Sequence[str]) -> Iterator[Span]:
-    try:
-        ipaddress.ip_address(match.group())
-    except ValueError:
-        return
-    yield match.span()
-
-
-def _iban(match: re.Match[str], _: Sequence[str]) -> Iterator[Span]:
+def _iban(match: re.Match[str], _: Sequence[str]) -> Iterable[Span]:
     from stdnum import iban
 
     # What follows may be taken for its last group: the longest beginning that checks is it.
     pieces = match.group().split(" ")
-    for n in range(len(pieces), 0, -1):
-        candidate = " ".join(pieces[:n])
-        if iban.is_valid(candidate.upper(), check_country=False):
-            yield match.start(), match.start() + len(candidate)
-            return
-
-
-def _card(match: re.Match[str], _: Sequence[str]) -> Iterator[Span]:
-    from stdnum import luhn
-
-    digits = re.sub(r"\D", "", match.group())
-    if not match["plus"] and 14 <= len(digits) <= 19 and luhn.is_valid(digits) and digits[0] in "23456":
-        yield match.span()
-
-
-def _my_number(match: re.Match[str], _: Sequence[str]) -> Iterator[Span]:
-    from stdnum.jp import in_ as my_number
-
-    digits = re.sub(r"\D", "", match.group())
-    if not match["plus"] and len(digits) == 12 and my_number.is_valid(digits):  # a plus: a telephone with its country
-        grouped = re.fullmatch(r"\d{4}([ -])\d{4}\1\d{4}", match.group())
-        if digits[0] != "0" or grouped or WORDS.MY_NUMBER_WORD.search(match.string):
-            yield match.span()
+    beginnings = (" ".join(pieces[:n]) for n in range(len(pieces), 0, -1))
+    valid = (b for b in beginnings if iban.is_valid(b.upper(), check_country=False))
+    return [(match.start(), match.start() + len(found)) for found in [*valid][:1]]
 
 
 def _phones(match: re.Match[str], regions: Sequence[str]) -> Iterator[Span]:
@@ -180,34 +193,13 @@ def _phones(match: re.Match[str], regions: Sequence[str]) -> Iterator[Span]:
         # Elsewhere than at home a number is one if it is also grouped as one.
         how = phonenumbers.Leniency.STRICT_GROUPING if n else phonenumbers.Leniency.VALID
         for number in phonenumbers.PhoneNumberMatcher(text, region, how):
-            if text[number.start - 1 : number.start] in BEFORE_NO_PHONE and number.start:
-                continue
+            before = text[max(0, number.start - NEARER) : number.start]
             foreign = n and not number.raw_string.startswith("+")
             if foreign and (japanese or (number.raw_string.isdigit() and not told)):
                 continue
             # An order's, a part's or the like.
-            if not WORDS.NOT_PHONE.search(text[max(0, number.start - NEARER) : number.start]):
+            if before[-1:] not in BEFORE_NO_PHONE and not WORDS.NOT_PHONE.search(before):
                 yield number.start, number.end
 
 
-def _possible_phone(match: re.Match[str], _: Sequence[str]) -> Iterator[Span]:
-    import phonenumbers
-
-    try:
-        number = phonenumbers.parse(match.group(), "GB")
-    except phonenumbers.NumberParseException:
-        return
-    if phonenumbers.is_possible_number(number):
-        yield match.span()
-
-
-CHECKS = {
-    "password": _password,
-    "account_name": _account_name,
-    "ip_address": _ip_address,
-    "iban": _iban,
-    "card": _card,
-    "my_number": _my_number,
-    "phones": _phones,
-    "possible_phone": _possible_phone,
-}
+SPANS = {"password": _password, "iban": _iban, "phones": _phones}

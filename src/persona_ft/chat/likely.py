@@ -26,7 +26,6 @@ HEAD = (
     "# Likely names that nobody listed. Write replace instead of keep where it is one, and run the import again.\n"
     "# This file holds other people's names: it is yours alone.\n"
 )
-LOWER_WORD = re.compile(r"(?<![A-Za-z'’-])[a-z]{2,}(?![A-Za-z'’])")
 
 
 def likely_names(text: str) -> Iterator[tuple[int, int]]:
@@ -40,7 +39,7 @@ def likely_names(text: str) -> Iterator[tuple[int, int]]:
 
 def lower_words(texts: Iterable[str]) -> set[str]:
     """Latin words that somebody wrote with a small letter: with a capital they are no names either."""
-    return {word for text in texts for word in LOWER_WORD.findall(text)}
+    return {word for text in texts for word in re.findall(r"(?<![A-Za-z'’-])[a-z]{2,}(?![A-Za-z'’])", text)}
 
 
 def write_likely(path: Path, offered: Iterable[Seen]) -> int:
@@ -49,25 +48,17 @@ def write_likely(path: Path, offered: Iterable[Seen]) -> int:
     new = [seen for seen in offered if seen.kind == KIND and seen.text not in decided]
     lines = [f"{decision}\t{name}\n" for name, decision in decided.items()]
     for seen in sorted(new, key=lambda seen: -seen.times):
-        context = f"{seen.before}【{seen.text}】{seen.after}".replace("\n", " ").replace("\t", " ")
-        lines.append(f"keep\t{seen.text}\t{seen.times}\t{context}\n")
+        lines.append(f"keep\t{seen.text}\t{seen.times}\t" + seen.in_context.replace("\n", " ").replace("\t", " ") + "\n")
     if lines:
         write_text(path, HEAD + "".join(lines))
     return len(new)
 
 
 def read_likely(path: Path | None) -> dict[str, str]:
-    """What was decided: name -> ``keep`` or ``replace``; empty where there is no file.
-
-    Raises
-    ------
-    PersonaError
-        A line begins with something else.
-    """
-    if path is None or not path.exists():
-        return {}
+    """What was decided: name -> ``keep`` or ``replace``; empty where there is no file."""
     decided: dict[str, str] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+    text = path.read_text(encoding="utf-8-sig") if path and path.exists() else ""
+    for number, line in enumerate(text.splitlines(), start=1):
         decision, _, rest = line.partition("\t")
         if not line.strip() or line.startswith("#"):
             continue

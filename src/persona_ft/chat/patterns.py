@@ -11,9 +11,6 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-NAME = re.compile(r"\{([A-Z][A-Z_]*)\}")
-FLAGS = re.compile(r"\(\?[a-z]+\)")
-
 
 class Patterns:
     """The expressions of one file as attributes, each compiled when it is first asked for."""
@@ -24,22 +21,20 @@ class Patterns:
     def __getattr__(self, name: str) -> re.Pattern[str]:
         if name.startswith("_") or name not in self._texts:
             raise AttributeError(name)
-        compiled = re.compile(self._texts[name])
-        setattr(self, name, compiled)
-        return compiled
+        setattr(self, name, re.compile(self._texts[name]))
+        return getattr(self, name)
 
-    def compiled(self, text: str) -> re.Pattern[str]:
+    def compiled(self, value: Any) -> re.Pattern[str]:
         """An expression that is not in the file but may name what is."""
-        return re.compile(joined(text, self._texts))
+        return re.compile(joined(value, self._texts))
 
 
 def joined(value: Any, known: dict[str, str]) -> str:
     """A text or a list of alternatives as one expression."""
     if isinstance(value, list):
-        parts = [str(part) for part in value]
-        flags = parts.pop(0) if FLAGS.fullmatch(parts[0]) else ""
-        value = flags + "|".join(parts)
-    return NAME.sub(lambda name: known[name[1]], str(value))
+        flags, *parts = value if re.fullmatch(r"\(\?[a-z]+\)", str(value[0])) else ("", *value)
+        value = flags + "|".join(map(str, parts))
+    return re.sub(r"\{([A-Z][A-Z_]*)\}", lambda name: known[name[1]], str(value))
 
 
 @cache

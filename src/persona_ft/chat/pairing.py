@@ -43,9 +43,8 @@ class Pairing:
     turns: int = 2
 
     def __post_init__(self) -> None:
-        for name in ("merge_minutes", "reply_minutes", "min_characters", "max_characters", "turns"):
-            value = getattr(self, name)
-            if not isinstance(value, int | float) or value < 0:
+        for name, value in vars(self).items():
+            if name != "me" and (not isinstance(value, int | float) or value < 0):
                 raise PersonaError(f"{name.upper()} = {value!r} cannot be used", "give a number that is not negative")
         if self.turns != int(self.turns) or self.turns > MAX_TURNS:
             remedy = f"give a whole number of questions and answers, at most {MAX_TURNS}"
@@ -134,39 +133,36 @@ def pairs_of(messages: Iterable[ChatMessage], how: Pairing, funnel: Funnel) -> I
     before: dict[str, Turn] = {}
     talks: dict[str, deque[Exchange]] = {}
     for n, turn in enumerate(turns(messages, how, funnel), start=1):
-        where = f"turn {n}"
         asked = before.get(turn.chat)
         before[turn.chat] = turn
         talk = talks.setdefault(turn.chat, deque(maxlen=int(how.turns)))
-        if not turn.text or (asked and not timedelta(0) <= turn.first - asked.last <= window):
+        in_time = asked is None or timedelta(0) <= turn.first - asked.last <= window
+        if not turn.text or not in_time:
             talk.clear()
         if turn.speaker not in how.me:
             if asked and asked.text and asked.speaker not in how.me:
-                funnel.drop("you did not answer", where)
+                funnel.drop("you did not answer", f"turn {n}")
             continue
         if not turn.text:
             continue
-        question = turn.quoted
-        if not question:
-            if asked is None:
-                funnel.drop("your turn opens the chat", where)
-                continue
-            if asked.speaker in how.me:
-                funnel.drop("your turn follows your own", where)
-                if talk:  # it goes on from your answer
-                    last = talk.pop()
-                    talk.append(last._replace(answer=f"{last.answer}\n{turn.text}"))
-                continue
-            if not asked.text:
-                funnel.drop("your turn follows a photo, a sticker or a deleted message", where)
-                continue
-            if not timedelta(0) <= turn.first - asked.last <= window:
-                funnel.drop(f"your answer came more than {how.reply_minutes:g} minutes later", where)
-                continue
-            question = asked.text
-        if reason := unfit(question, turn.text, how):
-            funnel.drop(reason, where)
-            talk.clear()
+        question, reason = turn.quoted, ""
+        if not question and asked is None:
+            reason = "your turn opens the chat"
+        elif not question and asked.speaker in how.me:
+            reason = "your turn follows your own"
+            if talk:  # it goes on from your answer
+                last = talk.pop()
+                talk.append(last._replace(answer=f"{last.answer}\n{turn.text}"))
+        elif not question and not asked.text:
+            reason = "your turn follows a photo, a sticker or a deleted message"
+        elif not question and not in_time:
+            reason = f"your answer came more than {how.reply_minutes:g} minutes later"
+        else:
+            question = question or asked.text
+            if reason := unfit(question, turn.text, how):
+                talk.clear()
+        if reason:
+            funnel.drop(reason, f"turn {n}")
             continue
         funnel.kept += 1
         yield Reply(turn.first, question, turn.text, history=() if turn.quoted else tuple(talk))
@@ -182,9 +178,7 @@ def unfit(question: str, answer: str, how: Pairing) -> str:
         return f"answer under {how.min_characters} characters"
     if max(len(answer), len(question)) > how.max_characters:
         return f"over {how.max_characters} characters"
-    if LINK_ONLY.match(answer) or LINK_ONLY.match(question):
-        return "nothing but a link"
-    return ""
+    return "nothing but a link" if LINK_ONLY.match(answer) or LINK_ONLY.match(question) else ""
 
 
 def advice(funnel: Funnel, how: Pairing) -> str:
@@ -192,8 +186,7 @@ def advice(funnel: Funnel, how: Pairing) -> str:
     if funnel.kept >= 50 or not funnel.read:
         return ""
     for reason, n in funnel.dropped.most_common():
-        for words, knob in read_yaml("advice").items():
-            if words in reason:
-                now = knob.format(**vars(how))
-                return f"{funnel.kept} pairs are few; {n} were left out because {reason}: try {now}"
+        if knob := next((knob for words, knob in read_yaml("advice").items() if words in reason), None):
+            now = knob.format(**vars(how))
+            return f"{funnel.kept} pairs are few; {n} were left out because {reason}: try {now}"
     return f"{funnel.kept} pairs are few: is ME one of the speakers, and is this the whole chat?"

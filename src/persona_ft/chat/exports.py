@@ -6,12 +6,9 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator, Sequence
-from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 from zipfile import ZipFile
-
-from pydantic import BaseModel, Field
 
 from persona_ft.chat.json_stream import items_of, loaded, open_json
 from persona_ft.chat.messages import ChatMessage, Source, Speakers, head_of, open_zip
@@ -20,65 +17,34 @@ from persona_ft.chat.times import time_of
 from persona_ft.errors import PersonaError
 
 
-class Rule(BaseModel):
-    """What a value says of a message; see the file."""
-
-    path: str
-    kind: str = ""
-    matches: str = Field(r"(?s).+", alias="is")
-    unless: str | None = None
-    present: bool = False
-
-    def applies(self, message: dict[str, Any]) -> bool:
-        """Whether the value at the path is what it should be."""
-        if self.present:
-            return self.path in message
-        text = str(value_at(message, self.path) or "")
-        if self.unless is not None:
-            return re.fullmatch(self.unless, text) is None
-        return re.fullmatch(self.matches, text) is not None
+def _applies(rule: dict[str, Any], message: dict[str, Any]) -> bool:
+    """Whether the value at a rule's path is what it should be."""
+    if "present" in rule:
+        return rule["path"] in message
+    text = str(value_at(message, rule["path"]) or "")
+    if "unless" in rule:
+        return re.fullmatch(rule["unless"], text) is None
+    return re.fullmatch(rule.get("is", "(?s).+"), text) is not None
 
 
-class Form(BaseModel):
-    """Where an app keeps what; see the file."""
-
-    messages: str
-    at: list[str]
-    speaker: list[str]
-    text: list[str]
-    title: str = ""
-    id: list[str] = []
-    person: list[str] = []
-    reply_to: list[str] = []
-    unknown: str = "unknown"
-    kinds: list[Rule] = []
-    sticker: Rule | None = None
-    instead: str = "(?!)"
-    clean: str = "nothing"
-    newest_first: bool = False
-
-    def message(self, raw: Any, speakers: Speakers, name: str, chat: str = "") -> ChatMessage:
-        """One message. ``name``: the file, for errors."""
-        clean = CLEAN[self.clean]
-        try:
-            text = clean(_text(first(raw, self.text))).strip()
-            speaker = clean(str(first(raw, self.speaker) or self.unknown))
-            kind = next((rule.kind for rule in self.kinds if rule.applies(raw)), "text")
-            if kind == "text" and (not text or re.fullmatch(self.instead, text)):
-                kind = "sticker" if self.sticker and self.sticker.applies(raw) else "media"
-            # What is too new for the Telegram that wrote the file has no time.
-            at = first(raw, self.at) or ("1970-01-01" if kind == "system" else "")
-            at = time_of(at, name, f"message {raw['id']}" if raw.get("id") else "message")
-            number, answered = (str(first(raw, paths) or "") for paths in (self.id, self.reply_to))
-            return ChatMessage(at, speakers(speaker, first(raw, self.person)), text, kind, chat, number, answered)
-        except TypeError as error:
-            raise PersonaError(str(error), "export the chat again", name) from error
-
-
-@cache
-def form_of(app: str) -> Form:
-    """An app's row of the file."""
-    return Form.model_validate(read_yaml("exports")[app])
+def message_of(app: str, raw: Any, speakers: Speakers, name: str, chat: str = "") -> ChatMessage:
+    """One message of an app's. ``name``: the file, for errors."""
+    form = read_yaml("exports")[app]
+    mended = _mended if form.get("mend") else str
+    try:
+        text = mended(_text(first(raw, form["text"]))).strip()
+        speaker = mended(str(first(raw, form["speaker"]) or form.get("unknown", "unknown")))
+        kind = next((rule["kind"] for rule in form.get("kinds", ()) if _applies(rule, raw)), "text")
+        if kind == "text" and (not text or re.fullmatch(form.get("instead", "(?!)"), text)):
+            kind = "sticker" if "sticker" in form and _applies(form["sticker"], raw) else "media"
+        # What is too new for the Telegram that wrote the file has no time.
+        at = first(raw, form["at"]) or ("1970-01-01" if kind == "system" else "")
+        at = time_of(at, name, f"message {raw['id']}" if raw.get("id") else "message")
+        number, answered = (str(first(raw, form.get(key, ())) or "") for key in ("id", "reply_to"))
+        person = first(raw, form.get("person", ()))
+        return ChatMessage(at, speakers(speaker, person), text, kind, chat, number, answered)
+    except TypeError as error:
+        raise PersonaError(str(error), "export the chat again", name) from error
 
 
 def value_at(message: Any, path: str) -> Any:
@@ -112,19 +78,12 @@ def _mended(text: str) -> str:
         return text
 
 
-CLEAN = {"nothing": str, "meta": _mended}
-
-
-def _title(path: Source, form: Form) -> str:
-    return str(next(items_of(path, form.title), "")) if form.title else ""
-
-
 def read_json(path: Source, app: str) -> Iterator[ChatMessage]:
     """The messages of one chat in an app's JSON file, oldest first."""
-    form, speakers = form_of(app), Speakers()
-    title = _title(path, form)
-    messages = (form.message(raw, speakers, path.name, title) for raw in items_of(path, form.messages))
-    if form.newest_first:
+    form, speakers = read_yaml("exports")[app], Speakers()
+    chat = str(next(items_of(path, form["title"]), "")) if "title" in form else ""
+    messages = (message_of(app, raw, speakers, path.name, chat) for raw in items_of(path, form["messages"]))
+    if "newest_first" in form:
         # Of one time the later in the file is the earlier. A file of Meta's holds ten thousand messages at most.
         messages = iter(sorted(list(messages)[::-1], key=lambda message: message.at))
     yield from messages
@@ -141,14 +100,14 @@ def read_telegram(path: Source) -> Iterator[ChatMessage]:
 
     https://core.telegram.org/import-export describes the machine-readable form.
     """
-    form, speakers, head = form_of("telegram"), Speakers(), head_of(path)[:4096]
+    speakers, head = Speakers(), head_of(path)[:4096]
     if re.search(rb'"(?:chats|about|personal_information)"\s*:', head):
         found = _all_chats(path)
     else:
         of_bot = re.search(rb'"type"\s*:\s*"bot_chat"', head.partition(b'"messages"')[0]) is not None
-        found = (("", of_bot, raw) for raw in items_of(path, form.messages))
+        found = (("", of_bot, raw) for raw in items_of(path, "messages.item"))
     for title, of_bot, raw in found:
-        message = form.message(raw, speakers, path.name, title)
+        message = message_of("telegram", raw, speakers, path.name, title)
         if of_bot and message.kind == "text":
             message.kind = "bot"
         yield message
@@ -205,7 +164,7 @@ def _slack(raw: Any, names: dict[str, str], channel: str, name: str) -> ChatMess
     speaker = names.get(user) or _slack_name({"id": user, "profile": raw.get("user_profile")})
     raw = raw | {"text": html.unescape(text), "speaker": speaker, "id": None}
     thread = str(raw.get("thread_ts") or "")
-    return form_of("slackdump").message(raw, Speakers(), name, f"{channel}/{thread}" if thread else channel)
+    return message_of("slackdump", raw, Speakers(), name, f"{channel}/{thread}" if thread else channel)
 
 
 def read_slack(path: Path) -> Iterator[ChatMessage]:
@@ -240,9 +199,8 @@ def _list_in(archive: ZipFile, name: str) -> list[Any]:
 
 def read_slackdump(path: Source) -> Iterator[ChatMessage]:
     """A channel as slackdump writes it: people have numbers, unless a message says their names."""
-    form = form_of("slackdump")
-    channel = _title(path, form)
-    for raw in items_of(path, form.messages):
+    channel = str(next(items_of(path, "name"), ""))
+    for raw in items_of(path, "messages.item"):
         yield _slack(raw, {}, channel, path.name)
         replies = raw.get("slackdump_thread_replies")
         for reply in replies if isinstance(replies, list) else ():

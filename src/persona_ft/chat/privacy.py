@@ -22,7 +22,22 @@ HONORIFICS = "さん|ちゃん|くん|君|さま|様|先生|先輩|部長|課長
 # A display name's words: 山田 太郎🐱 is also called 山田 and 太郎.
 NAME_PARTS = re.compile(r"[A-Za-zÀ-ÿ]{2,}|[一-龥々]+|[ぁ-んー]{2,}|[ァ-ヶー]{2,}")
 # Names that are words as well.
-WORDS = frozenset("may will mark rose grace hope joy bill art june april august faith dawn".split())
+WORDS = (
+    "may",
+    "will",
+    "mark",
+    "rose",
+    "grace",
+    "hope",
+    "joy",
+    "bill",
+    "art",
+    "june",
+    "april",
+    "august",
+    "faith",
+    "dawn",
+)
 REGIONS = ("JP", "US", "GB")
 LETTERS = "use two letters, such as JP or US"
 # The same number is the same, with spaces or hyphens or without.
@@ -133,9 +148,9 @@ class Privacy:
 def name_pattern(name: str) -> str:
     """Where a name stands in a text, as a regular expression.
 
-    A kanji alone is a name with an honorific behind it and no other kanji before, but for a day's: 小林さん is not 林; a
-    name in kana ends where its kana end, at an honorific or, from three kana on, at a particle: さき is not in さきに行く.
-    Latin letters are taken in any case, but a name that is an English word (May) only with its capital, and not where a
+    A kanji alone is a name with an honorific behind it and no other kanji before, but for a day's: 小林さん is not 林.
+    A name in kana ends where its kana end, at an honorific or, from three kana on, at a particle: さき is not in
+    さきに行く. Latin letters are taken in any case, but an English word (May) with its capital alone, and not where a
     sentence begins.
     """
     word, honorific = re.escape(name), f"(?={HONORIFICS})"

@@ -21,23 +21,6 @@ Decision = Literal["keep", "replace", "drop"]
 HONORIFICS = "さん|ちゃん|くん|君|さま|様|先生|先輩|部長|課長|社長|店長|氏|っち|たん"
 # A display name's words: 山田 太郎🐱 is also called 山田 and 太郎.
 NAME_PARTS = re.compile(r"[A-Za-zÀ-ÿ]{2,}|[一-龥々]+|[ぁ-んー]{2,}|[ァ-ヶー]{2,}")
-# Names that are words as well.
-WORDS = (
-    "may",
-    "will",
-    "mark",
-    "rose",
-    "grace",
-    "hope",
-    "joy",
-    "bill",
-    "art",
-    "june",
-    "april",
-    "august",
-    "faith",
-    "dawn",
-)
 REGIONS = ("JP", "US", "GB")
 LETTERS = "use two letters, such as JP or US"
 # The same number is the same, with spaces or hyphens or without.
@@ -155,7 +138,7 @@ def name_pattern(name: str) -> str:
     """
     word, honorific = re.escape(name), f"(?={HONORIFICS})"
     if name.isascii():
-        if name.lower() in WORDS:
+        if likely.FORMS.ALSO_WORDS.fullmatch(name):
             return rf"(?<=[a-z,;] ){word}(?![A-Za-z0-9])"
         return rf"(?<![A-Za-z0-9])(?i:{word})(?![A-Za-z0-9])"
     if len(name) == 1:

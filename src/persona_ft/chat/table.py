@@ -10,26 +10,19 @@ from typing import Any
 
 from persona_ft.chat.json_stream import loaded
 from persona_ft.chat.messages import MAX_LINE, ChatMessage, Source, Speakers, lines_of, open_text
+from persona_ft.chat.patterns import read_yaml
 from persona_ft.chat.times import ORDERS, orders_of, time_of
 from persona_ft.errors import PersonaError
 
-# Column names that a table may use without a map.
-COLUMNS = {
-    "time": ("time", "date", "datetime", "timestamp", "at", "日時", "時刻"),
-    "speaker": ("speaker", "author", "sender", "from", "name", "user", "発言者", "名前"),
-    "text": ("text", "message", "content", "body", "本文", "メッセージ"),
-}
-# A column with the number of who speaks: two people may have one name.
-PERSON = ("authorid", "author_id", "userid", "user_id", "senderid", "sender_id")
+# What a row must have.
+COLUMNS = ("time", "speaker", "text")
 
 
 def read_table(path: Source, columns: dict[str, str] | None = None) -> Iterator[ChatMessage]:
     """The messages of a CSV (comma, semicolon or tab) or JSONL file.
 
-    Parameters
-    ----------
-    columns : which of the file's columns is ``time``, ``speaker`` and ``text``; the usual names are known. ``dates``
-        says how dates of numbers are meant, such as ``dmy``; else all the dates together have to.
+    ``columns``: which of the file's columns is ``time``, ``speaker`` and ``text``, where they have no usual name, and
+    how ``dates`` of numbers are meant, such as ``dmy``; else all the dates together have to say it.
     """
     columns = columns or {}
     order, where, speakers = columns.get("dates"), {}, Speakers()
@@ -87,8 +80,8 @@ def _csv_rows(path: Source) -> Iterator[tuple[int, dict[str, Any]]]:
 def _map_columns(row: dict[str, Any], given: dict[str, str], name: str) -> dict[str, str]:
     """Which of the row's columns is the time, the speaker, the text, and the number of the person."""
     there = {str(column).strip().lower(): str(column) for column in row if column is not None}
-    wanted = {key: [given[key].lower()] if key in given else usual for key, usual in COLUMNS.items()}
-    wanted["person"] = PERSON
+    usual = read_yaml("formats")["columns"]
+    wanted = {key: [given[key].lower()] if key in given else names for key, names in usual.items()}
     found = {key: next((there[w] for w in names if w in there), None) for key, names in wanted.items()}
     if key := next((key for key in COLUMNS if found[key] is None), None):
         # Without a header the first row is somebody's words: it is not repeated.

@@ -1,8 +1,6 @@
 """What private data looks like: a table of detectors (``detectors.yaml``), and the checks that a pattern cannot make.
 
-Numbers are checked, not only matched: telephone numbers with ``phonenumbers`` (Google's libphonenumber), cards with
-Luhn, My Number and IBAN with ``python-stdnum``, IP addresses with ``ipaddress``. How much is found and how much is
-taken by mistake is measured on labelled sentences: ``python benchmarks/privacy.py``.
+How much is found and how much is taken by mistake is measured on labelled sentences: ``python benchmarks/privacy.py``.
 """
 
 from __future__ import annotations
@@ -11,8 +9,9 @@ import ipaddress
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 from functools import cache
+from typing import Any
 
 from persona_ft.chat.patterns import patterns, read_yaml
 from persona_ft.language import JAPANESE
@@ -34,45 +33,28 @@ BEFORE_NO_PHONE = frozenset("¥$€£#v._/=&")
 NEAR, NEARER = 30, 16
 
 
-@dataclass(frozen=True)
-class Detector:
-    """One row of the table; the file says what each column means."""
-
-    kind: str
-    pattern: re.Pattern[str]
-    needs: re.Pattern[str]
-    context: re.Pattern[str] | None = None
-    after: re.Pattern[str] | None = None
-    not_after: re.Pattern[str] | None = None
-    has: re.Pattern[str] | None = None
-    unless: re.Pattern[str] | None = None
-    valid: str = ""
-    spans: str = ""
-
-    def find(self, text: str, regions: Sequence[str]) -> Iterator[Span]:
-        """Where it is found in a plain text."""
-        for n, match in enumerate(self.pattern.finditer(text)):
-            if n == 0 and self.context and not self.context.search(text):
-                return
-            span, before = span_of(match), text[max(0, match.start() - NEAR) : match.start()]
-            found = text[slice(*span)]
-            if (
-                (self.after and not self.after.search(before))
-                or (self.not_after and self.not_after.search(before[-NEARER:]))
-                or (self.has and not self.has.search(found))
-                or (self.unless and self.unless.fullmatch(found))
-                or (self.valid and not VALID[self.valid](match))
-            ):
-                continue
-            yield from SPANS[self.spans](match, regions) if self.spans else (span,)
-
-
 @cache
-def detectors() -> tuple[Detector, ...]:
-    """The table, compiled."""
+def detectors() -> list[dict[str, Any]]:
+    """The table, compiled; the file says what each column means."""
     plain_columns = ("kind", "valid", "spans")
     rows = read_yaml("detectors")
-    return tuple(Detector(**{c: v if c in plain_columns else WORDS.compiled(v) for c, v in r.items()}) for r in rows)
+    return [{c: v if c in plain_columns else WORDS.compiled(v) for c, v in row.items()} for row in rows]
+
+
+def _found(row: dict[str, Any], text: str, regions: Sequence[str]) -> Iterator[Span]:
+    """Where a row of the table finds something in a plain text."""
+    for n, match in enumerate(row["pattern"].finditer(text)):
+        if n == 0 and "context" in row and not row["context"].search(text):
+            return
+        (start, end), before = span_of(match), text[max(0, match.start() - NEAR) : match.start()]
+        if not (
+            ("after" in row and not row["after"].search(before))
+            or ("not_after" in row and row["not_after"].search(before[-NEARER:]))
+            or ("has" in row and not row["has"].search(text[start:end]))
+            or ("unless" in row and row["unless"].fullmatch(text[start:end]))
+            or ("valid" in row and not VALID[row["valid"]](match))
+        ):
+            yield from SPANS[row["spans"]](match, regions) if "spans" in row else ((start, end),)
 
 
 def findings(text: str, regions: Sequence[str]) -> Iterator[tuple[str, Span]]:
@@ -81,11 +63,11 @@ def findings(text: str, regions: Sequence[str]) -> Iterator[tuple[str, Span]]:
     if not ANYTHING.search(text):
         return
     met: dict[re.Pattern[str], bool] = {}
-    for detector in detectors():
-        if detector.needs not in met:
-            met[detector.needs] = detector.needs.search(text) is not None
-        if met[detector.needs]:
-            yield from ((detector.kind, span) for span in detector.find(text, regions))
+    for row in detectors():
+        if row["needs"] not in met:
+            met[row["needs"]] = row["needs"].search(text) is not None
+        if met[row["needs"]]:
+            yield from ((row["kind"], span) for span in _found(row, text, regions))
 
 
 def plain(text: str) -> str:
@@ -98,60 +80,53 @@ def span_of(match: re.Match[str]) -> Span:
     return match.span(match.lastgroup if match.lastgroup and match.group(match.lastgroup) else 0)
 
 
-# Whether a match is what it looks like -------------------------------------------------------------------------------
-
-
-def _account_name(match: re.Match[str]) -> bool:
+def account_name(match: re.Match[str]) -> bool:
+    """Whether what follows the word for an account is no plain word, and no number of something else."""
     name = match["name"]
     number = match[0].lower().startswith("id") and not re.search("[A-Za-z]", name)
     return not number and (match["mark"] in (":", "=") or re.search(r"[\d_]|\w[.:-]\w", name) is not None)
 
 
-def _ip_address(match: re.Match[str]) -> bool:
-    try:
+def ip_address(match: re.Match[str]) -> bool:
+    """Whether its parts are in range."""
+    with suppress(ValueError):
         return bool(ipaddress.ip_address(match.group()))
-    except ValueError:
-        return False
+    return False
 
 
-def _card(match: re.Match[str]) -> bool:
+def card(match: re.Match[str]) -> bool:
+    """Whether a number is as long as a card's, begins as one and has its check digit (Luhn)."""
     from stdnum import luhn
 
     digits = re.sub(r"\D", "", match.group())
     return not match["plus"] and 14 <= len(digits) <= 19 and luhn.is_valid(digits) and digits[0] in "23456"
 
 
-def _my_number(match: re.Match[str]) -> bool:
-    from stdnum.jp import in_ as my_number
+def my_number(match: re.Match[str]) -> bool:
+    """Whether a number has My Number's check digit. With a plus it is a telephone's with its country."""
+    from stdnum.jp import in_
 
     digits = re.sub(r"\D", "", match.group())
-    if match["plus"] or len(digits) != 12 or not my_number.is_valid(digits):  # a plus: a telephone with its country
+    if match["plus"] or len(digits) != 12 or not in_.is_valid(digits):
         return False
     grouped = re.fullmatch(r"\d{4}([ -])\d{4}\1\d{4}", match.group())
     return digits[0] != "0" or bool(grouped or WORDS.MY_NUMBER_WORD.search(match.string))
 
 
-def _possible_phone(match: re.Match[str]) -> bool:
+def possible_phone(match: re.Match[str]) -> bool:
+    """Whether somebody might have this number."""
     import phonenumbers
 
-    try:
+    with suppress(phonenumbers.NumberParseException):
         return phonenumbers.is_possible_number(phonenumbers.parse(match.group(), "GB"))
-    except phonenumbers.NumberParseException:
-        return False
+    return False
 
 
-VALID = {
-    "account_name": _account_name,
-    "ip_address": _ip_address,
-    "card": _card,
-    "my_number": _my_number,
-    "possible_phone": _possible_phone,
-}
-
-# What of a match it is ------------------------------------------------------------------------------------------------
+VALID = {check.__name__: check for check in (account_name, ip_address, card, my_number, possible_phone)}
 
 
-def _password(match: re.Match[str], _: Sequence[str]) -> Iterable[Span]:
+def password(match: re.Match[str], _: Sequence[str]) -> Iterable[Span]:
+    """What follows the word for a password, if it can be one."""
     value, mark, quote = match["value"], match["mark"].strip(), match["open"]
     if quote:
         value = value.partition(quote)[0]
@@ -168,17 +143,17 @@ def _password(match: re.Match[str], _: Sequence[str]) -> Iterable[Span]:
     return [(match.start("value"), match.start("value") + len(value))] if is_one else ()
 
 
-def _iban(match: re.Match[str], _: Sequence[str]) -> Iterable[Span]:
-    from stdnum import iban
+def iban(match: re.Match[str], _: Sequence[str]) -> Iterable[Span]:
+    """The longest beginning that checks: what follows may be taken for its last group."""
+    from stdnum.iban import is_valid
 
-    # What follows may be taken for its last group: the longest beginning that checks is it.
     pieces = match.group().split(" ")
     beginnings = (" ".join(pieces[:n]) for n in range(len(pieces), 0, -1))
-    valid = (b for b in beginnings if iban.is_valid(b.upper(), check_country=False))
+    valid = (b for b in beginnings if is_valid(b.upper(), check_country=False))
     return [(match.start(), match.start() + len(found)) for found in [*valid][:1]]
 
 
-def _phones(match: re.Match[str], regions: Sequence[str]) -> Iterator[Span]:
+def phones(match: re.Match[str], regions: Sequence[str]) -> Iterator[Span]:
     """Telephone numbers that are possible in one of the regions.
 
     Without a country code, numbers of the other regions are taken where no Japanese is, and ten digits in a row only
@@ -202,4 +177,4 @@ def _phones(match: re.Match[str], regions: Sequence[str]) -> Iterator[Span]:
                 yield number.start, number.end
 
 
-SPANS = {"password": _password, "iban": _iban, "phones": _phones}
+SPANS = {check.__name__: check for check in (password, iban, phones)}

@@ -46,13 +46,7 @@ class Imported:
 
 
 def choose_me(found: Sequence[tuple[str, int]], me: str) -> frozenset[str]:
-    """The speakers that are you: names separated by commas, as the export writes them.
-
-    Raises
-    ------
-    PersonaError
-        None is given, or one is no speaker; the message lists those that there are, with their messages.
-    """
+    """The speakers that are you: names separated by commas. Where one is no speaker, the error lists those that are."""
     names, me = {name for name, _ in found}, str(me).strip()
     wanted = frozenset([me] if me in names else listed(me))  # a name may hold a comma
     if not wanted or not wanted <= names:
@@ -209,14 +203,13 @@ def preview(
     how: Pairing,
     fmt: str = "auto",
     columns: dict[str, str] | None = None,
-    reply_minutes: Sequence[float] = (10, 60, 360, 1440),
 ) -> list[dict[str, float]]:
-    """How many pairs other windows would give: one row for each of ``reply_minutes``, and your own merging beside half
-    and twice as much. The chat is held in memory."""
+    """How many pairs other windows would give: a row for each time to reply, and your own merging beside half and twice
+    as much. The chat is held in memory."""
     messages = list(read_chat(path, fmt, columns))
     how = replace(how, me=choose_me(speakers(iter(messages)), me))
     rows = []
-    for reply in sorted({*reply_minutes, how.reply_minutes}):
+    for reply in sorted({10, 60, 360, 1440, how.reply_minutes}):
         row = {"reply within, minutes": reply}
         for merge in (how.merge_minutes / 2, how.merge_minutes, how.merge_minutes * 2):
             other = replace(how, merge_minutes=merge, reply_minutes=reply)

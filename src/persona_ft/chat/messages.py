@@ -22,7 +22,6 @@ from persona_ft.errors import PersonaError
 MAX_LINE = 1_000_000
 # What a zip may unpack to, and how much more than itself: beyond that it is a bomb or a mistake.
 MAX_UNPACKED, MAX_RATIO = 8 * 2**30, 200
-ENCODINGS = ("utf-8", "cp932")
 BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 # Direction marks and other invisible characters that exports are full of; joiners stay, since emoji are made with them.
 INVISIBLE = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -118,11 +117,11 @@ def marked_encoding(head: bytes) -> str | None:
     return next((encoding for mark, encoding in BOMS if head.startswith(mark)), None)
 
 
-def encoding_of(path: Source) -> str:
+def _encoding(path: Source) -> str:
     """By the byte order mark, else UTF-8, else Shift_JIS (cp932). Reads the file once, in pieces."""
-    if found := marked_encoding(head_of(path)):
-        return found
-    for encoding in ENCODINGS:
+    if marked := marked_encoding(head_of(path)):
+        return marked
+    for encoding in ("utf-8", "cp932"):
         with suppress(UnicodeDecodeError), path.open("rb") as stream:
             for _ in codecs.iterdecode(iter(partial(stream.read, 1 << 20), b""), encoding):
                 pass
@@ -134,8 +133,7 @@ def encoding_of(path: Source) -> str:
 @contextmanager
 def open_text(path: Source) -> Iterator[io.TextIOWrapper]:
     """A text file in whatever encoding it has; an empty one, or one in no known encoding, is a ``PersonaError``."""
-    encoding = encoding_of(path)
-    with path.open("rb") as stream, io.TextIOWrapper(stream, encoding=encoding) as text:
+    with path.open("rb") as stream, io.TextIOWrapper(stream, encoding=_encoding(path)) as text:
         yield text
 
 

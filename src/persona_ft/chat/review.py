@@ -85,13 +85,8 @@ def export_digest(path: Path | str, how: Pairing) -> str:
 
 
 def read_choices(path: Path | None, of: str) -> dict[str, Decision]:
-    """What was chosen before: place of the finding -> decision. None yet where there is no such file.
-
-    Raises
-    ------
-    PersonaError
-        The file is damaged, or belongs to another export or other turns: its places mean something else.
-    """
+    """What was chosen before: place of the finding -> decision. Those of another export or other turns are refused,
+    since their places mean something else."""
     if path is None or not path.exists():
         return {}
     remedy = f"delete {path.name} and review again, with SHOW_PRIVATE = True"
@@ -114,10 +109,8 @@ def places(replies: Iterable[Reply], privacy: Privacy) -> Iterator[tuple[str, st
 
 
 def apply_choices(chosen: dict[str, Decision], replies: Iterable[Reply], privacy: Privacy) -> None:
-    """Let the finder do what was chosen, for the words at each place wherever else they stand.
-
-    A likely name that is to be replaced is a name from then on.
-    """
+    """Let the finder do what was chosen, for the words at each place wherever else they stand; a likely name that is to
+    be replaced is a name from then on."""
     if not chosen:
         return
     at = {place: finding for place, _, finding in places(replies, privacy) if place in chosen}

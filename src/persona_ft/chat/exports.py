@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
-from zipfile import ZipFile
 
 from persona_ft.chat.json_stream import items_of, loaded, open_json
 from persona_ft.chat.messages import ChatMessage, Source, Speakers, head_of, open_zip
@@ -174,27 +173,27 @@ def read_slack(path: Path) -> Iterator[ChatMessage]:
     """
     speakers = Speakers()
     with open_zip(path) as archive:
+
+        def rows(member: str) -> list[Any]:
+            found = loaded(archive.read(member), member)
+            if not isinstance(found, list):
+                raise PersonaError("the file is no list", "export the workspace again", member)
+            return found
+
         names = {
             str(user.get("id")): speakers(_slack_name(user), user.get("id"))
             for member in archive.namelist()
             # One folder down where the export was unpacked and zipped again; org_users.json on an Enterprise plan.
             if re.fullmatch(r"(?:[^/]+/)?(?:org_)?users\.json", member)
-            for user in _list_in(archive, member)
+            for user in rows(member)
             if isinstance(user, dict)
         }
         days = sorted(name for name in archive.namelist() if re.fullmatch(r".+/\d{4}-\d{2}-\d{2}\.json", name))
         if not days:
             raise PersonaError("the zip holds no channel with days", "export the workspace again", path.name)
         for member in days:
-            for raw in _list_in(archive, member):
+            for raw in rows(member):
                 yield _slack(raw, names, PurePosixPath(member).parent.name, member)
-
-
-def _list_in(archive: ZipFile, name: str) -> list[Any]:
-    found = loaded(archive.read(name), name)
-    if not isinstance(found, list):
-        raise PersonaError("the file is no list", "export the workspace again", name)
-    return found
 
 
 def read_slackdump(path: Source) -> Iterator[ChatMessage]:

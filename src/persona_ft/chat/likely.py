@@ -1,13 +1,9 @@
-"""Names that nobody listed, as far as their form gives them away: offered to the user, never replaced unasked.
-
-Before さん, ちゃん, 先生 and the like, capitalised inside an English sentence, behind a title, beside an account; and
-rooms, houses and hospitals. A file holds what was offered, to be edited: it has the names in it, and stays in the run
-folder.
-"""
+"""Names that nobody listed, as far as their form gives them away, with rooms, houses and hospitals: offered to the
+user, never replaced unasked. A file holds what was offered, to be edited: it has the names in it, and stays in the run
+folder."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,11 +31,6 @@ def likely_names(text: str) -> Iterator[tuple[int, int]]:
             start, end = match.span(match.lastgroup or 0)
             if not all(FORMS.NOT_NAMES.fullmatch(word) for word in text[start:end].split()):
                 yield start, end
-
-
-def lower_words(texts: Iterable[str]) -> set[str]:
-    """Latin words that somebody wrote with a small letter: with a capital they are no names either."""
-    return {word for text in texts for word in re.findall(r"(?<![A-Za-z'’-])[a-z]{2,}(?![A-Za-z'’])", text)}
 
 
 def write_likely(path: Path, offered: Iterable[Seen]) -> int:

@@ -13,8 +13,8 @@ from persona_ft.chat.messages import ChatMessage, Funnel
 from persona_ft.chat.patterns import read_yaml
 from persona_ft.errors import PersonaError
 
-LINK_ONLY = re.compile(r"^(?:https?://\S+\s*)+$")
-WORDLESS = ("media", "sticker", "deleted", "forwarded")
+LINK_ONLY = re.compile(r"^(?:https?://\S+(?:\s+|$))+$")
+WORDLESS = ("media", "sticker", "deleted", "forwarded", "empty")
 # Messages that a reply may point back to; older ones are forgotten, so that memory does not grow.
 REMEMBERED = 5000
 # More history than this is no talk but a book.
@@ -78,10 +78,8 @@ class Reply(NamedTuple):
 
 @dataclass
 class Turn:
-    """Consecutive messages of one speaker. ``quoted`` is the message that its first one replies to, where known.
-
-    A photo or sticker is a turn without text: what is said after it may be about it.
-    """
+    """Consecutive messages of one speaker. ``quoted``: what its first one replies to, where known. A photo or sticker is
+    a turn without text: what is said after it may be about it."""
 
     speaker: str
     text: str
@@ -98,9 +96,10 @@ def turns(messages: Iterable[ChatMessage], how: Pairing, funnel: Funnel) -> Iter
     gap = timedelta(minutes=how.merge_minutes)
     for n, message in enumerate(messages, start=1):
         funnel.read += 1
-        if message.kind != "text" or not message.text.strip():
-            funnel.drop(message.kind if message.kind != "text" else "empty", f"message {n}")
-            if message.kind in WORDLESS or message.kind == "text":
+        kind = "empty" if message.kind == "text" and not message.text.strip() else message.kind
+        if kind != "text":
+            funnel.drop(kind, f"message {n}")
+            if kind in WORDLESS:
                 if message.chat in open_turns:
                     yield open_turns.pop(message.chat)
                 yield Turn(message.speaker, "", message.at, message.at, message.chat)

@@ -61,7 +61,9 @@ def _sources(path: Path, fmt: str = "auto") -> Iterator[list[tuple[Source, str]]
 def _members(path: Path, archive: zipfile.ZipFile, fmt: str) -> list[tuple[Source, str]]:
     """The chats in a zip, oldest first; attached texts that are no chats are passed over."""
     found, refused = [], []
-    for member in sorted(archive.namelist(), key=_age):
+    # Of Meta's files message_2.json is older than message_1.json.
+    age = re.compile(r"message_(\d{1,9})\.json$")
+    for member in sorted(archive.namelist(), key=lambda name: -max(map(int, age.findall(name)), default=0)):
         source = zipfile.Path(archive, member)
         if not member.lower().endswith(INSIDE) or "__MACOSX/" in member:
             continue
@@ -74,12 +76,6 @@ def _members(path: Path, archive: zipfile.ZipFile, fmt: str) -> list[tuple[Sourc
         raise [*refused, unknown][0]
     # Beside the chat itself an iPhone packs what was sent in it, other chats' texts among it.
     return [item for item in found if item[0].name == "_chat.txt"] or found
-
-
-def _age(member: str) -> int:
-    """What comes first of Meta's files: message_2.json is older than message_1.json."""
-    number = re.search(r"message_(\d{1,9})\.json$", member)
-    return -int(number[1]) if number else 0
 
 
 def _format(path: Source, raw: bytes) -> str:

@@ -1,12 +1,13 @@
 """The user's own look at what was found to be private: each finding in its context, to keep, replace or drop.
 
-The originals are shown to the user and written to no file of ours. What was chosen is written by the places where the
-words stand (time of the answer and which one of that time, side, character, kind), beside a digest of the export: other
-sizes, names or kinds may be set afterwards, and what was chosen still holds. Of two choices the later one counts.
+The originals are written to no file of ours. What was chosen is written by the places where the words stand (time of
+the answer and which one of that time, side, character, kind), beside a digest of the export: with other sizes, names or
+kinds it still holds.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from html import escape
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 CHOICES = "privacy_choices.json"
 # Characters shown on each side of a finding, and findings on a page.
 CONTEXT, PAGE = 12, 20
+LOWER_WORD = re.compile(r"(?<![A-Za-z'’-])[a-z]{2,}(?![A-Za-z'’])")
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,8 @@ def apply_choices(chosen: dict[str, Decision], replies: Iterable[Reply], privacy
 def review_of(replies: Sequence[Reply], privacy: Privacy, keep: Sequence[str], of: str) -> Review:
     """Collect what is private in some pairs; ``keep``: kinds that are left as they are anyhow."""
     seen: dict[tuple[str, str], Seen] = {}
-    lower = likely.lower_words(text for reply in replies for _, text in reply.texts())
+    # With a capital they are no names either.
+    lower = {word for reply in replies for _, text in reply.texts() for word in LOWER_WORD.findall(text)}
     for place, text, f in places(replies, privacy):
         if f.kind in keep or (f.kind == likely.KIND and f.text.lower() in lower):
             continue

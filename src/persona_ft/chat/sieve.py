@@ -55,8 +55,11 @@ def split(
     unique: Sequence[Reply], n_test: int, n_pairs: int, seed: int, funnel: Funnel
 ) -> tuple[list[Reply], list[Reply]]:
     """What to train on, at most ``n_pairs``, and the newest replies; the talk that the cut goes through is left out."""
-    cut = len(unique) - n_test
-    at = _pause_before(unique, cut) if n_test else cut
+    at = cut = len(unique) - n_test
+    if n_test:  # at the longest pause within the hundred replies before the test, six hours or more being enough
+        pauses = {i: unique[i].at - unique[i - 1].at for i in range(cut, max(8, cut - 100), -1)}
+        ends = (i for i, pause in pauses.items() if pause >= TALK)
+        at = next(ends, max(pauses, key=pauses.__getitem__, default=cut))
     for reply in unique[at:cut]:
         funnel.drop("of the same talk as a test question", f"{reply.at:%Y-%m-%d %H:%M}")
     before, newest = list(unique[:at]), list(unique[cut:])
@@ -66,13 +69,6 @@ def split(
         funnel.drop("more than N_PAIRS: a sample was drawn", f"{len(before)} pairs", len(before) - n_pairs)
         before = [before[i] for i in sorted(random.Random(seed).sample(range(len(before)), n_pairs))]
     return before, newest
-
-
-def _pause_before(replies: Sequence[Reply], index: int) -> int:
-    """Where training should end for a test that begins at ``index``: at the longest pause within the hundred replies
-    before it, six hours or more being enough."""
-    pauses = {i: replies[i].at - replies[i - 1].at for i in range(index, max(8, index - 100), -1)}
-    return next((i for i, pause in pauses.items() if pause >= TALK), max(pauses, key=pauses.__getitem__, default=index))
 
 
 def talks(replies: Sequence[Reply]) -> list[int]:

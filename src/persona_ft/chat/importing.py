@@ -31,9 +31,8 @@ SIZES = {"n_pairs": (1, 20_000, int), "n_test": (0, 20_000, int), "similar": (0,
 class Imported:
     """Pairs to train on (oldest first), the newest pairs to test with, what became of the rest, and what was private.
 
-    ``talks``: for each pair the number of the talk that it is from, so that a split can keep talks whole.
-    ``over_time``: pairs by the month of the answer, or by its day where the chat is short. ``review`` holds the
-    originals in their context, in memory alone: show it to nobody but the user.
+    ``talks``: the number of each pair's talk, so that a split can keep talks whole. ``over_time``: pairs by month, or by
+    day where the chat is short. ``review`` holds the originals: show it to nobody but the user.
     """
 
     pairs: list[Conversation]

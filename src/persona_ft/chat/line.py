@@ -1,8 +1,5 @@
-"""LINE's text exports: from a phone (tabs) or a desktop (spaces), in Japanese, English, Chinese, Korean, Thai.
-
-No maintained parser covers them. The forms follow LINE's help pages and exports that people have published; LINE
-documents none of it, and it changes with versions.
-"""
+"""LINE's text exports: from a phone (tabs) or a desktop (spaces), in Japanese, English, Chinese, Korean, Thai. The
+forms follow LINE's help pages and exports that people have published; LINE documents none of it."""
 
 from __future__ import annotations
 
@@ -33,11 +30,8 @@ def looks_like_line(head: str) -> bool:
 
 
 def read_line(path: Source) -> Iterator[ChatMessage]:
-    """Messages of one LINE export, oldest first, a message at a time.
-
-    On a desktop nothing but a space stands between name and text; names with spaces are recognised by always being
-    written the same way.
-    """
+    """Messages of one LINE export, oldest first. On a desktop nothing but a space stands between name and text; names
+    with spaces are recognised by always being written the same way."""
     form, lines, waiting = survey(path), lines_of(path), deque()
     day, current, texts = None, None, []
     while (item := waiting.popleft() if waiting else next(lines, None)) is not None:
@@ -69,9 +63,8 @@ def read_line(path: Source) -> Iterator[ChatMessage]:
 def _quoted(first: str, lines: Iterator[tuple[int, str]], waiting: deque[tuple[int, str]]) -> list[str]:
     """The rest of a message that a phone has put in quotes: whatever stands inside is text, dates and times too.
 
-    It ends at a line that ends in a quote and makes their number even: doubled quotes are quotes inside it. Where none
-    does, or somebody's message comes first, the quote was the writer's, and nothing is taken. Lines that were looked at
-    are left in ``waiting``.
+    It ends at a line that ends in a quote and makes their number even. Where none does, or somebody's message comes
+    first, the quote was the writer's, and nothing is taken: lines that were looked at are left in ``waiting``.
     """
     quotes, seen = first.count('"'), []
     while len(seen) < AHEAD and (item := waiting.popleft() if waiting else next(lines, None)):

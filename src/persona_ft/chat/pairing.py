@@ -78,8 +78,8 @@ class Reply(NamedTuple):
 
 @dataclass
 class Turn:
-    """Consecutive messages of one speaker. ``quoted``: what its first one replies to, where known. A photo or sticker is
-    a turn without text: what is said after it may be about it."""
+    """Consecutive messages of one speaker. ``quoted``: what its first one replies to, where known. A photo or sticker
+    is a turn without text: what is said after it may be about it."""
 
     speaker: str
     text: str
@@ -122,11 +122,10 @@ def turns(messages: Iterable[ChatMessage], how: Pairing, funnel: Funnel) -> Iter
 
 
 def pairs_of(messages: Iterable[ChatMessage], how: Pairing, funnel: Funnel) -> Iterator[Reply]:
-    """Replies as they come, oldest first in each chat.
+    """Replies as they come, oldest first in each chat; what is left out is counted in ``funnel``.
 
     In a group the question is the turn just before yours, whoever wrote it; where the export says what you replied to,
-    it is that. What came before goes with it, back to a pause, a photo, or what is no text worth learning from. Nothing
-    is dropped without being counted in ``funnel``.
+    it is that. What came before goes with it, back to a pause, a photo, or what is no text worth learning from.
     """
     window = timedelta(minutes=how.reply_minutes)
     before: dict[str, Turn] = {}

@@ -1,8 +1,5 @@
-"""Regular expressions in YAML files: phrases and shapes are data, and lists of them read better than one long string.
-
-A file maps a name to a text or to a list of alternatives, whose first item may be flags, such as ``(?i)``. A name in
-braces stands for what it was given further up.
-"""
+"""Regular expressions in YAML files, by name: a text, or a list of alternatives, whose first item may be flags, such as
+``(?i)``. A name in braces stands for what it was given further up."""
 
 from __future__ import annotations
 

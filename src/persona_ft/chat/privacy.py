@@ -46,11 +46,8 @@ class Finding:
 class Privacy:
     """Finds and replaces. One object for a whole data set, so that a person has one stand-in throughout.
 
-    Parameters
-    ----------
-    names : names to take out, as they are written; each also with an honorific behind it.
-    regions : countries of telephone numbers written without one, the user's own first. One that is none is a
-        ``PersonaError``.
+    ``names``: to take out, as they are written. ``regions``: countries of telephone numbers written without one, the
+    user's own first.
     """
 
     names: Iterable[str] = ()
@@ -83,11 +80,7 @@ class Privacy:
 
     def find(self, text: str, offered: bool = False) -> list[Finding]:
         """What is private in a text, in order, without overlaps; of two that overlap the first kind looked for wins.
-
-        Parameters
-        ----------
-        offered : likely names that nobody listed are among them; they are kept unless the user says otherwise.
-        """
+        ``offered``: likely names that nobody listed are among them, which are kept unless the user says otherwise."""
         found, taken = [], bytearray(len(text))
         names = (("name", match.span()) for match in self._names.finditer(text))
         unlisted = ((likely.KIND, span) for span in likely.likely_names(text)) if offered else ()
@@ -101,7 +94,7 @@ class Privacy:
         return sorted(found, key=lambda finding: finding.start)
 
     def decision(self, finding: Finding) -> Decision:
-        """What becomes of a finding: keep, replace, or drop, which leaves its pair out."""
+        """What becomes of a finding; drop leaves its pair out."""
         return self.decisions.get(finding.key, "keep" if finding.kind == likely.KIND else "replace")
 
     def stand_in(self, finding: Finding) -> str:

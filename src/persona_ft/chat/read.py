@@ -22,13 +22,10 @@ READERS: dict[str, Callable[..., Iterator[ChatMessage]]] = {
     "line": read_line,
     "whatsapp": read_whatsapp,
     "telegram": read_telegram,
-    "discord": partial(read_json, app="discord"),
     "slack": read_slack,
     "slackdump": read_slackdump,
-    "instagram or messenger": partial(read_json, app="instagram or messenger"),
-    "google chat": partial(read_json, app="google chat"),
     "table": read_table,
-}
+} | {app: partial(read_json, app=app) for app in ("discord", "instagram or messenger", "google chat")}
 KNOWN = ", ".join(READERS)
 CSV = "make a CSV of it with the columns time, speaker, text"
 # What is read inside of a zip; a zip of Slack or of Discord's own package is one export as a whole.

@@ -8,7 +8,7 @@ kinds it still holds.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
@@ -25,7 +25,7 @@ from persona_ft.io import digest, file_digest, write_text
 if TYPE_CHECKING:
     from ipywidgets import Widget
 
-CHOICES = "privacy_choices.json"
+DECISIONS, CHOICES = get_args(Decision), "privacy_choices.json"
 # Characters shown on each side of a finding, and findings on a page.
 CONTEXT, PAGE = 12, 20
 LOWER_WORD = re.compile(r"(?<![A-Za-z'’-])[a-z]{2,}(?![A-Za-z'’])")
@@ -170,21 +170,20 @@ def review_form(review: Review, path: Path) -> Widget:
         review.save(path, chosen)
         say()
 
+    def row(seen: Seen) -> Widget:
+        choice = widgets.ToggleButtons(
+            options=get_args(Decision), value=now[seen.places], style={"button_width": "5em"}
+        )
+        choice.observe(lambda change: choose(seen, change["new"]), "value")
+        before, text, after = (escape(part).replace("\n", " ") for part in (seen.before, seen.text, seen.after))
+        label = f"{before}<b>{text}</b>{after} → {escape(seen.becomes)} <i>{escape(seen.kind)}, {seen.times} times</i>"
+        return widgets.HBox([choice, widgets.HTML(label)])
+
     def show(_: object = None) -> None:
         first = (page.value - 1) * PAGE
-        rows.children = [_row(seen, now[seen.places], choose) for seen in review.seen[first : first + PAGE]]
+        rows.children = [row(seen) for seen in review.seen[first : first + PAGE]]
 
     page.observe(show, "value")
     show()
     say()
     return widgets.VBox([page, rows, said])
-
-
-def _row(seen: Seen, decision: Decision, choose: Callable[[Seen, Decision], None]) -> Widget:
-    import ipywidgets as widgets
-
-    choice = widgets.ToggleButtons(options=get_args(Decision), value=decision, style={"button_width": "5em"})
-    choice.observe(lambda change: choose(seen, change["new"]), "value")
-    before, text, after = (escape(part).replace("\n", " ") for part in (seen.before, seen.text, seen.after))
-    label = f"{before}<b>{text}</b>{after} → {escape(seen.becomes)} <i>{escape(seen.kind)}, {seen.times} times</i>"
-    return widgets.HBox([choice, widgets.HTML(label)])

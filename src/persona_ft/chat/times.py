@@ -39,10 +39,8 @@ def orders_of(text: str) -> set[str]:
 def time_of(value: Any, name: str, what: str = "message", order: str = "", line: int | None = None) -> datetime:
     """A time from an ISO text, a Unix time in seconds or milliseconds, or a written form; without its zone.
 
-    Parameters
-    ----------
-    name, what, line : the file, message and line for the error, which repeats nothing that does not look like a time.
-    order : how 3/4/2024 or 24/3/4 is meant, one of :data:`ORDERS`, where that is known.
+    ``order``: how 3/4/2024 or 24/3/4 is meant, where that is known. ``name``, ``what`` and ``line`` are the file,
+    message and line for the error, which repeats nothing that does not look like a time.
     """
     from dateutil import parser
 

@@ -144,12 +144,7 @@ def _stamped(path: Source) -> Iterator[tuple[int, str, re.Match[str] | None, int
 
 
 def read_whatsapp(path: Source, order: str = "") -> Iterator[ChatMessage]:
-    """Messages of one WhatsApp export, oldest first, a message at a time.
-
-    Parameters
-    ----------
-    order : how dates are meant, ``dmy``, ``mdy`` or ``ymd``, where it is known; else it is found in the file.
-    """
+    """Messages of one WhatsApp export, oldest first. ``order``: ``dmy``, ``mdy`` or ``ymd``, where it is known."""
     found = _survey(path, (order,) if order else ORDERS)
     current, texts, early, pasted, ios = None, [], [], False, False
     clock = Clock(found.clock.order)

@@ -88,17 +88,12 @@ def read_json(path: Source, app: str) -> Iterator[ChatMessage]:
     yield from messages
 
 
-# Telegram -----------------------------------------------------------------------------------------------------------
-
 # The chats that the user is in, and has left.
 CHATS = ("chats.list.item", "left_chats.list.item")
 
 
 def read_telegram(path: Source) -> Iterator[ChatMessage]:
-    """``result.json`` of Telegram Desktop: one chat, or the full export of all chats.
-
-    https://core.telegram.org/import-export describes the machine-readable form.
-    """
+    """``result.json`` of Telegram Desktop (https://core.telegram.org/import-export): one chat, or all chats."""
     speakers, head = Speakers(), head_of(path)[:4096]
     if re.search(rb'"(?:chats|about|personal_information)"\s*:', head):
         found = _all_chats(path)
@@ -136,8 +131,6 @@ def _all_chats(path: Source) -> Iterator[tuple[str, bool, Any]]:
                     builder = None
 
 
-# Slack --------------------------------------------------------------------------------------------------------------
-
 # What Slack writes in angles, beside a person: a channel, everybody, an address.
 ANGLED = (
     (r"<#([A-Z0-9]+)(?:\|([^<>]*))?>", lambda m: "#" + (m[2] or m[1])),
@@ -167,10 +160,8 @@ def _slack(raw: Any, names: dict[str, str], channel: str, name: str) -> ChatMess
 
 
 def read_slack(path: Path) -> Iterator[ChatMessage]:
-    """Slack's export zip: users.json, and one JSON file a day in each channel's folder.
-
-    https://slack.com/help/articles/220556107 describes the form.
-    """
+    """Slack's export zip (https://slack.com/help/articles/220556107): users.json, and one JSON file a day in each
+    channel's folder."""
     speakers = Speakers()
     with open_zip(path) as archive:
 

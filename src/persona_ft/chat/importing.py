@@ -31,8 +31,8 @@ SIZES = {"n_pairs": (1, 20_000, int), "n_test": (0, 20_000, int), "similar": (0,
 class Imported:
     """Pairs to train on (oldest first), the newest pairs to test with, what became of the rest, and what was private.
 
-    ``talks``: the number of each pair's talk, so that a split can keep talks whole. ``over_time``: pairs by month, or by
-    day where the chat is short. ``review`` holds the originals: show it to nobody but the user.
+    ``talks``: the number of each pair's talk, so that a split can keep talks whole. ``over_time``: pairs by month, or
+    by day where the chat is short. ``review`` holds the originals: show it to nobody but the user.
     """
 
     pairs: list[Conversation]
@@ -113,13 +113,12 @@ def import_chat(
     unique = list(sieved(replies, privacy, drop, language, funnel))
     if len(unique) < n_test + 8:
         funnel.kept = len(unique)
-        gone = "; ".join(f"{n} {reason}" for reason, n in funnel.dropped.most_common(4))
-        raise PersonaError(
+        reason = (
             f"{len(unique)} pairs are left of {funnel.read:,} messages, too few to test with {n_test} and train on 8"
-            + (f" (left out: {gone})" if gone else ""),
-            advice(funnel, how) or "lower N_TEST, or take a longer chat",
-            name,
         )
+        if gone := "; ".join(f"{n} {reason}" for reason, n in funnel.dropped.most_common(4)):
+            reason += f" (left out: {gone})"
+        raise PersonaError(reason, advice(funnel, how) or "lower N_TEST, or take a longer chat", name)
     talk_of = dict(zip(unique, talks(unique), strict=True))  # before the sample is drawn: it makes pauses longer
     before, newest = split(unique, n_test, n_pairs, seed, funnel)
     review = review_of([*before, *newest], privacy, keep, of)
@@ -152,12 +151,13 @@ def _check_settings(language: str, keep: Sequence[str], drop: Sequence[str], **s
         if not number or not least <= value <= most or value != kind(value):
             remedy = f"give a {'whole number' if kind is int else 'number'} from {least} to {most}"
             raise PersonaError(f"{name.upper()} = {value!r} cannot be used", remedy)
-    if 0 < sizes["similar"] <= 1:
-        reason = f"SIMILAR = {sizes['similar']:g} would leave out nearly everything"
-        raise PersonaError(reason, "it goes from 0 to 100: 90 is usual")
+    if 0 < (similar := sizes["similar"]) <= 1:
+        raise PersonaError(
+            f"SIMILAR = {similar:g} would leave out nearly everything", "it goes from 0 to 100: 90 is usual"
+        )
     if language not in ("", *LANGUAGES):
-        remedy = f"use one of {', '.join(LANGUAGES)}, or leave it empty"
-        raise PersonaError(f"LANGUAGE = {language!r} is not known", remedy)
+        known = ", ".join(LANGUAGES)
+        raise PersonaError(f"LANGUAGE = {language!r} is not known", f"use one of {known}, or leave it empty")
 
 
 def _cleaned(reply: Reply, privacy: Privacy, keep: Sequence[str], pair_id: str | None = None) -> Conversation:

@@ -95,7 +95,7 @@ def _message(match: re.Match[str], day: date, form: Form, name: str, number: int
     speaker = form.speaker(rest)
     # Behind a known name stands what they wrote, unless it is LINE's: "Mia joined the group."
     notice = SAYS.NOTICE.search(rest)
-    if speaker is None or (notice and speaker in (notice["en"], notice["zh"], notice["th"])):
+    if speaker is None or (notice and speaker in notice.group("en", "zh", "th")):
         return ChatMessage(at, "", rest, "system")
     return ChatMessage(at, speaker.strip(), rest[len(speaker) + 1 :])
 

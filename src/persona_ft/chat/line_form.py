@@ -81,8 +81,8 @@ class Form:
 
 @dataclass
 class _Day:
-    """A line that may begin a day: what it can mean, whether an empty line is above, whether it says the weekday, and
-    what is below."""
+    """A line that may begin a day: what it can mean, whether an empty line is above or it says the weekday, what is
+    below."""
 
     number: int
     readings: list[Reading]
@@ -93,10 +93,8 @@ class _Day:
 
 def survey(path: Source) -> Form:
     """Whether it is a phone's export, which lines begin a day, and a desktop export's speakers."""
-    words: Counter[Start] = Counter()
-    n_lines, phone, named, votes, limit = 0, False, set(), Counter(), MANY
-    days: list[_Day] = []
-    above = ""
+    words, votes, named, days = Counter[Start](), Counter(), set(), list[_Day]()
+    n_lines, phone, limit, above = 0, False, MANY, ""
     for number, line in lines_of(path):
         if days and not days[-1].below.strip():
             days[-1].below = line
@@ -168,9 +166,7 @@ def _lengthened(start: Start, words: Counter[Start], after: dict[Start, list[Sta
 
 def _seen_once(path: Source, once: set[str], days: set[int]) -> set[str]:
     """Of words that begin a timed line once, those that may be names: the time lies between those around it."""
-    found: set[str] = set()
-    held: list[tuple[int, str]] = []
-    last = -1
+    found, held, last = set(), [], -1  # held: (minutes, word)
     for number, line in lines_of(path):
         if number in days:
             found |= {word for _, word in held}
@@ -191,9 +187,8 @@ def _days(days: list[_Day], form: Form, month_first: bool, name: str) -> Iterato
     weekday is said, a message is below, and days never run backwards: a date that does not fit stays text."""
     real: list[tuple[int, date]] = []
     for day in days:
-        below = day.below.strip() and day.below
-        match = SAYS.TIME.match(below)
-        followed = not below or dates_in(below) or (match and form.is_message(match))
+        match = SAYS.TIME.match(day.below)
+        followed = not day.below.strip() or dates_in(day.below) or (match and form.is_message(match))
         if not (followed or not real) or not (day.apart or (day.named and not form.phone)):
             continue
         reading = next((r for r in day.readings if r[0] == month_first), day.readings[0])

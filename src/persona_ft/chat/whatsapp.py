@@ -108,12 +108,9 @@ def _survey(path: Source, orders: Iterable[str]) -> Survey:
                 clock.in_time.add(speaker)
     # Otherwise they would be taken for text.
     if len(strange) > max(2, n_messages / 5) or (strange and not n_messages):
-        raise PersonaError(
-            f"{len(strange):,} lines begin with a date and time of a form that is not known",
-            "export the chat with the phone set to English, or make a CSV of it with columns time, speaker and text",
-            path.name,
-            strange[0],
-        )
+        reason = f"{len(strange):,} lines begin with a date and time of a form that is not known"
+        csv = "make a CSV of it with columns time, speaker and text"
+        raise PersonaError(reason, f"export the chat with the phone set to English, or {csv}", path.name, strange[0])
     return Survey(min(clocks, key=lambda clock: (clock.backwards, clock.high - clock.low)), names, loose)
 
 

@@ -154,11 +154,8 @@ def iban(match: re.Match[str], _: Sequence[str]) -> Iterable[Span]:
 
 
 def phones(match: re.Match[str], regions: Sequence[str]) -> Iterator[Span]:
-    """Telephone numbers that are possible in one of the regions.
-
-    Without a country code, numbers of the other regions are taken where no Japanese is, and ten digits in a row only
-    where telephones are spoken of: parcels and orders have such numbers too.
-    """
+    """Telephone numbers that are possible in one of the regions. Without a country code, those of the other regions are
+    taken where no Japanese is, and ten digits in a row only where telephones are spoken of: parcels have such too."""
     import phonenumbers
 
     # The library wants a space before a number.

@@ -81,8 +81,7 @@ class Form:
 
 @dataclass
 class _Day:
-    """A line that may begin a day: what it can mean, whether an empty line is above or it says the weekday, what is
-    below."""
+    """A line that may begin a day: what it can mean, whether an empty line is above, or a weekday in it; what is below."""
 
     number: int
     readings: list[Reading]
@@ -113,7 +112,8 @@ def survey(path: Source) -> Form:
             named |= {who for who in notice.groupdict().values() if who}
             continue
         parts = match[6].split(" ", 3)
-        words.update(tuple(parts[:n]) for n in range(1, min(4, len(parts))))
+        for n in range(1, min(4, len(parts))):
+            words[tuple(parts[:n])] += 1
         if len(words) > limit:  # what was said once is no name of several words
             words = Counter({start: n for start, n in words.items() if n > 1 or len(start) == 1})
             limit = max(MANY, 2 * len(words))
@@ -125,11 +125,7 @@ def survey(path: Source) -> Form:
 
 def _names(path: Source, words: Counter[Start], named: set[str], n_lines: int, days: set[int]) -> set[str]:
     """A desktop's speakers: what messages begin with, lengthened while it is always followed by the same word, and
-    whoever a notice names.
-
-    A name that occurs once is a name in a short chat; in a long one it is one if its time fits between its neighbours',
-    else it is text that begins with a time.
-    """
+    whoever a notice names. In a long chat what occurs once is text that begins with a time, if the time does not fit."""
     names, once, after = set(), set(), defaultdict(list)
     for start in words:
         after[start[:-1]].append(start)

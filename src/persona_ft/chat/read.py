@@ -110,8 +110,7 @@ def read_chat(path: Path | str, fmt: str = "auto", columns: dict[str, str] | Non
 
     Parameters
     ----------
-    path : a file or zip as the app exported it.
-    fmt : one of :data:`READERS`, or ``auto``.
+    path, fmt : a file or zip as the app exported it, and one of :data:`READERS`, or ``auto``.
     columns : for a table whose columns have other names: which is ``time``, ``speaker``, ``text``; and how
         ``dates`` are meant, ``dmy``, ``mdy`` or ``ymd``, in a table or a chat of WhatsApp's.
 

@@ -82,7 +82,7 @@ class Choices(BaseModel):
 
 
 def export_digest(path: Path | str, how: Pairing) -> str:
-    """What the places in a file of choices belong to: the export's bytes, and how its messages become turns."""
+    """What places in a file of choices belong to: the export's bytes, and how its messages become turns."""
     return digest(file_digest(Path(path).expanduser()), repr((sorted(how.me), how.merge_minutes, how.reply_minutes)))
 
 

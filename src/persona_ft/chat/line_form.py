@@ -81,7 +81,7 @@ class Form:
 
 @dataclass
 class _Day:
-    """A line that may begin a day: what it can mean, whether an empty line is above, or a weekday in it; what is below."""
+    """A line that may begin a day: what it can mean, whether a gap is above or a weekday in it, and what is below."""
 
     number: int
     readings: list[Reading]
@@ -125,7 +125,7 @@ def survey(path: Source) -> Form:
 
 def _names(path: Source, words: Counter[Start], named: set[str], n_lines: int, days: set[int]) -> set[str]:
     """A desktop's speakers: what messages begin with, lengthened while it is always followed by the same word, and
-    whoever a notice names. In a long chat what occurs once is text that begins with a time, if the time does not fit."""
+    whoever a notice names. What occurs once in a long chat is text that begins with a time, if that does not fit."""
     names, once, after = set(), set(), defaultdict(list)
     for start in words:
         after[start[:-1]].append(start)

@@ -32,7 +32,7 @@ FAULTS = (
     (UnicodeDecodeError, "the file is not whole in its encoding", "export it again, or save it as UTF-8"),
     ((zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError), "the zip is damaged", "download or export it again"),
     ((NotImplementedError, UnicodeError), "the zip is packed in an unusual way", "unpack it and zip it again"),
-    (OSError, "the file cannot be read ({0.strerror})", "check the path"),
+    (OSError, "the file cannot be read ({0.strerror})", "check the path, or download it again"),
 )
 
 

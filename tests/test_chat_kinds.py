@@ -504,6 +504,22 @@ def test_whatever_a_file_holds_is_one_sentence(tmp_path, name, content, message)
         read(tmp_path, content, name)
 
 
+def test_a_row_with_a_comma_too_many_is_still_the_same_person(tmp_path):
+    table = "time,speaker,text\n2024-01-15 10:01,Ann,well, hi\n2024-01-15 10:02,Ann,yo\n2024-01-15 10:03,Ann,so, so\n"
+    assert {m.speaker for m in read(tmp_path, table, "t.csv")} == {"Ann"}
+
+
+@pytest.mark.parametrize("replies", [5, "x", [7], {"ts": 1}])
+def test_a_thread_of_slackdumps_that_is_none(tmp_path, replies):
+    first = {"user": "U1", "ts": "1705312860.0", "text": "hi", "slackdump_thread_replies": replies}
+    export = json.dumps({"channel_id": "D1", "name": "ann", "messages": [first]})
+    if isinstance(replies, list):
+        with pytest.raises(PersonaError, match="a message has no time"):
+            read(tmp_path, export, "D1.json")
+    else:
+        assert said(read(tmp_path, export, "D1.json")) == [("U1", "hi")]
+
+
 SLOW = {
     "blank lines": ("t.txt", lambda n: phone("9:05|A|hi") + "\n" * n),
     "quotes that stay open": ("t.txt", lambda n: phone("9:05|A|hi") + '9:05\tA\t"hi\nx\n' * (n // 12)),
@@ -518,6 +534,15 @@ def test_time_grows_with_the_file_and_not_with_its_square(tmp_path, what):
     started = time.process_time()
     read(tmp_path, content(200_000), name)
     assert time.process_time() - started < 8  # a square took minutes
+
+
+def test_addresses_in_a_row_are_told_in_one_go(tmp_path):
+    started = time.process_time()
+    found = read(
+        tmp_path, android("Ann: " + "https://" * 60 + " x", "Ben: ok", "Ann: https://a.b https://c.d", "Ben: ?")
+    )
+    assert [p.answer for p in pairs_of(iter(found), Pairing(frozenset({"Ben"})), Funnel())] == ["ok"]
+    assert time.process_time() - started < 8  # each address doubled it
 
 
 @pytest.mark.parametrize("piece", ["AKEY", "a'", "-", "a", "Aa-ku, ", "password ", "WIFI:", "(", "1 a", "1.1.1.1 "])

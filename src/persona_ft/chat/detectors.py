@@ -1,8 +1,6 @@
 """What private data looks like: a table of detectors (``detectors.yaml``), and the checks that a pattern cannot make.
 
-Numbers are checked, not only matched: telephone numbers with ``phonenumbers`` (Google's libphonenumber), cards with
-Luhn, My Number and IBAN with ``python-stdnum``, IP addresses with ``ipaddress``. How much is found and how much is
-taken by mistake is measured on labelled sentences: ``python benchmarks/privacy.py``.
+How much is found and how much is taken by mistake is measured on labelled sentences: ``python benchmarks/privacy.py``.
 """
 
 from __future__ import annotations
@@ -10,9 +8,10 @@ from __future__ import annotations
 import ipaddress
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import cache
+from typing import Any
 
 from persona_ft.chat.patterns import patterns, read_yaml
 from persona_ft.language import JAPANESE
@@ -34,49 +33,28 @@ BEFORE_NO_PHONE = frozenset("¥$€£#v._/=&")
 NEAR, NEARER = 30, 16
 
 
-@dataclass(frozen=True)
-class Detector:
-    """One row of the table; the file says what each column means."""
-
-    kind: str
-    pattern: re.Pattern[str]
-    needs: re.Pattern[str]
-    context: re.Pattern[str] | None
-    after: re.Pattern[str] | None
-    not_after: re.Pattern[str] | None
-    has: re.Pattern[str] | None
-    unless: re.Pattern[str] | None
-    check: Callable[[re.Match[str], Sequence[str]], Iterable[Span]]
-
-    def find(self, text: str, regions: Sequence[str]) -> Iterator[Span]:
-        """Where it is found in a plain text."""
-        in_context = self.context is None
-        for match in self.pattern.finditer(text):
-            if not in_context and not (in_context := self.context.search(text) is not None):
-                return
-            start, end = span_of(match)
-            found = text[start:end]
-            if self.after and not self.after.search(text[max(0, match.start() - NEAR) : match.start()]):
-                continue
-            if self.not_after and self.not_after.search(text[max(0, match.start() - NEARER) : match.start()]):
-                continue
-            if (self.has and not self.has.search(found)) or (self.unless and self.unless.fullmatch(found)):
-                continue
-            yield from self.check(match, regions)
-
-
 @cache
-def detectors() -> tuple[Detector, ...]:
-    """The table, compiled."""
-    table = []
-    for row in read_yaml("detectors"):
-        given = {
-            column: WORDS.compiled(row[column]) if column in row else None
-            for column in ("pattern", "needs", "context", "after", "not_after", "has", "unless")
-        }
-        check = CHECKS[row["check"]] if "check" in row else lambda match, _: (span_of(match),)
-        table.append(Detector(kind=row["kind"], check=check, **given))
-    return tuple(table)
+def detectors() -> list[dict[str, Any]]:
+    """The table, compiled; the file says what each column means."""
+    plain_columns = ("kind", "valid", "spans")
+    rows = read_yaml("detectors")
+    return [{c: v if c in plain_columns else WORDS.compiled(v) for c, v in row.items()} for row in rows]
+
+
+def _found(row: dict[str, Any], text: str, regions: Sequence[str]) -> Iterator[Span]:
+    """Where a row of the table finds something in a plain text."""
+    for n, match in enumerate(row["pattern"].finditer(text)):
+        if n == 0 and "context" in row and not row["context"].search(text):
+            return
+        (start, end), before = span_of(match), text[max(0, match.start() - NEAR) : match.start()]
+        if not (
+            ("after" in row and not row["after"].search(before))
+            or ("not_after" in row and row["not_after"].search(before[-NEARER:]))
+            or ("has" in row and not row["has"].search(text[start:end]))
+            or ("unless" in row and row["unless"].fullmatch(text[start:end]))
+            or ("valid" in row and not VALID[row["valid"]](match))
+        ):
+            yield from SPANS[row["spans"]](match, regions) if "spans" in row else ((start, end),)
 
 
 def findings(text: str, regions: Sequence[str]) -> Iterator[tuple[str, Span]]:
@@ -85,12 +63,11 @@ def findings(text: str, regions: Sequence[str]) -> Iterator[tuple[str, Span]]:
     if not ANYTHING.search(text):
         return
     met: dict[re.Pattern[str], bool] = {}
-    for detector in detectors():
-        if detector.needs not in met:
-            met[detector.needs] = detector.needs.search(text) is not None
-        if met[detector.needs]:
-            for span in detector.find(text, regions):
-                yield detector.kind, span
+    for row in detectors():
+        if row["needs"] not in met:
+            met[row["needs"]] = row["needs"].search(text) is not None
+        if met[row["needs"]]:
+            yield from ((row["kind"], span) for span in _found(row, text, regions))
 
 
 def plain(text: str) -> str:
@@ -103,74 +80,82 @@ def span_of(match: re.Match[str]) -> Span:
     return match.span(match.lastgroup if match.lastgroup and match.group(match.lastgroup) else 0)
 
 
-def _password(match: re.Match[str], _: Sequence[str]) -> Iterator[Span]:
-    value, mark = match["value"], match["mark"].strip()
-    if match["open"] and match["open"] in value:
-        value = value[: value.index(match["open"])]
-    value = value.rstrip(".,;:!?)'\"`" if value[-1:] in ".,;:)'\"`" else "")
-    assigned = mark in (":", "=")
-    if len(value) < 4 or WORDS.PLACEHOLDER.match(value) or value.startswith(("http", "//")):
-        return
-    if not value.isascii() and not ((assigned or match["open"]) and re.search(r"\d", value)):
-        return
-    odd: object = re.search(r"\d|[^\w.,'-]", value) or re.search("[a-z][A-Z]", value)
-    if not mark:  # a space alone: "password again" is none
-        odd = match["open"] or re.search(r"\d", value) or re.search(r"[^\w?!]", value[:-1])
-    if odd or assigned or mark in ("は", "→"):
-        yield match.start("value"), match.start("value") + len(value)
-
-
-def _account_name(match: re.Match[str], _: Sequence[str]) -> Iterator[Span]:
+def account_name(match: re.Match[str]) -> bool:
+    """Whether what follows the word for an account is no plain word, and no number of something else."""
     name = match["name"]
     number = match[0].lower().startswith("id") and not re.search("[A-Za-z]", name)
-    if not number and (re.search(r"[\d_]|\w[.:-]\w", name) or match["mark"] in (":", "=")):
-        yield match.span("name")
+    return not number and (match["mark"] in (":", "=") or re.search(r"[\d_]|\w[.:-]\w", name) is not None)
 
 
-def _ip_address(match: re.Match[str], _: Sequence[str]) -> Iterator[Span]:
-    try:
-        ipaddress.ip_address(match.group())
-    except ValueError:
-        return
-    yield match.span()
+def ip_address(match: re.Match[str]) -> bool:
+    """Whether its parts are in range."""
+    with suppress(ValueError):
+        return bool(ipaddress.ip_address(match.group()))
+    return False
 
 
-def _iban(match: re.Match[str], _: Sequence[str]) -> Iterator[Span]:
-    from stdnum import iban
-
-    # What follows may be taken for its last group: the longest beginning that checks is it.
-    pieces = match.group().split(" ")
-    for n in range(len(pieces), 0, -1):
-        candidate = " ".join(pieces[:n])
-        if iban.is_valid(candidate.upper(), check_country=False):
-            yield match.start(), match.start() + len(candidate)
-            return
-
-
-def _card(match: re.Match[str], _: Sequence[str]) -> Iterator[Span]:
+def card(match: re.Match[str]) -> bool:
+    """Whether a number is as long as a card's, begins as one and has its check digit (Luhn)."""
     from stdnum import luhn
 
     digits = re.sub(r"\D", "", match.group())
-    if not match["plus"] and 14 <= len(digits) <= 19 and luhn.is_valid(digits) and digits[0] in "23456":
-        yield match.span()
+    return not match["plus"] and 14 <= len(digits) <= 19 and luhn.is_valid(digits) and digits[0] in "23456"
 
 
-def _my_number(match: re.Match[str], _: Sequence[str]) -> Iterator[Span]:
-    from stdnum.jp import in_ as my_number
+def my_number(match: re.Match[str]) -> bool:
+    """Whether a number has My Number's check digit. With a plus it is a telephone's with its country."""
+    from stdnum.jp import in_
 
     digits = re.sub(r"\D", "", match.group())
-    if not match["plus"] and len(digits) == 12 and my_number.is_valid(digits):  # a plus: a telephone with its country
-        grouped = re.fullmatch(r"\d{4}([ -])\d{4}\1\d{4}", match.group())
-        if digits[0] != "0" or grouped or WORDS.MY_NUMBER_WORD.search(match.string):
-            yield match.span()
+    if match["plus"] or len(digits) != 12 or not in_.is_valid(digits):
+        return False
+    grouped = re.fullmatch(r"\d{4}([ -])\d{4}\1\d{4}", match.group())
+    return digits[0] != "0" or bool(grouped or WORDS.MY_NUMBER_WORD.search(match.string))
 
 
-def _phones(match: re.Match[str], regions: Sequence[str]) -> Iterator[Span]:
-    """Telephone numbers that are possible in one of the regions.
+def possible_phone(match: re.Match[str]) -> bool:
+    """Whether somebody might have this number."""
+    import phonenumbers
 
-    Without a country code, numbers of the other regions are taken where no Japanese is, and ten digits in a row only
-    where telephones are spoken of: parcels and orders have such numbers too.
-    """
+    with suppress(phonenumbers.NumberParseException):
+        return phonenumbers.is_possible_number(phonenumbers.parse(match.group(), "GB"))
+    return False
+
+
+VALID = {check.__name__: check for check in (account_name, ip_address, card, my_number, possible_phone)}
+
+
+def password(match: re.Match[str], _: Sequence[str]) -> Iterable[Span]:
+    """What follows the word for a password, if it can be one."""
+    value, mark, quote = match["value"], match["mark"].strip(), match["open"]
+    if quote:
+        value = value.partition(quote)[0]
+    value = value.rstrip(".,;:!?)'\"`" if value[-1:] in ".,;:)'\"`" else "")
+    assigned = mark in (":", "=")
+    if len(value) < 4 or WORDS.PLACEHOLDER.match(value) or value.startswith(("http", "//")):
+        return ()
+    if not value.isascii() and not ((assigned or quote) and re.search(r"\d", value)):
+        return ()
+    odd: object = re.search(r"\d|[^\w.,'-]|[a-z][A-Z]", value)
+    if not mark:  # a space alone: "password again" is none
+        odd = quote or re.search(r"\d", value) or re.search(r"[^\w?!]", value[:-1])
+    is_one = odd or assigned or mark in ("は", "→")
+    return [(match.start("value"), match.start("value") + len(value))] if is_one else ()
+
+
+def iban(match: re.Match[str], _: Sequence[str]) -> Iterable[Span]:
+    """The longest beginning that checks: what follows may be taken for its last group."""
+    from stdnum.iban import is_valid
+
+    pieces = match.group().split(" ")
+    beginnings = (" ".join(pieces[:n]) for n in range(len(pieces), 0, -1))
+    valid = (b for b in beginnings if is_valid(b.upper(), check_country=False))
+    return [(match.start(), match.start() + len(found)) for found in [*valid][:1]]
+
+
+def phones(match: re.Match[str], regions: Sequence[str]) -> Iterator[Span]:
+    """Telephone numbers that are possible in one of the regions. Without a country code, those of the other regions are
+    taken where no Japanese is, and ten digits in a row only where telephones are spoken of: parcels have such too."""
     import phonenumbers
 
     # The library wants a space before a number.
@@ -180,34 +165,13 @@ def _phones(match: re.Match[str], regions: Sequence[str]) -> Iterator[Span]:
         # Elsewhere than at home a number is one if it is also grouped as one.
         how = phonenumbers.Leniency.STRICT_GROUPING if n else phonenumbers.Leniency.VALID
         for number in phonenumbers.PhoneNumberMatcher(text, region, how):
-            if text[number.start - 1 : number.start] in BEFORE_NO_PHONE and number.start:
-                continue
+            before = text[max(0, number.start - NEARER) : number.start]
             foreign = n and not number.raw_string.startswith("+")
             if foreign and (japanese or (number.raw_string.isdigit() and not told)):
                 continue
             # An order's, a part's or the like.
-            if not WORDS.NOT_PHONE.search(text[max(0, number.start - NEARER) : number.start]):
+            if before[-1:] not in BEFORE_NO_PHONE and not WORDS.NOT_PHONE.search(before):
                 yield number.start, number.end
 
 
-def _possible_phone(match: re.Match[str], _: Sequence[str]) -> Iterator[Span]:
-    import phonenumbers
-
-    try:
-        number = phonenumbers.parse(match.group(), "GB")
-    except phonenumbers.NumberParseException:
-        return
-    if phonenumbers.is_possible_number(number):
-        yield match.span()
-
-
-CHECKS = {
-    "password": _password,
-    "account_name": _account_name,
-    "ip_address": _ip_address,
-    "iban": _iban,
-    "card": _card,
-    "my_number": _my_number,
-    "phones": _phones,
-    "possible_phone": _possible_phone,
-}
+SPANS = {check.__name__: check for check in (password, iban, phones)}

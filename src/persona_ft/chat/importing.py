@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import groupby
 from pathlib import Path
 
 from persona_ft.chat.likely import read_likely
-from persona_ft.chat.messages import Funnel, open_text
+from persona_ft.chat.messages import Funnel, open_text, readable
 from persona_ft.chat.pairing import Pairing, Reply, advice, pairs_of
 from persona_ft.chat.privacy import REGIONS, Privacy, kinds
 from persona_ft.chat.read import read_chat, speakers
@@ -24,20 +24,15 @@ from persona_ft.errors import PersonaError
 from persona_ft.language import LANGUAGES
 from persona_ft.paths import resolve
 
-SIZES = {
-    "n_pairs": (1, 20_000, "whole number"),
-    "n_test": (0, 20_000, "whole number"),
-    "similar": (0, 100, "number"),
-}
+SIZES = {"n_pairs": (1, 20_000, int), "n_test": (0, 20_000, int), "similar": (0, 100, float)}
 
 
 @dataclass(frozen=True)
 class Imported:
     """Pairs to train on (oldest first), the newest pairs to test with, what became of the rest, and what was private.
 
-    ``talks``: for each pair the number of the talk that it is from, so that a split can keep talks whole.
-    ``over_time``: pairs by the month of the answer, or by its day where the chat is short. ``review`` holds the
-    originals in their context, in memory alone: show it to nobody but the user.
+    ``talks``: the number of each pair's talk, so that a split can keep talks whole. ``over_time``: pairs by month, or
+    by day where the chat is short. ``review`` holds the originals: show it to nobody but the user.
     """
 
     pairs: list[Conversation]
@@ -50,20 +45,13 @@ class Imported:
 
 
 def choose_me(found: Sequence[tuple[str, int]], me: str) -> frozenset[str]:
-    """The speakers that are you: names separated by commas, as the export writes them.
-
-    Raises
-    ------
-    PersonaError
-        None is given, or one is no speaker; the message lists those that there are, with their messages.
-    """
-    there = ", ".join(f"{name} ({n:,})" for name, n in found[:10])
-    me = str(me).strip()
-    one_name = me in {name for name, _ in found}  # which may hold a comma
-    wanted = frozenset([me] if one_name else listed(me))
-    if not wanted or not wanted <= {name for name, _ in found}:
-        unknown = ", ".join(sorted(wanted - {name for name, _ in found}))
+    """The speakers that are you: names separated by commas. Where one is no speaker, the error lists those that are."""
+    names, me = {name for name, _ in found}, str(me).strip()
+    wanted = frozenset([me] if me in names else listed(me))  # a name may hold a comma
+    if not wanted or not wanted <= names:
+        unknown = ", ".join(sorted(wanted - names))
         reason = f"nobody in the chat is called {unknown}" if unknown else "who of the speakers are you?"
+        there = ", ".join(f"{name} ({n:,})" for name, n in found[:10])
         raise PersonaError(reason, f"set ME to one of: {there or 'nobody, the chat has no text'}")
     return wanted
 
@@ -96,7 +84,7 @@ def import_chat(
     me : the speakers that are you, separated by commas.
     how : windows and limits; its ``me`` is replaced.
     privacy : takes private data out; the speakers' names are added to its own.
-    columns : for a table whose columns have other names, as :func:`~persona_ft.chat.read.read_chat` takes them.
+    fmt, columns : as :func:`~persona_ft.chat.read.read_chat` takes them.
     keep : kinds of private data to leave as they are.
     drop : kinds of private data whose pairs are left out altogether.
     language : ``"ja"`` or ``"en"`` leaves out answers that are mostly in another script; empty takes all.
@@ -109,55 +97,48 @@ def import_chat(
     PersonaError
         The export cannot be read, nobody is ``me``, or too little is left; the message says what to change.
     """
-    keep, drop = kinds(keep), kinds(drop)
+    keep, drop, name, funnel = kinds(keep), kinds(drop), Path(path).name, Funnel()
     _check_settings(language, keep, drop, n_pairs=n_pairs, n_test=n_test, similar=similar)
     n_pairs, n_test = int(n_pairs), int(n_test)
     found = speakers(read_chat(path, fmt, columns))
-    mine = choose_me(found, me)
-    how = replace(how or Pairing(mine), me=mine)
-    names = [name for name, _ in found if name not in mine]
-    names += [name for name, decision in read_likely(likely).items() if decision == "replace"]
+    how = replace(how or Pairing(frozenset()), me=choose_me(found, me))
+    names = [other for other, _ in found if other not in how.me]
+    names += [other for other, decision in read_likely(likely).items() if decision == "replace"]
     privacy = Privacy([*(privacy.names if privacy else ()), *names], privacy.regions if privacy else REGIONS)
-    funnel = Funnel()
-    replies = _numbered(pairs_of(read_chat(path, fmt, columns), how, funnel))
+    by_time = sorted(pairs_of(read_chat(path, fmt, columns), how, funnel), key=lambda reply: reply.at)
+    # Replies of one time are told apart by their number.
+    replies = [r._replace(nth=n) for _, same in groupby(by_time, lambda r: r.at) for n, r in enumerate(same)]
     of = export_digest(path, how)
     apply_choices(read_choices(choices, of), replies, privacy)
     unique = list(sieved(replies, privacy, drop, language, funnel))
     if len(unique) < n_test + 8:
         funnel.kept = len(unique)
-        gone = "; ".join(f"{n} {reason}" for reason, n in funnel.dropped.most_common(4))
-        raise PersonaError(
+        reason = (
             f"{len(unique)} pairs are left of {funnel.read:,} messages, too few to test with {n_test} and train on 8"
-            + (f" (left out: {gone})" if gone else ""),
-            advice(funnel, how) or "lower N_TEST, or take a longer chat",
-            Path(path).name,
         )
+        if gone := "; ".join(f"{n} {reason}" for reason, n in funnel.dropped.most_common(4)):
+            reason += f" (left out: {gone})"
+        raise PersonaError(reason, advice(funnel, how) or "lower N_TEST, or take a longer chat", name)
     talk_of = dict(zip(unique, talks(unique), strict=True))  # before the sample is drawn: it makes pauses longer
     before, newest = split(unique, n_test, n_pairs, seed, funnel)
     review = review_of([*before, *newest], privacy, keep, of)
     test = [_cleaned(reply, privacy, keep, f"C{n:02d}") for n, reply in enumerate(newest, start=1)]
     pairs = [_cleaned(reply, privacy, keep) for reply in before]
     left_out = near_ones(pairs, test, similar, funnel)
-    funnel.kept = len(pairs) - len(left_out) + len(test)
     chosen = [i for i in range(len(pairs)) if i not in left_out]
+    funnel.kept = len(chosen) + len(test)
     if not chosen:
         reason = f"all {len(pairs)} pairs to train on nearly repeat a test question or an earlier pair"
-        raise PersonaError(reason, "take a longer chat, or lower N_TEST", Path(path).name)
-    for reply in (*(before[i] for i in chosen), *newest):
+        raise PersonaError(reason, "take a longer chat, or lower N_TEST", name)
+    taken = [*(before[i] for i in chosen), *newest]
+    for reply in taken:
         if CONTROL_WORD.search(f"{reply.question} {reply.answer}"):
             funnel.note("with words such as <|end|>, which stay the text they are", f"{reply.at:%Y-%m-%d %H:%M}")
-    times = [reply.at for reply in (*(before[i] for i in chosen), *newest)]
-    form = "%Y-%m" if max(times) - min(times) > timedelta(days=92) else "%Y-%m-%d"
-    over_time = Counter(at.strftime(form) for at in times)
-    return Imported(
-        [pairs[i] for i in chosen],
-        test,
-        funnel,
-        [talk_of[before[i]] for i in chosen],
-        dict(sorted(over_time.items())),
-        privacy,
-        review,
-    )
+    times = sorted(reply.at for reply in taken)
+    form = "%Y-%m" if times[-1] - times[0] > timedelta(days=92) else "%Y-%m-%d"
+    over_time = dict(Counter(at.strftime(form) for at in times))
+    of_talks = [talk_of[before[i]] for i in chosen]
+    return Imported([pairs[i] for i in chosen], test, funnel, of_talks, over_time, privacy, review)
 
 
 def _check_settings(language: str, keep: Sequence[str], drop: Sequence[str], **sizes: float) -> None:
@@ -167,20 +148,25 @@ def _check_settings(language: str, keep: Sequence[str], drop: Sequence[str], **s
     for name, value in sizes.items():
         least, most, kind = SIZES[name]
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not least <= value <= most or (kind == "whole number" and value != int(value)):
-            raise PersonaError(f"{name.upper()} = {value!r} cannot be used", f"give a {kind} from {least} to {most}")
-    if 0 < sizes["similar"] <= 1:
-        reason = f"SIMILAR = {sizes['similar']:g} would leave out nearly everything"
-        raise PersonaError(reason, "it goes from 0 to 100: 90 is usual")
+        if not number or not least <= value <= most or value != kind(value):
+            remedy = f"give a {'whole number' if kind is int else 'number'} from {least} to {most}"
+            raise PersonaError(f"{name.upper()} = {value!r} cannot be used", remedy)
+    if 0 < (similar := sizes["similar"]) <= 1:
+        raise PersonaError(
+            f"SIMILAR = {similar:g} would leave out nearly everything", "it goes from 0 to 100: 90 is usual"
+        )
     if language not in ("", *LANGUAGES):
-        remedy = f"use one of {', '.join(LANGUAGES)}, or leave it empty"
-        raise PersonaError(f"LANGUAGE = {language!r} is not known", remedy)
+        known = ", ".join(LANGUAGES)
+        raise PersonaError(f"LANGUAGE = {language!r} is not known", f"use one of {known}, or leave it empty")
 
 
-def _numbered(replies: Iterable[Reply]) -> list[Reply]:
-    """Replies in the order of time; those of one time are told apart by their number."""
-    by_time = groupby(sorted(replies, key=lambda reply: reply.at), key=lambda reply: reply.at)
-    return [reply._replace(nth=n) for _, same in by_time for n, reply in enumerate(same)]
+def _cleaned(reply: Reply, privacy: Privacy, keep: Sequence[str], pair_id: str | None = None) -> Conversation:
+    messages = []
+    for side, text in reply.texts():
+        role = "assistant" if side.endswith("a") else "user"
+        # What came before is another pair, and was counted there.
+        messages.append({"role": role, "content": privacy.clean(text, keep, counted=len(side) == 1)})
+    return Conversation.model_validate({"id": pair_id, "category": "chat", "messages": messages})
 
 
 def listed(text: object) -> list[str]:
@@ -189,13 +175,7 @@ def listed(text: object) -> list[str]:
 
 
 def columns_in(text: object) -> dict[str, str]:
-    """``"time=日時,speaker=名前"`` as a map.
-
-    Raises
-    ------
-    PersonaError
-        A part has no ``=``, or names something else than time, speaker, text, and the order of dates.
-    """
+    """``"time=日時,speaker=名前"`` as a map of time, speaker and text to columns, and ``dates`` to their order."""
     found = dict(part.partition("=")[::2] for part in listed(text))
     if "dates" in found:
         found["dates"] = re.sub("[^dmy]", "", found["dates"].lower())
@@ -206,18 +186,13 @@ def columns_in(text: object) -> dict[str, str]:
 
 
 def names_in(names: str) -> list[str]:
-    """Names from a text file with one a line, or separated by commas.
-
-    Raises
-    ------
-    PersonaError
-        The file cannot be read, or what looks like a file is none.
-    """
+    """Names from a text file with one a line, or separated by commas. What looks like a file must be one."""
     names = str(names).strip()
     is_path = re.search(r"[/\\~]|\.(?:txt|csv|tsv|md|json)$", names.lower()) and "," not in names
     if not names or not (is_path or resolve(names).is_file()):
         return listed(names)
-    with open_text(resolve(names.strip())) as stream:
+    path = resolve(names)
+    with readable(path.name), open_text(path) as stream:
         return [name for line in stream for name in listed(line)]
 
 
@@ -227,28 +202,16 @@ def preview(
     how: Pairing,
     fmt: str = "auto",
     columns: dict[str, str] | None = None,
-    reply_minutes: Sequence[float] = (10, 60, 360, 1440),
 ) -> list[dict[str, float]]:
-    """How many pairs other windows would give: one row for each of ``reply_minutes``, and your own merging beside half
-    and twice as much. The chat is held in memory."""
+    """How many pairs other windows would give: a row for each time to reply, and your own merging beside half and twice
+    as much. The chat is held in memory."""
     messages = list(read_chat(path, fmt, columns))
-    mine = choose_me(speakers(iter(messages)), me)
-
-    def pairs(merge: float, reply: float) -> int:
-        other = replace(how, me=mine, merge_minutes=merge, reply_minutes=reply)
-        return sum(1 for _ in pairs_of(messages, other, Funnel()))
-
-    merging = (how.merge_minutes / 2, how.merge_minutes, how.merge_minutes * 2)
-    return [
-        {"reply within, minutes": reply} | {f"merged within {merge:g}": pairs(merge, reply) for merge in merging}
-        for reply in sorted({*reply_minutes, how.reply_minutes})
-    ]
-
-
-def _cleaned(reply: Reply, privacy: Privacy, keep: Sequence[str], pair_id: str | None = None) -> Conversation:
-    messages = []
-    for side, text in reply.texts():
-        role = "assistant" if side.endswith("a") else "user"
-        # What came before is another pair, and was counted there.
-        messages.append({"role": role, "content": privacy.clean(text, keep, counted=len(side) == 1)})
-    return Conversation.model_validate({"id": pair_id, "category": "chat", "messages": messages})
+    how = replace(how, me=choose_me(speakers(iter(messages)), me))
+    rows = []
+    for reply in sorted({10, 60, 360, 1440, how.reply_minutes}):
+        row = {"reply within, minutes": reply}
+        for merge in (how.merge_minutes / 2, how.merge_minutes, how.merge_minutes * 2):
+            other = replace(how, merge_minutes=merge, reply_minutes=reply)
+            row[f"merged within {merge:g}"] = sum(1 for _ in pairs_of(messages, other, Funnel()))
+        rows.append(row)
+    return rows

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
+from persona_ft.chat.messages import Source
 from persona_ft.errors import PersonaError
 
 # How deep a chat's JSON may be, and how long its numbers.
@@ -52,24 +53,25 @@ class Sane:
 
 
 @contextmanager
-def readable(name: str) -> Iterator[None]:
-    """Whatever a JSON reader raises, as one sentence."""
+def open_json(path: Source) -> Iterator[Sane]:
+    """A JSON file for ijson; whatever a reader raises becomes one sentence."""
     import ijson
 
     try:
-        yield
+        with path.open("rb") as stream:
+            yield Sane(stream)
     except (ijson.JSONError, ValueError, RecursionError) as error:
         told = isinstance(error, ijson.IncompleteJSONError) or type(error) is ValueError
         reason = str(error).splitlines()[0][:80] if told and str(error) else "it is not JSON"
-        raise PersonaError(f"the JSON cannot be read ({reason})", "download or export it again", name) from error
+        raise PersonaError(f"the JSON cannot be read ({reason})", "download or export it again", path.name) from error
 
 
-def items_of(stream: IO[bytes], prefix: str, name: str) -> Iterator[Any]:
+def items_of(path: Source, prefix: str) -> Iterator[Any]:
     """The objects under a prefix of a JSON file, one at a time; a file that is cut off or no JSON is an error."""
     import ijson
 
-    with readable(name):
-        yield from ijson.items(Sane(stream), prefix, use_float=True)
+    with open_json(path) as stream:
+        yield from ijson.items(stream, prefix, use_float=True)
 
 
 def loaded(text: str | bytes, name: str, number: int | None = None) -> Any:
@@ -77,13 +79,5 @@ def loaded(text: str | bytes, name: str, number: int | None = None) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        what = "file" if number is None else "line"
-        remedy = "export it again, one object or list whole"
-        raise PersonaError(f"the {what} is not JSON", remedy, name, number) from error
-
-
-def as_object(value: Any, name: str) -> dict[str, Any]:
-    """A message, which must be an object."""
-    if not isinstance(value, dict):
-        raise PersonaError(f"a message is {type(value).__name__} and no object", "export the chat again", name)
-    return value
+        reason = f"the {'file' if number is None else 'line'} is not JSON"
+        raise PersonaError(reason, "export it again, one object or list whole", name, number) from error

@@ -1,13 +1,9 @@
-"""Names that nobody listed, as far as their form gives them away: offered to the user, never replaced unasked.
-
-Before さん, ちゃん, 先生 and the like, capitalised inside an English sentence, behind a title, beside an account; and
-rooms, houses and hospitals. A file holds what was offered, to be edited: it has the names in it, and stays in the run
-folder.
-"""
+"""Names that nobody listed, as far as their form gives them away, with rooms, houses and hospitals: offered to the
+user, never replaced unasked. A file holds what was offered, to be edited: it has the names in it, and stays in the run
+folder."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +22,6 @@ HEAD = (
     "# Likely names that nobody listed. Write replace instead of keep where it is one, and run the import again.\n"
     "# This file holds other people's names: it is yours alone.\n"
 )
-LOWER_WORD = re.compile(r"(?<![A-Za-z'’-])[a-z]{2,}(?![A-Za-z'’])")
 
 
 def likely_names(text: str) -> Iterator[tuple[int, int]]:
@@ -38,36 +33,25 @@ def likely_names(text: str) -> Iterator[tuple[int, int]]:
                 yield start, end
 
 
-def lower_words(texts: Iterable[str]) -> set[str]:
-    """Latin words that somebody wrote with a small letter: with a capital they are no names either."""
-    return {word for text in texts for word in LOWER_WORD.findall(text)}
-
-
 def write_likely(path: Path, offered: Iterable[Seen]) -> int:
     """Write what was offered for the user to edit, what was decided before first; how many are there to decide."""
     decided = read_likely(path)
     new = [seen for seen in offered if seen.kind == KIND and seen.text not in decided]
     lines = [f"{decision}\t{name}\n" for name, decision in decided.items()]
     for seen in sorted(new, key=lambda seen: -seen.times):
-        context = f"{seen.before}【{seen.text}】{seen.after}".replace("\n", " ").replace("\t", " ")
-        lines.append(f"keep\t{seen.text}\t{seen.times}\t{context}\n")
+        lines.append(
+            f"keep\t{seen.text}\t{seen.times}\t" + seen.in_context.replace("\n", " ").replace("\t", " ") + "\n"
+        )
     if lines:
         write_text(path, HEAD + "".join(lines))
     return len(new)
 
 
 def read_likely(path: Path | None) -> dict[str, str]:
-    """What was decided: name -> ``keep`` or ``replace``; empty where there is no file.
-
-    Raises
-    ------
-    PersonaError
-        A line begins with something else.
-    """
-    if path is None or not path.exists():
-        return {}
+    """What was decided: name -> ``keep`` or ``replace``; empty where there is no file."""
     decided: dict[str, str] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+    text = path.read_text(encoding="utf-8-sig") if path and path.exists() else ""
+    for number, line in enumerate(text.splitlines(), start=1):
         decision, _, rest = line.partition("\t")
         if not line.strip() or line.startswith("#"):
             continue

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO
 
 from persona_ft.errors import PersonaError
 
@@ -23,12 +22,18 @@ from persona_ft.errors import PersonaError
 MAX_LINE = 1_000_000
 # What a zip may unpack to, and how much more than itself: beyond that it is a bomb or a mistake.
 MAX_UNPACKED, MAX_RATIO = 8 * 2**30, 200
-ENCODINGS = ("utf-8", "cp932")
 BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 # Direction marks and other invisible characters that exports are full of; joiners stay, since emoji are made with them.
 INVISIBLE = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 # A file, or a file in a zip: what reads chats needs open, name and suffix alone.
 Source = Path | zipfile.Path
+# What a file may do when it is read: the first that fits is said.
+FAULTS = (
+    (UnicodeDecodeError, "the file is not whole in its encoding", "export it again, or save it as UTF-8"),
+    ((zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError), "the zip is damaged", "download or export it again"),
+    ((NotImplementedError, UnicodeError), "the zip is packed in an unusual way", "unpack it and zip it again"),
+    (OSError, "the file cannot be read ({0.strerror})", "check the path, or download it again"),
+)
 
 
 @dataclass(slots=True)
@@ -59,27 +64,24 @@ class Funnel:
 
     def note(self, what: str, where: str) -> None:
         """Count something about a pair that is kept; the first three places are remembered."""
-        self.noted[what] += 1
-        self._remember(what, where)
+        self._count(self.noted, what, where, 1)
 
     def drop(self, reason: str, where: str, n: int = 1) -> None:
         """Count something that is left out; the first three places are remembered."""
-        self.dropped[reason] += n
-        self._remember(reason, where)
+        self._count(self.dropped, reason, where, n)
 
-    def _remember(self, what: str, where: str) -> None:
+    def _count(self, counter: Counter[str], what: str, where: str, n: int) -> None:
+        counter[what] += n
         places = self.examples.setdefault(what, [])
         places.extend([where] * (len(places) < 3))
 
     def rows(self) -> list[dict[str, object]]:
         """The funnel as a table: what, how many, where for example."""
-        table: list[dict[str, object]] = [{"": "read", "n": self.read, "for example": "messages"}]
-        for reason, n in self.dropped.most_common():
-            table.append({"": f"dropped: {reason}", "n": n, "for example": "; ".join(self.examples.get(reason, []))})
-        table.append({"": "kept", "n": self.kept, "for example": "pairs, of two messages or more each"})
-        for what, n in self.noted.items():
-            table.append({"": f"of these: {what}", "n": n, "for example": "; ".join(self.examples[what])})
-        return table
+        rows = [("read", self.read, "messages")]
+        rows += [(f"dropped: {why}", n, "; ".join(self.examples.get(why, []))) for why, n in self.dropped.most_common()]
+        rows += [("kept", self.kept, "pairs, of two messages or more each")]
+        rows += [(f"of these: {what}", n, "; ".join(self.examples[what])) for what, n in self.noted.items()]
+        return [dict(zip(("", "n", "for example"), row, strict=True)) for row in rows]
 
 
 class Speakers(dict[str, str]):
@@ -91,94 +93,75 @@ class Speakers(dict[str, str]):
         return f"{name} ({person})"
 
 
-def encoding_of(stream: IO[bytes], name: str) -> str:
-    """The encoding of a file: by its byte order mark, else UTF-8, else Shift_JIS (cp932). Reads it once, in pieces.
+@contextmanager
+def readable(name: str) -> Iterator[None]:
+    """Whatever reading a file or a zip raises, as a ``PersonaError``."""
+    try:
+        yield
+    except (OSError, EOFError, UnicodeError, NotImplementedError, zipfile.BadZipFile, zlib.error, lzma.LZMAError) as e:
+        reason, remedy = next((reason, remedy) for kind, reason, remedy in FAULTS if isinstance(e, kind))
+        raise PersonaError(reason.format(e), remedy, name) from e
 
-    Raises
-    ------
-    PersonaError
-        It is none of these.
-    """
-    head = stream.read(4)
-    if found := next((encoding for bom, encoding in BOMS if head.startswith(bom)), None):
-        return found
-    for encoding in ENCODINGS:
-        stream.seek(0)
-        with suppress(UnicodeDecodeError):
+
+def head_of(path: Source) -> bytes:
+    """The first 8 KB of a file, which must not be empty."""
+    with path.open("rb") as stream:
+        head = stream.read(8192)
+    if not head:
+        raise PersonaError("the file is empty", "export the chat again", path.name)
+    return head
+
+
+def marked_encoding(head: bytes) -> str | None:
+    """The encoding that a byte order mark says."""
+    return next((encoding for mark, encoding in BOMS if head.startswith(mark)), None)
+
+
+def _encoding(path: Source) -> str:
+    """By the byte order mark, else UTF-8, else Shift_JIS (cp932). Reads the file once, in pieces."""
+    if marked := marked_encoding(head_of(path)):
+        return marked
+    for encoding in ("utf-8", "cp932"):
+        with suppress(UnicodeDecodeError), path.open("rb") as stream:
             for _ in codecs.iterdecode(iter(partial(stream.read, 1 << 20), b""), encoding):
                 pass
             return encoding
     remedy = "export the chat again as text, or save the file as UTF-8"
-    raise PersonaError("the file is not UTF-8, Shift_JIS or UTF-16", remedy, name)
+    raise PersonaError("the file is not UTF-8, Shift_JIS or UTF-16", remedy, path.name)
 
 
 @contextmanager
 def open_text(path: Source) -> Iterator[io.TextIOWrapper]:
-    """A text file in whatever encoding it has; newlines are left alone but for \\r\\n.
-
-    Raises
-    ------
-    PersonaError
-        It cannot be read, is empty, or has an unknown encoding.
-    """
-    try:
-        with path.open("rb") as stream:
-            if not stream.read(1):
-                raise PersonaError("the file is empty", "export the chat again", path.name)
-            stream.seek(0)
-            encoding = encoding_of(stream, path.name)
-        with path.open("rb") as stream, io.TextIOWrapper(stream, encoding=encoding) as text:
-            yield text
-    except UnicodeDecodeError as error:
-        raise PersonaError("the file is not whole in its encoding", "save it as UTF-8", path.name) from error
-    except OSError as error:
-        raise PersonaError(f"the file cannot be read ({error.strerror})", "check the path", path.name) from error
+    """A text file in whatever encoding it has; an empty one, or one in no known encoding, is a ``PersonaError``."""
+    with path.open("rb") as stream, io.TextIOWrapper(stream, encoding=_encoding(path)) as text:
+        yield text
 
 
-def lines_of(stream: IO[str], name: str, keep: str = "") -> Iterator[tuple[int, str]]:
-    """(number, line without its end and without invisible characters but ``keep``), counted from 1.
-
-    Raises
-    ------
-    PersonaError
-        A line is longer than any message can be.
-    """
+def lines_of(path: Source, keep: str = "") -> Iterator[tuple[int, str]]:
+    """(number from 1, line without its end and without invisible characters but ``keep``)."""
     number = 0
-    while line := stream.readline(MAX_LINE + 1):
-        number += 1
-        if len(line) > MAX_LINE:
-            raise PersonaError(f"a line has more than {MAX_LINE:,} characters", "this is no chat export", name, number)
-        line = line.rstrip("\n")
-        yield number, INVISIBLE.sub(lambda c: c.group() if c.group() == keep else "", line)
+    with open_text(path) as stream:
+        while line := stream.readline(MAX_LINE + 1):
+            number += 1
+            if len(line) > MAX_LINE:
+                reason = f"a line has more than {MAX_LINE:,} characters"
+                raise PersonaError(reason, "this is no chat export", path.name, number)
+            yield number, INVISIBLE.sub(lambda c: c.group() if c.group() == keep else "", line.rstrip("\n"))
 
 
 @contextmanager
 def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
-    """A zip file that is what it says, unpacks to a sane size, and holds no path that leads out of it.
-
-    Raises
-    ------
-    PersonaError
-        It is damaged, encrypted, a bomb, or tries to write elsewhere.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-            unpacked = sum(member.file_size for member in members)
-            if unpacked > MAX_UNPACKED or unpacked > MAX_RATIO * max(path.stat().st_size, 10_000):
-                reason = f"the zip would unpack to {unpacked / 1e9:,.1f} GB"
-                raise PersonaError(reason, "this is no chat export", path.name)
-            for member in members:
-                parts = PurePosixPath(member.filename.replace("\\", "/"))
-                if parts.is_absolute() or ".." in parts.parts:
-                    reason = f"the zip holds a path that leads out of it ({member.filename[:40]!r})"
-                    raise PersonaError(reason, "do not use this file", path.name)
-                if member.flag_bits & 1:
-                    raise PersonaError("the zip wants a password", "unpack it and zip it again without one", path.name)
-            yield archive
-    except (zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError) as error:
-        raise PersonaError("the zip is damaged", "download or export it again", path.name) from error
-    except (NotImplementedError, UnicodeError) as error:
-        raise PersonaError("the zip is packed in an unusual way", "unpack it and zip it again", path.name) from error
-    except OSError as error:
-        raise PersonaError(f"the file cannot be read ({error.strerror})", "check the path", path.name) from error
+    """A zip file without a password that unpacks to a sane size, and holds no path that leads out of it."""
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        unpacked = sum(member.file_size for member in members)
+        if unpacked > MAX_UNPACKED or unpacked > MAX_RATIO * max(path.stat().st_size, 10_000):
+            raise PersonaError(f"the zip would unpack to {unpacked / 1e9:,.1f} GB", "this is no chat export", path.name)
+        for member in members:
+            parts = PurePosixPath(member.filename.replace("\\", "/"))
+            if parts.is_absolute() or ".." in parts.parts:
+                reason = f"the zip holds a path that leads out of it ({member.filename[:40]!r})"
+                raise PersonaError(reason, "do not use this file", path.name)
+            if member.flag_bits & 1:
+                raise PersonaError("the zip wants a password", "unpack it and zip it again without one", path.name)
+        yield archive

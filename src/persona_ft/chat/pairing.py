@@ -13,8 +13,8 @@ from persona_ft.chat.messages import ChatMessage, Funnel
 from persona_ft.chat.patterns import read_yaml
 from persona_ft.errors import PersonaError
 
-LINK_ONLY = re.compile(r"^(?:https?://\S+\s*)+$")
-WORDLESS = ("media", "sticker", "deleted", "forwarded")
+LINK_ONLY = re.compile(r"^(?:https?://\S+(?:\s+|$))+$")
+WORDLESS = ("media", "sticker", "deleted", "forwarded", "empty")
 # Messages that a reply may point back to; older ones are forgotten, so that memory does not grow.
 REMEMBERED = 5000
 # More history than this is no talk but a book.
@@ -43,9 +43,8 @@ class Pairing:
     turns: int = 2
 
     def __post_init__(self) -> None:
-        for name in ("merge_minutes", "reply_minutes", "min_characters", "max_characters", "turns"):
-            value = getattr(self, name)
-            if not isinstance(value, int | float) or value < 0:
+        for name, value in vars(self).items():
+            if name != "me" and (not isinstance(value, int | float) or value < 0):
                 raise PersonaError(f"{name.upper()} = {value!r} cannot be used", "give a number that is not negative")
         if self.turns != int(self.turns) or self.turns > MAX_TURNS:
             remedy = f"give a whole number of questions and answers, at most {MAX_TURNS}"
@@ -79,10 +78,8 @@ class Reply(NamedTuple):
 
 @dataclass
 class Turn:
-    """Consecutive messages of one speaker. ``quoted`` is the message that its first one replies to, where known.
-
-    A photo or sticker is a turn without text: what is said after it may be about it.
-    """
+    """Consecutive messages of one speaker. ``quoted``: what its first one replies to, where known. A photo or sticker
+    is a turn without text: what is said after it may be about it."""
 
     speaker: str
     text: str
@@ -99,9 +96,10 @@ def turns(messages: Iterable[ChatMessage], how: Pairing, funnel: Funnel) -> Iter
     gap = timedelta(minutes=how.merge_minutes)
     for n, message in enumerate(messages, start=1):
         funnel.read += 1
-        if message.kind != "text" or not message.text.strip():
-            funnel.drop(message.kind if message.kind != "text" else "empty", f"message {n}")
-            if message.kind in WORDLESS or message.kind == "text":
+        kind = "empty" if message.kind == "text" and not message.text.strip() else message.kind
+        if kind != "text":
+            funnel.drop(kind, f"message {n}")
+            if kind in WORDLESS:
                 if message.chat in open_turns:
                     yield open_turns.pop(message.chat)
                 yield Turn(message.speaker, "", message.at, message.at, message.chat)
@@ -124,49 +122,45 @@ def turns(messages: Iterable[ChatMessage], how: Pairing, funnel: Funnel) -> Iter
 
 
 def pairs_of(messages: Iterable[ChatMessage], how: Pairing, funnel: Funnel) -> Iterator[Reply]:
-    """Replies as they come, oldest first in each chat.
+    """Replies as they come, oldest first in each chat; what is left out is counted in ``funnel``.
 
     In a group the question is the turn just before yours, whoever wrote it; where the export says what you replied to,
-    it is that. What came before goes with it, back to a pause, a photo, or what is no text worth learning from. Nothing
-    is dropped without being counted in ``funnel``.
+    it is that. What came before goes with it, back to a pause, a photo, or what is no text worth learning from.
     """
     window = timedelta(minutes=how.reply_minutes)
     before: dict[str, Turn] = {}
     talks: dict[str, deque[Exchange]] = {}
     for n, turn in enumerate(turns(messages, how, funnel), start=1):
-        where = f"turn {n}"
         asked = before.get(turn.chat)
         before[turn.chat] = turn
         talk = talks.setdefault(turn.chat, deque(maxlen=int(how.turns)))
-        if not turn.text or (asked and not timedelta(0) <= turn.first - asked.last <= window):
+        in_time = asked is None or timedelta(0) <= turn.first - asked.last <= window
+        if not turn.text or not in_time:
             talk.clear()
         if turn.speaker not in how.me:
             if asked and asked.text and asked.speaker not in how.me:
-                funnel.drop("you did not answer", where)
+                funnel.drop("you did not answer", f"turn {n}")
             continue
         if not turn.text:
             continue
-        question = turn.quoted
-        if not question:
-            if asked is None:
-                funnel.drop("your turn opens the chat", where)
-                continue
-            if asked.speaker in how.me:
-                funnel.drop("your turn follows your own", where)
-                if talk:  # it goes on from your answer
-                    last = talk.pop()
-                    talk.append(last._replace(answer=f"{last.answer}\n{turn.text}"))
-                continue
-            if not asked.text:
-                funnel.drop("your turn follows a photo, a sticker or a deleted message", where)
-                continue
-            if not timedelta(0) <= turn.first - asked.last <= window:
-                funnel.drop(f"your answer came more than {how.reply_minutes:g} minutes later", where)
-                continue
-            question = asked.text
-        if reason := unfit(question, turn.text, how):
-            funnel.drop(reason, where)
-            talk.clear()
+        question, reason = turn.quoted, ""
+        if not question and asked is None:
+            reason = "your turn opens the chat"
+        elif not question and asked.speaker in how.me:
+            reason = "your turn follows your own"
+            if talk:  # it goes on from your answer
+                last = talk.pop()
+                talk.append(last._replace(answer=f"{last.answer}\n{turn.text}"))
+        elif not question and not asked.text:
+            reason = "your turn follows a photo, a sticker or a deleted message"
+        elif not question and not in_time:
+            reason = f"your answer came more than {how.reply_minutes:g} minutes later"
+        else:
+            question = question or asked.text
+            if reason := unfit(question, turn.text, how):
+                talk.clear()
+        if reason:
+            funnel.drop(reason, f"turn {n}")
             continue
         funnel.kept += 1
         yield Reply(turn.first, question, turn.text, history=() if turn.quoted else tuple(talk))
@@ -182,9 +176,7 @@ def unfit(question: str, answer: str, how: Pairing) -> str:
         return f"answer under {how.min_characters} characters"
     if max(len(answer), len(question)) > how.max_characters:
         return f"over {how.max_characters} characters"
-    if LINK_ONLY.match(answer) or LINK_ONLY.match(question):
-        return "nothing but a link"
-    return ""
+    return "nothing but a link" if LINK_ONLY.match(answer) or LINK_ONLY.match(question) else ""
 
 
 def advice(funnel: Funnel, how: Pairing) -> str:
@@ -192,8 +184,7 @@ def advice(funnel: Funnel, how: Pairing) -> str:
     if funnel.kept >= 50 or not funnel.read:
         return ""
     for reason, n in funnel.dropped.most_common():
-        for words, knob in read_yaml("advice").items():
-            if words in reason:
-                now = knob.format(**vars(how))
-                return f"{funnel.kept} pairs are few; {n} were left out because {reason}: try {now}"
+        if knob := next((knob for words, knob in read_yaml("advice").items() if words in reason), None):
+            now = knob.format(**vars(how))
+            return f"{funnel.kept} pairs are few; {n} were left out because {reason}: try {now}"
     return f"{funnel.kept} pairs are few: is ME one of the speakers, and is this the whole chat?"

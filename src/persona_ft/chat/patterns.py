@@ -1,8 +1,5 @@
-"""Regular expressions in YAML files: phrases and shapes are data, and lists of them read better than one long string.
-
-A file maps a name to a text or to a list of alternatives, whose first item may be flags, such as ``(?i)``. A name in
-braces stands for what it was given further up.
-"""
+"""Regular expressions in YAML files, by name: a text, or a list of alternatives, whose first item may be flags, such as
+``(?i)``. A name in braces stands for what it was given further up."""
 
 from __future__ import annotations
 
@@ -10,9 +7,6 @@ import re
 from functools import cache
 from importlib.resources import files
 from typing import Any
-
-NAME = re.compile(r"\{([A-Z][A-Z_]*)\}")
-FLAGS = re.compile(r"\(\?[a-z]+\)")
 
 
 class Patterns:
@@ -24,22 +18,20 @@ class Patterns:
     def __getattr__(self, name: str) -> re.Pattern[str]:
         if name.startswith("_") or name not in self._texts:
             raise AttributeError(name)
-        compiled = re.compile(self._texts[name])
-        setattr(self, name, compiled)
-        return compiled
+        setattr(self, name, re.compile(self._texts[name]))
+        return getattr(self, name)
 
-    def compiled(self, text: str) -> re.Pattern[str]:
+    def compiled(self, value: Any) -> re.Pattern[str]:
         """An expression that is not in the file but may name what is."""
-        return re.compile(joined(text, self._texts))
+        return re.compile(joined(value, self._texts))
 
 
 def joined(value: Any, known: dict[str, str]) -> str:
     """A text or a list of alternatives as one expression."""
     if isinstance(value, list):
-        parts = [str(part) for part in value]
-        flags = parts.pop(0) if FLAGS.fullmatch(parts[0]) else ""
-        value = flags + "|".join(parts)
-    return NAME.sub(lambda name: known[name[1]], str(value))
+        flags, *parts = value if re.fullmatch(r"\(\?[a-z]+\)", str(value[0])) else ("", *value)
+        value = flags + "|".join(map(str, parts))
+    return re.sub(r"\{([A-Z][A-Z_]*)\}", lambda name: known[name[1]], str(value))
 
 
 @cache

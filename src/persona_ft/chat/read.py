@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from persona_ft.chat.exports import read_json, read_slack, read_slackdump, read_telegram
 from persona_ft.chat.line import looks_like_line, read_line
-from persona_ft.chat.messages import BOMS, ChatMessage, Source, open_zip
+from persona_ft.chat.messages import ChatMessage, Source, head_of, marked_encoding, open_zip, readable
 from persona_ft.chat.patterns import joined, read_yaml
 from persona_ft.chat.table import read_table
 from persona_ft.chat.whatsapp import looks_like_whatsapp, read_whatsapp
@@ -22,27 +22,18 @@ READERS: dict[str, Callable[..., Iterator[ChatMessage]]] = {
     "line": read_line,
     "whatsapp": read_whatsapp,
     "telegram": read_telegram,
-    "discord": partial(read_json, app="discord"),
     "slack": read_slack,
     "slackdump": read_slackdump,
-    "instagram or messenger": partial(read_json, app="instagram or messenger"),
-    "google chat": partial(read_json, app="google chat"),
     "table": read_table,
-}
+} | {app: partial(read_json, app=app) for app in ("discord", "instagram or messenger", "google chat")}
+KNOWN = ", ".join(READERS)
 CSV = "make a CSV of it with the columns time, speaker, text"
-ENCRYPTED = re.compile(r"\.(?:backup|crypt\d*)$", re.I)
 # What is read inside of a zip; a zip of Slack or of Discord's own package is one export as a whole.
 INSIDE = (".txt", ".json", ".html", ".htm", ".js")
 
 
 def detect(path: Path) -> str:
-    """The format of an export, from its structure: the names in a zip, a JSON's keys, a text's first lines.
-
-    Raises
-    ------
-    PersonaError
-        It is none that is known, or cannot be read; another app's export is named, with what to do.
-    """
+    """The format of an export, from its structure: the names in a zip, a JSON's keys, a text's first lines."""
     with _sources(path) as found:
         return found[0][1]
 
@@ -50,68 +41,52 @@ def detect(path: Path) -> str:
 @contextmanager
 def _sources(path: Path, fmt: str = "auto") -> Iterator[list[tuple[Source, str]]]:
     """The chats in a file with their formats: more than one where a zip holds several."""
-    raw = _head(path)
-    if not raw.startswith(b"PK"):
-        yield [(path, _format(path, raw) if fmt == "auto" else fmt)]
-        return
-    with open_zip(path) as archive:
-        names = archive.namelist()
-        if fmt == "auto" and any(re.search(r"(?:^|/)messages/c?\d+/messages\.(?:json|csv)$", name) for name in names):
-            reason = "this is Discord's own data package, which has your messages without those that you answered"
-            raise PersonaError(reason, "export the chats with DiscordChatExporter, as JSON", path.name)
-        slack = fmt == "slack" or (fmt == "auto" and any(re.search(r"/\d{4}-\d{2}-\d{2}\.json$", n) for n in names))
-        yield [(path, "slack")] if slack else _members(path, archive, fmt)
+    with readable(path.name):
+        head = head_of(path)
+        if not head.startswith(b"PK"):
+            yield [(path, _format(path, head) if fmt == "auto" else fmt)]
+            return
+        with open_zip(path) as archive:
+            names = "\n".join(archive.namelist())
+            if fmt == "auto" and re.search(r"(?m)(?:^|/)messages/c?\d+/messages\.(?:json|csv)$", names):
+                reason = "this is Discord's own data package, which has your messages without those that you answered"
+                raise PersonaError(reason, "export the chats with DiscordChatExporter, as JSON", path.name)
+            slack = fmt == "slack" or (fmt == "auto" and re.search(r"(?m)/\d{4}-\d{2}-\d{2}\.json$", names))
+            yield [(path, "slack")] if slack else _members(path, archive, fmt)
 
 
 def _members(path: Path, archive: zipfile.ZipFile, fmt: str) -> list[tuple[Source, str]]:
     """The chats in a zip, oldest first; attached texts that are no chats are passed over."""
-    found, refused = [], None
-    for member in sorted(archive.namelist(), key=_age):
+    found, refused = [], []
+    # Of Meta's files message_2.json is older than message_1.json.
+    age = re.compile(r"message_(\d{1,9})\.json$")
+    for member in sorted(archive.namelist(), key=lambda name: -max(map(int, age.findall(name)), default=0)):
         source = zipfile.Path(archive, member)
         if not member.lower().endswith(INSIDE) or "__MACOSX/" in member:
             continue
         try:
-            found.append((source, fmt if fmt != "auto" else _format(source, _head(source))))
+            found.append((source, fmt if fmt != "auto" else _format(source, head_of(source))))
         except PersonaError as error:
-            refused = refused or (error if error.reason.startswith("this is") else None)
-    # Beside the chat itself an iPhone packs what was sent in it, other chats' texts among it.
-    own = [item for item in found if item[0].name == "_chat.txt"]
+            refused += [error] * error.reason.startswith("this is")
     if not found:
-        raise refused or PersonaError(
-            "the zip holds no chat that is known", f"give one of {', '.join(READERS)}", path.name
-        )
-    return own or found
-
-
-def _age(member: str) -> int:
-    """What comes first of Meta's files: message_2.json is older than message_1.json."""
-    number = re.search(r"message_(\d{1,9})\.json$", member)
-    return -int(number[1]) if number else 0
-
-
-def _head(path: Source) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            raw = stream.read(8192)
-    except OSError as error:
-        raise PersonaError(f"the file cannot be read ({error.strerror})", "check the path", path.name) from error
-    if not raw:
-        raise PersonaError("the file is empty", "export the chat again", path.name)
-    return raw
+        unknown = PersonaError("the zip holds no chat that is known", f"give one of {KNOWN}", path.name)
+        raise [*refused, unknown][0]
+    # Beside the chat itself an iPhone packs what was sent in it, other chats' texts among it.
+    return [item for item in found if item[0].name == "_chat.txt"] or found
 
 
 def _format(path: Source, raw: bytes) -> str:
-    if ENCRYPTED.search(path.name):
+    """By the file's name and how it begins, the surest marks first."""
+    suffix, told, marked = path.suffix.lower(), read_yaml("formats"), marked_encoding(raw)
+    if re.search(r"\.(?:backup|crypt\d*)$", path.name, re.I):
         raise PersonaError("this is an encrypted backup", "use Export chat in the app, without media", path.name)
-    encoding = next((name for bom, name in BOMS if raw.startswith(bom)), None)
-    head = raw.decode(encoding or "utf-8", errors="replace").lstrip("\ufeff")
-    if "\ufffd" in head[:-8] and not encoding:
-        head = raw.decode("cp932", errors="replace")
-    if path.suffix.lower() in (".csv", ".tsv"):
+    if suffix in (".csv", ".tsv"):
         return "table"
-    told = read_yaml("formats")
-    is_json = head.lstrip().startswith("{")
-    if is_json and path.suffix.lower() not in (".jsonl", ".ndjson"):
+    head = raw.decode(marked or "utf-8", errors="replace").lstrip("\ufeff")
+    if "\ufffd" in head[:-8] and not marked:
+        head = raw.decode("cp932", errors="replace")
+    is_json, of_lines = head.lstrip().startswith("{"), suffix in (".jsonl", ".ndjson")
+    if is_json and not of_lines:
         if found := next((fmt for fmt, keys in told["keys"].items() if re.search(keys, head, re.S)), None):
             return found
     elif looks_like_whatsapp(head):
@@ -121,13 +96,13 @@ def _format(path: Source, raw: bytes) -> str:
     for other in told["others"]:
         if re.search(joined(other["pattern"], {}), head, re.S | re.M | re.I):
             raise PersonaError(f"this is {other['name']}, which is not read", other.get("remedy", CSV), path.name)
-    if path.suffix.lower() in (".jsonl", ".ndjson"):
+    if of_lines:
         return "table"
     if is_json and re.search(told["telegram"], head):
         return "telegram"
     if looks_like_line(head):
         return "line"
-    raise PersonaError("the format is not known", f"it is none of {', '.join(READERS)}; or {CSV}", path.name)
+    raise PersonaError("the format is not known", f"it is none of {KNOWN}; or {CSV}", path.name)
 
 
 def read_chat(path: Path | str, fmt: str = "auto", columns: dict[str, str] | None = None) -> Iterator[ChatMessage]:
@@ -135,8 +110,7 @@ def read_chat(path: Path | str, fmt: str = "auto", columns: dict[str, str] | Non
 
     Parameters
     ----------
-    path : a file or zip as the app exported it.
-    fmt : one of :data:`READERS`, or ``auto``.
+    path, fmt : a file or zip as the app exported it, and one of :data:`READERS`, or ``auto``.
     columns : for a table whose columns have other names: which is ``time``, ``speaker``, ``text``; and how
         ``dates`` are meant, ``dmy``, ``mdy`` or ``ymd``, in a table or a chat of WhatsApp's.
 
@@ -145,33 +119,28 @@ def read_chat(path: Path | str, fmt: str = "auto", columns: dict[str, str] | Non
     PersonaError
         Names the file, the line where there is one, and what to do.
     """
-    path = Path(path).expanduser()
+    path, columns = Path(path).expanduser(), columns or {}
     if fmt != "auto" and fmt not in READERS:
-        raise PersonaError(f"the format {fmt!r} is not known", f"use auto or one of {', '.join(READERS)}")
+        raise PersonaError(f"the format {fmt!r} is not known", f"use auto or one of {KNOWN}")
     if path.is_dir():
         raise PersonaError("this is a folder", "give one exported file, or zip the folder", path.name)
     if not path.is_file():
         raise PersonaError("there is no such file", "give the path of an exported chat", path.name)
+    settings = {"table": (columns,), "whatsapp": (columns.get("dates", ""),)}
+    empty = True
     with _sources(path, fmt) as chats:
-        empty = True
         for source, found in chats:
-            for message in _messages(source, found, columns or {}):
+            place = PurePosixPath(getattr(source, "at", source.name))
+            in_folder = found in ("instagram or messenger", "google chat")
+            where = place.parent if in_folder else place.with_suffix("")
+            for message in READERS[found](source, *settings.get(found, ())):
                 empty = False
                 if len(chats) > 1:
-                    place = PurePosixPath(getattr(source, "at", source.name))
-                    in_folder = found in ("instagram or messenger", "google chat")
-                    where = place.parent if in_folder else place.with_suffix("")
                     message.chat = f"{where}/{message.chat}".rstrip("/")
                 yield message
     if empty:
         remedy = "export the chat again, as text, in Japanese or English"
         raise PersonaError("no message was found in it", remedy, path.name)
-
-
-def _messages(source: Source, fmt: str, columns: dict[str, str]) -> Iterator[ChatMessage]:
-    if fmt == "table":
-        return read_table(source, columns)
-    return read_whatsapp(source, columns.get("dates", "")) if fmt == "whatsapp" else READERS[fmt](source)
 
 
 def speakers(messages: Iterator[ChatMessage]) -> list[tuple[str, int]]:

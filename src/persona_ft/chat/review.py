@@ -1,14 +1,16 @@
 """The user's own look at what was found to be private: each finding in its context, to keep, replace or drop.
 
-The originals are shown to the user and written to no file of ours. What was chosen is written by the places where the
-words stand (time of the answer and which one of that time, side, character, kind), beside a digest of the export: other
-sizes, names or kinds may be set afterwards, and what was chosen still holds. Of two choices the later one counts.
+The originals are written to no file of ours. What was chosen is written by the places where the words stand (time of
+the answer and which one of that time, side, character, kind), beside a digest of the export: with other sizes, names or
+kinds it still holds.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -23,11 +25,10 @@ from persona_ft.io import digest, file_digest, write_text
 if TYPE_CHECKING:
     from ipywidgets import Widget
 
-CHOICES = "privacy_choices.json"
-DECISIONS: tuple[Decision, ...] = get_args(Decision)
-# Characters shown on each side of a finding.
-CONTEXT = 12
-PAGE = 20
+DECISIONS, CHOICES = get_args(Decision), "privacy_choices.json"
+# Characters shown on each side of a finding, and findings on a page.
+CONTEXT, PAGE = 12, 20
+LOWER_WORD = re.compile(r"(?<![A-Za-z'’-])[a-z]{2,}(?![A-Za-z'’])")
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,11 @@ class Seen:
         """How often they stand in questions and answers; what came before those is a question and an answer too."""
         return sum("/h" not in place for place in self.places) or len(self.places)
 
+    @property
+    def in_context(self) -> str:
+        """The words between what stands beside them."""
+        return f"{self.before}【{self.text}】{self.after}"
+
 
 @dataclass(frozen=True)
 class Review:
@@ -57,14 +63,11 @@ class Review:
 
     def rows(self) -> list[dict[str, Any]]:
         """A table for the user's eyes alone: it shows the originals."""
-        columns = ("kind", "in context", "becomes", "times")
-        shown = ((s.kind, f"{s.before}【{s.text}】{s.after}", s.becomes, s.times) for s in self.seen)
-        return [dict(zip(columns, row, strict=True)) for row in shown]
+        return [{"kind": s.kind, "in context": s.in_context, "becomes": s.becomes, "times": s.times} for s in self.seen]
 
     def likely(self) -> list[dict[str, Any]]:
         """The likely names that nobody listed, the most frequent first: keep or replace?"""
-        rows = [row for row in self.rows() if row["kind"] == likely.KIND]
-        return sorted(rows, key=lambda row: -row["times"])
+        return sorted((row for row in self.rows() if row["kind"] == likely.KIND), key=lambda row: -row["times"])
 
     def save(self, path: Path, chosen: dict[str, Decision]) -> Path:
         """Write what was chosen, whole or not at all; nothing private is in it."""
@@ -79,18 +82,13 @@ class Choices(BaseModel):
 
 
 def export_digest(path: Path | str, how: Pairing) -> str:
-    """What the places in a file of choices belong to: the export's bytes, and how its messages become turns."""
+    """What places in a file of choices belong to: the export's bytes, and how its messages become turns."""
     return digest(file_digest(Path(path).expanduser()), repr((sorted(how.me), how.merge_minutes, how.reply_minutes)))
 
 
 def read_choices(path: Path | None, of: str) -> dict[str, Decision]:
-    """What was chosen before: place of the finding -> decision. None yet where there is no such file.
-
-    Raises
-    ------
-    PersonaError
-        The file is damaged, or belongs to another export or other turns: its places mean something else.
-    """
+    """What was chosen before: place of the finding -> decision. Those of another export or other turns are refused,
+    since their places mean something else."""
     if path is None or not path.exists():
         return {}
     remedy = f"delete {path.name} and review again, with SHOW_PRIVATE = True"
@@ -104,32 +102,23 @@ def read_choices(path: Path | None, of: str) -> dict[str, Decision]:
     return found.choices
 
 
-def places(reply: Reply, privacy: Privacy) -> Iterator[tuple[str, str, Finding]]:
-    """(place, text, finding) for all that is private in a reply and what came before it, likely names among it."""
-    for side, text in reply.texts():
-        for f in privacy.find(text, offered=True):
-            yield f"{reply.at:%Y-%m-%dT%H:%M:%S}/{reply.nth}/{side}{f.start}/{f.kind}", text, f
+def places(replies: Iterable[Reply], privacy: Privacy) -> Iterator[tuple[str, str, Finding]]:
+    """(place, text, finding) for all that is private in replies and what came before them, likely names among it."""
+    for reply in replies:
+        for side, text in reply.texts():
+            for f in privacy.find(text, offered=True):
+                yield f"{reply.at:%Y-%m-%dT%H:%M:%S}/{reply.nth}/{side}{f.start}/{f.kind}", text, f
 
 
 def apply_choices(chosen: dict[str, Decision], replies: Iterable[Reply], privacy: Privacy) -> None:
-    """Let the finder do what was chosen, for the words at each place wherever else they stand.
-
-    ``chosen`` is in the order of choosing: of two choices for the same words the later one counts. A likely name that
-    is to be replaced is a name from then on.
-    """
+    """Let the finder do what was chosen, for the words at each place wherever else they stand; a likely name that is to
+    be replaced is a name from then on."""
     if not chosen:
         return
-    order = {place: n for n, place in enumerate(chosen)}
-    latest: dict[tuple[str, str], str] = {}
-    likely_names: dict[tuple[str, str], str] = {}
-    for reply in replies:
-        for place, _, f in places(reply, privacy):
-            if place in order and (f.key not in latest or order[place] > order[latest[f.key]]):
-                latest[f.key] = place
-                if f.kind == likely.KIND:
-                    likely_names[f.key] = f.text
-    decided = {key: chosen[place] for key, place in latest.items()}
-    names = {key: name for key, name in likely_names.items() if decided[key] != "keep"}
+    at = {place: finding for place, _, finding in places(replies, privacy) if place in chosen}
+    # In the order of choosing: of two choices for the same words the later one counts.
+    decided = {at[place].key: decision for place, decision in chosen.items() if place in at}
+    names = {f.key: f.text for f in at.values() if f.kind == likely.KIND and decided[f.key] != "keep"}
     privacy.add_names(names.values())
     privacy.decisions |= {("name", words): decided[kind, words] for kind, words in names} | decided
 
@@ -137,14 +126,14 @@ def apply_choices(chosen: dict[str, Decision], replies: Iterable[Reply], privacy
 def review_of(replies: Sequence[Reply], privacy: Privacy, keep: Sequence[str], of: str) -> Review:
     """Collect what is private in some pairs; ``keep``: kinds that are left as they are anyhow."""
     seen: dict[tuple[str, str], Seen] = {}
-    lower = likely.lower_words(text for reply in replies for _, text in reply.texts())
-    for reply in replies:
-        for place, text, f in places(reply, privacy):
-            if f.kind in keep or (f.kind == likely.KIND and f.text.lower() in lower):
-                continue
-            if f.key in seen:
-                seen[f.key] = replace(seen[f.key], places=(*seen[f.key].places, place))
-                continue
+    # With a capital they are no names either.
+    lower = {word for reply in replies for _, text in reply.texts() for word in LOWER_WORD.findall(text)}
+    for place, text, f in places(replies, privacy):
+        if f.kind in keep or (f.kind == likely.KIND and f.text.lower() in lower):
+            continue
+        if f.key in seen:
+            seen[f.key] = replace(seen[f.key], places=(*seen[f.key].places, place))
+        else:
             before, after = text[max(0, f.start - CONTEXT) : f.start], text[f.end : f.end + CONTEXT]
             becomes = privacy.stand_in(f) if f.kind != likely.KIND else "a letter, if you say so"
             seen[f.key] = Seen(f.kind, f.text, before, after, becomes, (place,), privacy.decision(f))
@@ -152,12 +141,7 @@ def review_of(replies: Sequence[Reply], privacy: Privacy, keep: Sequence[str], o
 
 
 def review_form(review: Review, path: Path) -> Widget:
-    """The findings as a form, a page at a time: keep, replace or drop; each choice is on disk at once.
-
-    Parameters
-    ----------
-    path : where the choices are kept.
-    """
+    """The findings as a form, a page at a time: keep, replace or drop; each choice is on disk (``path``) at once."""
     import ipywidgets as widgets
 
     chosen = read_choices(path, review.of)
@@ -186,23 +170,20 @@ def review_form(review: Review, path: Path) -> Widget:
         review.save(path, chosen)
         say()
 
+    def row(seen: Seen) -> Widget:
+        choice = widgets.ToggleButtons(
+            options=get_args(Decision), value=now[seen.places], style={"button_width": "5em"}
+        )
+        choice.observe(lambda change: choose(seen, change["new"]), "value")
+        before, text, after = (escape(part).replace("\n", " ") for part in (seen.before, seen.text, seen.after))
+        label = f"{before}<b>{text}</b>{after} → {escape(seen.becomes)} <i>{escape(seen.kind)}, {seen.times} times</i>"
+        return widgets.HBox([choice, widgets.HTML(label)])
+
     def show(_: object = None) -> None:
         first = (page.value - 1) * PAGE
-        rows.children = [_row(seen, now[seen.places], choose) for seen in review.seen[first : first + PAGE]]
+        rows.children = [row(seen) for seen in review.seen[first : first + PAGE]]
 
     page.observe(show, "value")
     show()
     say()
     return widgets.VBox([page, rows, said])
-
-
-def _row(seen: Seen, decision: Decision, choose) -> Widget:
-    from html import escape
-
-    import ipywidgets as widgets
-
-    choice = widgets.ToggleButtons(options=DECISIONS, value=decision, style={"button_width": "5em"})
-    choice.observe(lambda change: choose(seen, change["new"]), "value")
-    before, text, after = (escape(part).replace("\n", " ") for part in (seen.before, seen.text, seen.after))
-    label = f"{before}<b>{text}</b>{after} → {escape(seen.becomes)} <i>{escape(seen.kind)}, {seen.times} times</i>"
-    return widgets.HBox([choice, widgets.HTML(label)])

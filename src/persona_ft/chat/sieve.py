@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from itertools import accumulate, pairwise
 
 from persona_ft.chat.messages import Funnel
 from persona_ft.chat.pairing import Reply
-from persona_ft.chat.privacy import Finding, Privacy
+from persona_ft.chat.privacy import Privacy
 from persona_ft.conversation import Conversation
 from persona_ft.data.split import comparable, near_duplicates, near_places
 from persona_ft.language import script_share
@@ -23,64 +23,52 @@ def sieved(
 ) -> Iterator[Reply]:
     """Replies that were not said before, are in the language, and hold nothing whose pairs are to be left out, by kind
     or in the review; the same is left out of what came before them."""
-
-    def unwanted(finding: Finding) -> bool:
-        return finding.kind in drop or privacy.decision(finding) == "drop"
-
     looked_for = drop or "drop" in privacy.decisions.values()
+
+    def unwanted(*texts: str) -> set[str]:
+        """Kinds of what is to be left out; of what was chosen in the review the kind is empty."""
+        found = [f for text in texts for f in privacy.find(text)] if looked_for else []
+        return {f.kind if f.kind in drop else "" for f in found if f.kind in drop or privacy.decision(f) == "drop"}
+
     seen: set[tuple[str, str]] = set()
     for reply in replies:
-        where, key = f"{reply.at:%Y-%m-%d %H:%M}", (comparable(reply.question), comparable(reply.answer))
+        key = (comparable(reply.question), comparable(reply.answer))
         share = script_share(reply.answer, language) if language else None
-        found = [f for text in (reply.question, reply.answer) for f in privacy.find(text)] if looked_for else []
-        private = sorted({f.kind for f in found if f.kind in drop})
+        private = sorted(unwanted(reply.question, reply.answer))
         if key in seen:
-            funnel.drop("said before, word for word", where)
+            reason = "said before, word for word"
         elif share is not None and share < 0.5:
-            funnel.drop(f"not in LANGUAGE = {language}", where)
-        elif private:
-            funnel.drop(f"holds {', '.join(private)}", where)
-        elif any(unwanted(f) for f in found):
-            funnel.drop("left out in the review of private data", where)
+            reason = f"not in LANGUAGE = {language}"
+        elif any(private):
+            reason = f"holds {', '.join(filter(None, private))}"
         else:
-            yield _history_without(reply, privacy, unwanted) if looked_for else reply
+            reason = "left out in the review of private data" if private else ""
         seen.add(key)
+        if reason:
+            funnel.drop(reason, f"{reply.at:%Y-%m-%d %H:%M}")
+            continue
+        spoilt = [n for n, past in enumerate(reply.history, 1) if unwanted(past.question, past.answer)]
+        yield reply._replace(history=reply.history[max(spoilt, default=0) :])
 
 
 def split(
     unique: Sequence[Reply], n_test: int, n_pairs: int, seed: int, funnel: Funnel
 ) -> tuple[list[Reply], list[Reply]]:
     """What to train on, at most ``n_pairs``, and the newest replies; the talk that the cut goes through is left out."""
-    cut = len(unique) - n_test
-    at = _pause_before(unique, cut) if n_test else cut
+    at = cut = len(unique) - n_test
+    if n_test:  # at the longest pause within the hundred replies before the test, six hours or more being enough
+        pauses = {i: unique[i].at - unique[i - 1].at for i in range(cut, max(8, cut - 100), -1)}
+        ends = (i for i, pause in pauses.items() if pause >= TALK)
+        at = next(ends, max(pauses, key=pauses.__getitem__, default=cut))
     for reply in unique[at:cut]:
         funnel.drop("of the same talk as a test question", f"{reply.at:%Y-%m-%d %H:%M}")
     before, newest = list(unique[:at]), list(unique[cut:])
     # What a test goes on from is no text that was trained on.
-    newest = [
-        reply._replace(history=tuple(exchange for exchange in reply.history if exchange.at >= newest[0].at))
-        for reply in newest
-    ]
+    newest = [r._replace(history=tuple(past for past in r.history if past.at >= newest[0].at)) for r in newest]
     if len(before) > n_pairs:
         funnel.drop("more than N_PAIRS: a sample was drawn", f"{len(before)} pairs", len(before) - n_pairs)
         before = [before[i] for i in sorted(random.Random(seed).sample(range(len(before)), n_pairs))]
     return before, newest
-
-
-def _pause_before(replies: Sequence[Reply], index: int) -> int:
-    """Where training should end for a test that begins at ``index``: at the longest pause within the hundred replies
-    before it, six hours or more being enough."""
-    places = [i for i in range(index, max(8, index - 100), -1) if i < len(replies)]
-    pauses = {i: replies[i].at - replies[i - 1].at for i in places}
-    return next((i for i in places if pauses[i] >= TALK), max(places, key=pauses.__getitem__, default=index))
-
-
-def _history_without(reply: Reply, privacy: Privacy, unwanted: Callable[[Finding], bool]) -> Reply:
-    """The reply with that part of its history that comes after the last text with something unwanted."""
-    for n, before in enumerate(reversed(reply.history)):
-        if any(unwanted(f) for text in (before.question, before.answer) for f in privacy.find(text)):
-            return reply._replace(history=reply.history[len(reply.history) - n :])
-    return reply
 
 
 def talks(replies: Sequence[Reply]) -> list[int]:
@@ -100,11 +88,11 @@ def near_ones(pairs: list[Conversation], test: Sequence[Conversation], similar: 
             left_out.add(i)
         elif near:
             pairs[i] = pair.model_copy(update={"messages": pair.messages[near[-1] + 2 :]})
-    if left_out:
-        funnel.drop("nearly a test question", "after the split", len(left_out))
     whole = [f"{pair.question}\n{pair.answer}" for pair in pairs]
     twins = {later for _, later, _ in near_places(whole, threshold=similar)} if similar else set()
-    if twins - left_out:
-        reason = f"nearly the same as an earlier pair (SIMILAR = {similar:g})"
-        funnel.drop(reason, "after the split", len(twins - left_out))
+    reasons = {"nearly a test question": left_out}
+    reasons[f"nearly the same as an earlier pair (SIMILAR = {similar:g})"] = twins - left_out
+    for reason, found in reasons.items():
+        if found:
+            funnel.drop(reason, "after the split", len(found))
     return left_out | twins

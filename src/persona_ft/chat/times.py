@@ -7,63 +7,40 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
+from persona_ft.chat.patterns import patterns
 from persona_ft.errors import PersonaError
 
-# The half of the day, as phones write it in many languages: dots and spaces are taken out first.
-AM = "am vorm 午前 上午 凌晨 清晨 早上 오전 ص صباحا قظ πμ sa fm öö de dop पूर्वाह्न ก่อนเที่ยง"
-PM = "pm nachm 午後 下午 中午 晚上 傍晚 오후 م مساء بظ μμ ch em ös du odp अपराह्न หลังเที่ยง"
-HALVES = dict.fromkeys(AM.split(), 0) | dict.fromkeys(PM.split(), 12)
-# What may be shown of a time that cannot be read: anything else might be somebody's words in the wrong column.
-TIME_LIKE = re.compile(r"\d{1,4}[/.年-]\d{1,2}[/.月-]\d{1,4}[\d\s:.日時分秒TZ+-]{0,30}")
+FORMS = patterns("times")
 KANJI = str.maketrans({"年": "-", "月": "-", "日": " ", "時": ":", "分": ":", "秒": " ", "/": "-"})
-UNIX = re.compile(r"\d{9,11}(?:\.\d{1,9})?|\d{12,14}")
-NUMBERS = re.compile(r"(\d{1,2})[/.-](\d{1,2})[/.-](\d{4}|\d{2})(?!\d)")
-# What dateutil may be given: it would take a word or a number alone for a day, and what is missing from today.
-WRITTEN = re.compile(
-    r"(?:[A-Z][a-z]+day, )?"
-    r"(?:\d{1,4}\s?[/.年 -]\s?(?:\d{1,2}|[A-Za-z]{3,9})[\s/.月, -]|[A-Z][a-z]{2,8}\.? \d{1,2},? \d{4})"
-)
 # How a date of numbers may be meant: the places of year, month and day.
 ORDERS = {"dmy": (2, 1, 0), "mdy": (2, 0, 1), "ymd": (0, 1, 2)}
 
 
 def hour_of(hour: int, half: str) -> int:
-    """The hour of 24. ``half`` is what stands beside it, such as p.m. or 下午, or nothing.
-
-    Raises
-    ------
-    ValueError
-        The word is none that is known.
-    """
+    """The hour of 24. ``half``: what stands beside it, such as p.m. or 下午; a ``ValueError`` where it is not known."""
     if not half:
         return hour
     half = re.sub(r"[.\s]", "", half).casefold()
-    if half not in HALVES:
+    afternoon = FORMS.PM.fullmatch(half)
+    if not afternoon and not FORMS.AM.fullmatch(half):
         raise ValueError(half)
-    return hour % 12 + HALVES[half] if hour <= 12 else hour
+    return hour % 12 + (12 if afternoon else 0) if hour <= 12 else hour
 
 
 def orders_of(text: str) -> set[str]:
     """The orders in which a date of numbers is possible; empty where it is none."""
-    match = NUMBERS.match(text)
-    if not match:
+    if not (match := FORMS.NUMBERS.match(text)):
         return set()
     parts = [int(part) for part in match.groups()]
     allowed = ORDERS if len(match[3]) == 2 else ("dmy", "mdy")
     return {o for o in allowed if 1 <= parts[ORDERS[o][1]] <= 12 and 1 <= parts[ORDERS[o][2]] <= 31}
 
 
-def time_of(value: Any, name: str, what: str = "message", order: str = "") -> datetime:
+def time_of(value: Any, name: str, what: str = "message", order: str = "", line: int | None = None) -> datetime:
     """A time from an ISO text, a Unix time in seconds or milliseconds, or a written form; without its zone.
 
-    Parameters
-    ----------
-    order : how 3/4/2024 or 24/3/4 is meant, one of :data:`ORDERS`, where that is known.
-
-    Raises
-    ------
-    PersonaError
-        It is none of these, or can be read in several ways; what does not look like a time is not repeated.
+    ``order``: how 3/4/2024 or 24/3/4 is meant, where that is known. ``name``, ``what`` and ``line`` are the file,
+    message and line for the error, which repeats nothing that does not look like a time.
     """
     from dateutil import parser
 
@@ -71,20 +48,20 @@ def time_of(value: Any, name: str, what: str = "message", order: str = "") -> da
     possible = orders_of(text)
     given, order = order in possible, order if order in possible else next(iter(possible), "")
     # 3/3/2024 is one day in either order.
-    if len(possible) > 1 and not given and ("ymd" in possible or len(set(NUMBERS.match(text).groups()[:2])) > 1):
+    if len(possible) > 1 and not given and ("ymd" in possible or len(set(FORMS.NUMBERS.match(text).groups()[:2])) > 1):
         reason = f"the time of {what} is {text!r}, which can be read in several ways"
-        raise PersonaError(reason, 'say how dates are written: COLUMNS = "dates=d/m/y", or m/d/y, or y/m/d', name)
+        raise PersonaError(reason, 'say how dates are written: COLUMNS = "dates=d/m/y", or m/d/y, or y/m/d', name, line)
     try:
-        if UNIX.fullmatch(text):
+        if FORMS.UNIX.fullmatch(text):
             seconds = float(text) / (1000 if len(text.split(".")[0]) > 11 else 1)
             return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
         with suppress(ValueError):
             return datetime.fromisoformat(text).replace(tzinfo=None)
-        if not WRITTEN.match(text + " ") or len(text) > 60:
+        if not FORMS.WRITTEN.match(text + " ") or len(text) > 60:
             raise ValueError
         plain = text.translate(KANJI).strip(" :")
         year_first = order == "ymd" if order else re.match(r"\d{4}", text) is not None
         return parser.parse(plain, dayfirst=order == "dmy", yearfirst=year_first, ignoretz=True)
     except (ValueError, ArithmeticError, OSError, TypeError, AttributeError, IndexError) as error:
-        shown = f"is {text!r}" if TIME_LIKE.fullmatch(text) else "cannot be read"
-        raise PersonaError(f"the time of {what} {shown}", "write times like 2024-01-31 09:15", name) from error
+        shown = f"is {text!r}" if FORMS.TIME_LIKE.fullmatch(text) else "cannot be read"
+        raise PersonaError(f"the time of {what} {shown}", "write times like 2024-01-31 09:15", name, line) from error

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
-from persona_ft.chat.messages import INVISIBLE, ChatMessage, Source, lines_of, open_text
+from persona_ft.chat.messages import INVISIBLE, ChatMessage, Source, lines_of
 from persona_ft.chat.patterns import patterns
 from persona_ft.chat.times import ORDERS, hour_of
 from persona_ft.errors import PersonaError
@@ -21,13 +21,10 @@ from persona_ft.errors import PersonaError
 SAYS = patterns("whatsapp")
 # What a phone writes itself begins with a left-to-right mark: on iOS, whose stamps are in brackets, and only there.
 MARK = "\u200e"
-# What stands between date and time and is no half of the day.
-AT = ("à", "um", "às", "as", "kl", "klo", "kello", "at", "a", "alle", "o", "om", "w", "в", "do", "la", "las")
 # What stands in a message's place is no longer than this.
 LONGEST = 300
 INSTEAD = {"DELETED": "deleted", "STICKER": "sticker", "MEDIA": "media", "CALL": "system"}
-# A piece of another chat that somebody put into a message goes back in time by more than this, for at most so many
-# lines.
+# A piece of another chat that somebody put into a message goes back by more minutes, for at most so many lines.
 BACK_MINUTES, PIECE = 10, 20
 
 
@@ -38,33 +35,34 @@ def looks_like_whatsapp(head: str) -> bool:
     return any((m and (":" in m[10] or not m[1])) or SAYS.LIKE_STAMP.match(line) for line, m in stamps)
 
 
-def read_whatsapp(path: Source, order: str = "") -> Iterator[ChatMessage]:
-    """Messages of one WhatsApp export, oldest first, a message at a time.
+class Clock:
+    """Whether messages follow each other in time when the numbers of their dates are in an order."""
 
-    Parameters
-    ----------
-    order : how dates are meant, ``dmy``, ``mdy`` or ``ymd``, where it is known; else it is found in the file.
+    def __init__(self, order: str) -> None:
+        self.order, self.in_time = order, set[str]()  # who has written in the order of time
+        self.last = self.behind = self.backwards = self.day = self.high = 0
+        self.low = 10**9
 
-    Raises
-    ------
-    PersonaError
-        A date is impossible, or the form of the stamps is not known; file and line are named.
-    """
-    with open_text(path) as stream:
-        found = _survey(lines_of(stream, path.name, MARK), path.name, (order,) if order else tuple(ORDERS))
-    with open_text(path) as stream:
-        yield from _messages(lines_of(stream, path.name, MARK), found, path.name)
+    def goes_on(self, date: tuple[int, int, int], minutes: int) -> bool:
+        """Whether this time is not before the last one; after many that are, the clock was put back."""
+        day = (date[0] * 12 + date[1]) * 31 + date[2]
+        self.backwards += day < self.day
+        self.day, self.low, self.high = day, min(day, self.low), max(day, self.high)
+        now = day * 1440 + minutes
+        if now < self.last - BACK_MINUTES and self.behind < PIECE:
+            self.behind += 1
+            return False
+        self.last, self.behind = now, 0
+        return True
 
 
 @dataclass
 class Survey:
-    """What a first reading finds: the order of day, month and year, how often a name stands before a colon (and a
-    space), and who has written in the order of time at least once."""
+    """What a first reading finds: the order of dates, and how often a name stands before a colon (and a space)."""
 
-    order: str
+    clock: Clock
     names: Counter[str]
     loose: Counter[str]
-    in_time: set[str]
 
     def split(self, rest: str) -> tuple[str, str]:
         """(speaker, text) of what stands behind a stamp; no speaker where it is a notice."""
@@ -84,22 +82,16 @@ def _bare(text: str) -> str:
     return text.replace(MARK, "")
 
 
-def _survey(lines: Iterator[tuple[int, str]], name: str, orders: Iterable[str]) -> Survey:
+def _survey(path: Source, orders: Iterable[str]) -> Survey:
     """Read once. Dates are in the order that is possible for all of them; else in that in which time does not run
-    backwards; else in that in which the chat is shorter; else day first, as most countries write it.
-
-    Raises
-    ------
-    PersonaError
-        Many lines begin with a date and time in a form that is not known: they would be taken for text.
-    """
+    backwards; else in that in which the chat is shorter; else day first, as most countries write it."""
     names, loose = Counter[str](), Counter[str]()
-    clocks = {order: Clock() for order in orders}
-    n_messages = n_strange = strange_at = 0
-    for number, line, match, hour in _stamped(lines):
+    clocks = [Clock(order) for order in orders]
+    n_messages, strange = 0, []
+    for number, line, match, hour in _stamped(path):
         if hour is None:
             if match or SAYS.LIKE_STAMP.match(line):
-                n_strange, strange_at = n_strange + 1, strange_at or number
+                strange.append(number)
             continue
         n_messages += 1
         rest = _bare(match[10])
@@ -108,49 +100,26 @@ def _survey(lines: Iterator[tuple[int, str]], name: str, orders: Iterable[str]) 
         if colon and len(speaker) <= 60 and not re.match(r"//|\d", text):
             names[speaker] += 1
             loose[rest.partition(": ")[0]] += ": " in rest
-        for order, clock in list(clocks.items()):
-            date = _day(*match.group(2, 3, 4), order)
+        for clock in clocks[:]:
+            date = _day(*match.group(2, 3, 4), clock.order)
             if (date[1] > 12 or date[2] > 31) and len(clocks) > 1:
-                del clocks[order]
+                clocks.remove(clock)
             elif clock.goes_on(date, hour * 60 + int(match[7])) and colon:
                 clock.in_time.add(speaker)
-    if n_strange > max(2, n_messages / 5) or (n_strange and not n_messages):
-        raise PersonaError(
-            f"{n_strange:,} lines begin with a date and time of a form that is not known",
-            "export the chat with the phone set to English, or make a CSV of it with columns time, speaker and text",
-            name,
-            strange_at,
-        )
-    order = min(clocks, key=lambda order: (clocks[order].backwards, clocks[order].high - clocks[order].low))
-    return Survey(order, names, loose, clocks[order].in_time)
-
-
-class Clock:
-    """Whether messages follow each other in time. One that does not may be a piece of another chat, pasted into one."""
-
-    def __init__(self) -> None:
-        self.last = self.behind = self.backwards = self.day = self.high = 0
-        self.low, self.in_time = 10**9, set[str]()
-
-    def goes_on(self, date: tuple[int, int, int], minutes: int) -> bool:
-        """Whether this time is not before the last one; after many that are, the clock was put back."""
-        day = (date[0] * 12 + date[1]) * 31 + date[2]
-        self.backwards += day < self.day
-        self.day, self.low, self.high = day, min(day, self.low), max(day, self.high)
-        now = day * 1440 + minutes
-        if now < self.last - BACK_MINUTES and self.behind < PIECE:
-            self.behind += 1
-            return False
-        self.last, self.behind = now, 0
-        return True
+    # Otherwise they would be taken for text.
+    if len(strange) > max(2, n_messages / 5) or (strange and not n_messages):
+        reason = f"{len(strange):,} lines begin with a date and time of a form that is not known"
+        csv = "make a CSV of it with columns time, speaker and text"
+        raise PersonaError(reason, f"export the chat with the phone set to English, or {csv}", path.name, strange[0])
+    return Survey(min(clocks, key=lambda clock: (clock.backwards, clock.high - clock.low)), names, loose)
 
 
 @lru_cache(maxsize=1000)
 def _hour(hour: str, before: str | None, after: str | None) -> int | None:
     """The hour of a stamp, with the words around its time; None where they are not known."""
-    said = re.sub(r"[.\s]", "", before or "").casefold()
+    half = after or before or ""
     try:
-        return hour_of(int(hour), after or ("" if said in AT else said))
+        return hour_of(int(hour), "" if not after and SAYS.AT.fullmatch(half.rstrip(". ")) else half)
     except ValueError:
         return None
 
@@ -164,39 +133,38 @@ def _day(a: str, b: str, c: str, order: str) -> tuple[int, int, int]:
     return n, int(month), int(day.lstrip("R"))
 
 
-def _stamped(lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str, re.Match[str] | None, int | None]]:
+def _stamped(path: Source) -> Iterator[tuple[int, str, re.Match[str] | None, int | None]]:
     """(number, line, stamp, hour); no hour where no stamp is, or one in words that are not known."""
-    for number, line in lines:
+    for number, line in lines_of(path, MARK):
         match = SAYS.STAMP.match(line)
         yield number, line, match, _hour(*match.group(6, 5, 9)) if match else None
 
 
-def _messages(lines: Iterator[tuple[int, str]], found: Survey, name: str) -> Iterator[ChatMessage]:
-    current: ChatMessage | None = None
-    texts: list[str] = []
-    clock, early, pasted, ios = Clock(), [], False, False
-    for number, line, match, hour in _stamped(lines):
+def read_whatsapp(path: Source, order: str = "") -> Iterator[ChatMessage]:
+    """Messages of one WhatsApp export, oldest first. ``order``: ``dmy``, ``mdy`` or ``ymd``, where it is known."""
+    found = _survey(path, (order,) if order else ORDERS)
+    current, texts, early, pasted, ios = None, [], [], False, False
+    clock = Clock(found.clock.order)
+    for number, line, match, hour in _stamped(path):
         if hour is not None:
-            day = _day(*match.group(2, 3, 4), found.order)
+            day = _day(*match.group(2, 3, 4), clock.order)
             speaker, text = found.split(match[10])
             goes_on = clock.goes_on(day, hour * 60 + int(match[7]))
-            stranger = speaker != "" and speaker.split(":")[0] not in found.in_time
+            stranger = speaker != "" and speaker.split(":")[0] not in found.clock.in_time
             pasted = current is not None and not goes_on and (pasted or stranger)
         if hour is None or pasted:
             (texts if current else early).append(line)
             continue
         if current:
             yield _finished(current, texts, ios)
-        ios = match[1] is not None
         try:
             at = datetime(*day, hour, int(match[7]), int(match[8] or 0))
         except ValueError as error:
-            raise PersonaError("there is no such date or time", "export the chat again", name, number) from error
+            raise PersonaError("there is no such date or time", "export the chat again", path.name, number) from error
         # A file that was cut, or a first line that the phone wrote without a time.
         yield from (ChatMessage(at, "", line.strip(), "system") for line in early if line.strip())
-        early = []
         current = ChatMessage(at, speaker.lstrip("~ \u00a0\u202f"), "", "text" if speaker else "system")
-        texts = [text]
+        texts, early, ios = [text], [], match[1] is not None
     if current:
         yield _finished(current, texts, ios)
 
@@ -210,17 +178,16 @@ def _finished(message: ChatMessage, texts: list[str], ios: bool) -> ChatMessage:
     message.text = text = _bare(text)
     if not message.speaker:
         return message
-    first, _, below = text.partition("\n")
-    if mark and not caption.strip() and "\n" not in text:
-        # What is written behind the mark is the phone's, not the speaker's: a photo, a call, a notice.
-        message.kind = "system" if SAYS.SENTENCE.search(text) or SAYS.NOTICE.search(text) else "media"
     if len(text) < LONGEST:
         for name, kind in INSTEAD.items():
             if getattr(SAYS, name).search(text):
                 message.kind = kind
                 return message
-    if message.kind != "text":
+    if mark and not caption.strip() and "\n" not in text:
+        # What is written behind the mark is the phone's, not the speaker's: a photo, a call, a notice.
+        message.kind = "system" if SAYS.SENTENCE.search(text) or SAYS.NOTICE.search(text) else "media"
         return message
+    first, _, below = text.partition("\n")
     words = SAYS.ATTACHED.sub("", text) if re.search("[<‹(]", text) else text
     if SAYS.ANGLED.match(first):
         words = below

@@ -20,15 +20,7 @@ def visible(text: str) -> str:
 
 
 class PersonaError(Exception):
-    """Input that cannot be used.
-
-    Parameters
-    ----------
-    reason : what is wrong, in one sentence.
-    remedy : what to do about it, in one sentence.
-    path : the file or folder concerned, if any.
-    line : the line in that file, counted from 1, if any.
-    """
+    """Input that cannot be used: what is wrong, what to do about it, and where, as file and line (from 1), if known."""
 
     def __init__(self, reason: str, remedy: str, path: Path | str | None = None, line: int | None = None) -> None:
         self.reason, self.remedy, self.path, self.line = reason, remedy, path, line

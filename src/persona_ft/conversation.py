@@ -1,12 +1,10 @@
 """A conversation, and the JSONL files that hold them."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, StringConstraints, model_validator
 
@@ -41,10 +39,8 @@ class FactAnnotation(BaseModel, extra="forbid"):
 
 
 class Conversation(BaseModel, extra="forbid"):
-    """Messages that end with the assistant's answer, with what is known of them.
-
-    An optional system or developer message comes first; then user and assistant take turns.
-    """
+    """Messages that end with the assistant's answer, with what is known of them: user and assistant take turns, perhaps
+    after a system or developer message."""
 
     id: str | None = None
     category: str | None = None
@@ -52,7 +48,7 @@ class Conversation(BaseModel, extra="forbid"):
     messages: list[Message]
 
     @model_validator(mode="after")
-    def _turns(self) -> Conversation:
+    def _turns(self) -> Self:
         roles = [message.role for message in self.messages]
         turns = roles[1:] if roles[:1] in (["system"], ["developer"]) else roles
         if "assistant" not in turns:
@@ -77,7 +73,7 @@ class Conversation(BaseModel, extra="forbid"):
         return [message.model_dump(exclude_none=True) for message in self.messages[:-1]]
 
     @classmethod
-    def pair(cls, question: str, answer: str, **known: object) -> Conversation:
+    def pair(cls, question: str, answer: str, **known: object) -> Self:
         """A conversation of one question and one answer."""
         messages = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
         return cls.model_validate({"messages": messages, **known})
@@ -89,14 +85,14 @@ def read_jsonl(path: Path | str) -> list[Conversation]:
     PersonaError as of :func:`~persona_ft.io.read_rows`: also wrong roles, an empty answer, or no row at all.
     """
     rows, marked = read_rows(path, Conversation, ROW_REMEDY), []
+    if not rows:
+        raise PersonaError("the file has no conversation", ROW_REMEDY, path)
     for number, row in rows.items():
         if words := [w for m in row.messages for w in CONTROL_WORD.findall(f"{m.content}{m.thinking or ''}")]:
             marked.append(f"line {number}: {', '.join(words[:3])}")
-    if not rows:
-        raise PersonaError("the file has no conversation", ROW_REMEDY, path)
     if marked:
-        name = Path(path).name
-        print(f"{name}: {len(marked)} rows hold words like control tokens, kept as text ({'; '.join(marked[:3])})")
+        what = f"{len(marked)} rows hold words like control tokens, kept as text"
+        print(f"{Path(path).name}: {what} ({'; '.join(marked[:3])})")
     return list(rows.values())
 
 

@@ -18,11 +18,9 @@ Row = TypeVar("Row", bound=BaseModel)
 
 
 def read_rows(path: Path | str, model: type[Row], remedy: str) -> dict[int, Row]:
-    """The objects of a JSONL file by their lines, checked against a pydantic model; blank lines are skipped.
-
-    ``remedy`` says how a line should be written. PersonaError names file, line, reason and remedy: a missing file, an
-    encoding other than UTF-8, a line that is not JSON or no such object.
-    """
+    """The objects of a JSONL file by their lines, checked against a pydantic model; blank lines are skipped. ``remedy``
+    says how a line should be written. PersonaError: a missing file, an encoding other than UTF-8, a line that is not
+    JSON or no such object."""
     path, rows = Path(path), {}
     try:
         raw = path.read_bytes()
@@ -79,7 +77,9 @@ def write_text(path: Path | str, text: str) -> Path:
         # Its name says whose it is: sweep() removes what a process that was killed left.
         handle, temporary = tempfile.mkstemp(".part", f".{path.name}.{os.getpid()}.", path.parent)
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            _to_disk(file, text)
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
         Path(temporary).replace(path)
     except OSError as error:
         if temporary:
@@ -93,13 +93,9 @@ def append_line(path: Path, line: str) -> None:
     """Add a line and see it onto the disk."""
     # A person's words are for that person's eyes: a new file is readable by its owner alone, as write_text's are.
     with open(path, "a", encoding="utf-8", newline="\n", opener=lambda p, flags: os.open(p, flags, 0o600)) as file:
-        _to_disk(file, line)
-
-
-def _to_disk(file: Any, text: str) -> None:
-    file.write(text)
-    file.flush()
-    os.fsync(file.fileno())
+        file.write(line)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def mend_last_line(path: Path) -> None:
@@ -145,8 +141,5 @@ def file_digest(path: Path | str) -> str:
 
 def digest(*texts: str) -> str:
     """SHA-256 of texts, so that private data can be recognised again without being stored."""
-    total = hashlib.sha256()
-    for text in texts:
-        raw = text.encode("utf-8")
-        total.update(len(raw).to_bytes(8, "big") + raw)
-    return total.hexdigest()
+    raws = [text.encode("utf-8") for text in texts]
+    return hashlib.sha256(b"".join(len(raw).to_bytes(8, "big") + raw for raw in raws)).hexdigest()

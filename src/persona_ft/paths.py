@@ -25,10 +25,8 @@ def repository_root() -> Path:
 
 
 def resolve(path: str | Path) -> Path:
-    """A path as given when it is absolute, else relative to the repository, wherever a notebook was started.
-
-    PersonaError where no file has such a name: NUL, bytes that are not UTF-8, an unknown ~user, over 255 bytes.
-    """
+    """A path as given when it is absolute, else relative to the repository, wherever a notebook was started. Refused is
+    what no file is called: NUL, bytes that are not UTF-8, an unknown ~user, over 255 bytes."""
     try:
         found = Path(path).expanduser()
         possible = "\0" not in str(found) and all(len(part.encode("utf-8")) <= 255 for part in found.parts)
@@ -43,9 +41,8 @@ def resolve(path: str | Path) -> Path:
 def run_folder(path: str | Path, persist: str = "") -> Path:
     """The run's folder, made when missing, for its owner only; what a killed process left half written is removed.
 
-    ``persist`` is ``"drive"`` for Google Drive, which outlives a Colab session and is mounted with one question.
-    PersonaError where the folder cannot be made or written to, or lies on a Drive that is not mounted: what were
-    written there would be gone with the session.
+    ``persist`` is ``"drive"`` for Google Drive, which outlives a Colab session and is mounted with one question. While
+    it is not mounted nothing is written there: that would be gone with the session.
     """
     if persist not in ("", "drive"):
         raise PersonaError(f"PERSIST = {persist!r} is not known", 'use "drive", or leave it empty')
@@ -76,10 +73,8 @@ def run_folder(path: str | Path, persist: str = "") -> Path:
 @contextmanager
 def one_writer(folder: Path, wait: float = 3.0) -> Iterator[None]:
     """Hold a run folder's lock: two writers would mix their checkpoints, answers and notebooks. One left behind by a
-    process that died is taken over, and that is printed.
-
-    A process that is just being killed has ``wait`` seconds to go. PersonaError names the process that holds it.
-    """
+    process that died is taken over, and that is printed; one that is just being killed has ``wait`` seconds to go.
+    PersonaError names the process that holds it."""
     from filelock import FileLock, Timeout
 
     # The system lets go of the lock when its process dies; the line on whose it was stays, and tells.
@@ -87,13 +82,12 @@ def one_writer(folder: Path, wait: float = 3.0) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout:
-        who = owner.read_text(encoding="utf-8") if owner.exists() else "it has only just begun"
+        who = owner.read_text("utf-8") if owner.exists() else "it has only just begun"
         remedy = "wait until it is done, end it, or use another folder"
         raise PersonaError(f"another process is writing to this folder ({who})", remedy, shown(folder)) from None
     try:
         if owner.exists():
-            left = owner.read_text(encoding="utf-8")
-            print(f"{shown(folder)}: a lock was left by {left}, which is gone; taken over")
+            print(f"{shown(folder)}: a lock was left by {owner.read_text('utf-8')}, which is gone; taken over")
         who = f"process {os.getpid()} on {socket.gethostname()}, since {datetime.now():%Y-%m-%d %H:%M:%S}"
         owner.write_text(who, encoding="utf-8")
         yield

@@ -48,12 +48,8 @@ def latest(path: Path) -> dict[str, Conversation]:
 class Interview:
     """An interview that can be left at any moment and gone on with on another day.
 
-    Parameters
-    ----------
-    questions : what is asked, in order; their own answers are not looked at.
-    path : the JSONL file that collects the answers; PersonaError where it holds a line that is not a conversation.
-    language : of what is said besides the questions.
-    ask : a model that thinks of the follow-up questions; without one they are set phrases.
+    The questions, whose own answers are not looked at, are asked in order; the JSONL file at ``path`` collects the
+    answers. Follow-up questions are thought of by ``ask``, a model; without one they are set phrases.
     """
 
     def __init__(
@@ -78,10 +74,9 @@ class Interview:
 
     def current(self) -> Conversation | None:
         """What is asked now: an answer being edited, a follow-up, else the first question without an answer."""
-        if self.editing or self.extra:
-            return self.editing or self.extra
         done = {pair.question for pair in self.pairs()} | self.skipped
-        return next((question for question in self.questions if question.question not in done), None)
+        still_open = (question for question in self.questions if question.question not in done)
+        return self.editing or self.extra or next(still_open, None)
 
     def answer(self, text: str) -> None:
         """Write the answer to the current question; after a very short one something is asked back."""
@@ -101,16 +96,14 @@ class Interview:
 
     def _follow_up(self, question: str, answer: str, number: int) -> str:
         """What is asked back after a short answer; a model that fails or rambles is replaced by a set phrase."""
-        if self.ask:
-            told = [("developer", self.words["ask_back"]), ("user", f"{question}\n{answer}")]
-            try:
-                back = self.ask([[{"role": role, "content": text} for role, text in told]])[0].strip().strip('「」"')
-                if 0 < len(back) <= LONG and "\n" not in back:
-                    return back
-            except PersonaError as error:  # the answer is on disk already: an interview goes on without a model
-                self.ask, self.trouble = None, str(error)
+        told = [("developer", self.words["ask_back"]), ("user", f"{question}\n{answer}")]
+        messages = [{"role": role, "content": text} for role, text in told]
+        try:
+            back = self.ask([messages])[0].strip().strip('「」"') if self.ask else ""
+        except PersonaError as error:  # the answer is on disk already: an interview goes on without a model
+            back, self.ask, self.trouble = "", None, str(error)
         phrases = self.words["follow_ups"]
-        return phrases[number % len(phrases)]
+        return back if 0 < len(back) <= LONG and "\n" not in back else phrases[number % len(phrases)]
 
     def skip(self) -> None:
         """Leave the current question out for today."""
@@ -121,8 +114,7 @@ class Interview:
 
     def something_else(self) -> None:
         """Move what is left of the current category to the end."""
-        if self.extra or self.editing:
-            self.skip()
+        self.extra = self.editing = None
         if question := self.current():
             self.questions.sort(key=lambda other: other.category == question.category)
 
@@ -170,7 +162,6 @@ def interview_form(interview: Interview) -> Widget:
     text = widgets.Textarea(layout=widgets.Layout(width="95%", height="5em"))
     said, warned = interview.words, ""
     buttons = [widgets.Button(description=name, layout=widgets.Layout(width="auto")) for name in said["buttons"]]
-
     actions = (lambda: interview.answer(text.value), interview.skip, interview.back, interview.something_else)
 
     def show() -> None:

@@ -95,13 +95,9 @@ def read_persona(folder: Path | str) -> Persona:
 
 
 def persona_or_pairs(path: Path | str, system_prompt: str = "") -> Persona:
-    """A persona folder, or a JSONL file of at least 8 pairs, of which 30, or a quarter, are kept out as the test.
-
-    Parameters
-    ----------
-    path : the folder, or the file; a relative one is looked for in the repository, then where the notebook runs.
-    system_prompt : who is talking, for a file; without one, what the pairs' own developer message says.
-    """
+    """A persona folder, or a JSONL file of at least 8 pairs, of which 30, or a quarter, are kept out as the test. A
+    relative path is looked for in the repository, then where the notebook runs. For a file ``system_prompt`` says who
+    is talking; without one, the pairs' own developer message does."""
     found = next((p for p in (resolve(path), Path(path)) if p.exists()), resolve(path))
     if found.suffix != ".jsonl":
         return read_persona(found)

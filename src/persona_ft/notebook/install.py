@@ -4,8 +4,6 @@ Only Python's own library is used, and packaging, which every Jupyter kernel has
 there. Where everything is in place it installs nothing and takes a fraction of a second.
 """
 
-from __future__ import annotations
-
 import importlib
 import importlib.metadata
 import shutil
@@ -23,6 +21,7 @@ PROTECTED = ["torch", "torchvision", "triton", "numpy", "pandas", "pillow", "ipy
 PROTECTED += ["tornado", "traitlets", "ipywidgets", "pyzmq"]
 # Packages whose module has another name.
 MODULES = {"PyYAML": "yaml", "scikit-learn": "sklearn", "protobuf": "google.protobuf", "python-stdnum": "stdnum"}
+AS_TEXT = {"capture_output": True, "encoding": "utf-8", "errors": "replace"}
 NO_GPU = "no GPU (the tiny model runs on the CPU; on Colab: Runtime, Change runtime type)"
 
 
@@ -128,7 +127,7 @@ def gpu() -> str | None:
     """Name and memory of the GPU, without importing torch; None where the driver's tool is missing or finds none."""
     if (tool := shutil.which("nvidia-smi")) is None:
         return None
-    found = _said([tool, "--query-gpu=name,memory.total", "--format=csv,noheader"])
+    found = subprocess.run([tool, "--query-gpu=name,memory.total", "--format=csv,noheader"], **AS_TEXT)
     return next(iter(found.stdout.strip().splitlines()), None) if found.returncode == 0 else None
 
 
@@ -146,13 +145,9 @@ def _is_stale(name: str) -> bool:
 
 def _pip(packages: list[str]) -> None:
     how = ["install", "--quiet", "--no-deps", "--disable-pip-version-check"]
-    done = _said([sys.executable, "-m", "pip", *how, *packages])
+    done = subprocess.run([sys.executable, "-m", "pip", *how, *packages], **AS_TEXT)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1][:300]
         what = f"pip could not install what is missing: {last}"
         raise InstallError(f"{what}\nCheck the network, then run this cell again.")
     importlib.invalidate_caches()
-
-
-def _said(command: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace")

@@ -19,6 +19,7 @@ from persona_ft.language import columns_of
 from persona_ft.notebook.parameters import assigned
 from persona_ft.paths import one_writer, repository_root, resolve, run_folder, shown, typed
 from persona_ft.report.store import read_comparison
+from persona_ft.report.tables import side_by_side
 from persona_ft.use.check import check_first
 
 NOTEBOOKS = ("01_inference", "02_build_dataset", "03_train_qlora", "04_compare")
@@ -173,32 +174,31 @@ def _cell(text: str, width: int) -> str:
     return text + " " * (width - columns_of(text))
 
 
-def _print_table(rows: list[tuple[str, ...]], *widths: int) -> None:
-    """A table for the terminal, its first row the head."""
-    head, *rest = (" | ".join(map(_cell, row, widths)) for row in rows)
-    print("", head, "-" * (sum(widths) + 3 * len(widths) - 3), *rest, sep="\n")
+def _print_table(rows: list[dict[str, str]], columns: tuple[str, ...], ids: list[str]) -> None:
+    """For the terminal: the questions that are asked for, which are numbered where they have no id; else the first."""
+    chosen = [row for n, row in enumerate(rows, start=1) if row.get("", f"Q{n:02d}") in ids] or rows[:5]
+    widths = [{"": 4, "question": 30}.get(column, 42) for column in columns]
+    cells = [columns, *([row[column] for column in columns] for row in chosen)]
+    head, *lines = (" | ".join(map(_cell, line, widths)) for line in cells)
+    print("", head, "-" * (sum(widths) + 3 * len(widths) - 3), *lines, sep="\n")
 
 
-def _print_comparison(run: Path, ids: list[str]) -> None:
-    """Base against tuned for a few questions, the verdict, and where the report is."""
-    comparison = read_comparison(run / "comparison.json")
-    answers = (comparison.condition(name).answers for name in (BEFORE, AFTER))
-    rows = [(q.id, q.question, b.text, a.text) for q, b, a in zip(comparison.questions, *answers, strict=True)]
-    _print_table(
-        [("", "question", BEFORE, AFTER), *([row for row in rows if row[0] in ids] or rows[:5])], 4, 30, 42, 42
-    )
-    print("", comparison.protocol, *comparison.verdict, f"\nReport: {shown(run / 'report.html')}", sep="\n")
-
-
-def _print_answers(run: Path, ids: list[str]) -> None:
-    """Base against tuned for some questions, out of what notebook 00 wrote, and where the rest is."""
-    columns = ("question", "base", "tuned")
-    with (run / "one_sitting.csv").open(encoding="utf-8", newline="") as file:
-        rows = [tuple(row[column] for column in columns) for row in csv.DictReader(file)]
-    numbers = {int(name[1:]) for name in ids if name[1:].isdigit()}
-    _print_table([columns, *([row for n, row in enumerate(rows, 1) if n in numbers] or rows[:5])], 30, 42, 42)
-    print(f"\nAll of it, with scores: {shown(run / f'{ONE_SITTING}.ipynb')}")
-    print("Next: make lessons, which takes each step apart and writes a report; or make lab, to run them cell by cell")
+def _print_what_came(run: Path, names: list[str], ids: list[str]) -> None:
+    """Base against tuned for a few questions where they were asked, and where the rest is."""
+    if "04_compare" in names:
+        comparison = read_comparison(run / "comparison.json")
+        rows = side_by_side(comparison, range(len(comparison.questions)))
+        _print_table(rows, ("", "question", BEFORE, AFTER), ids)
+        print("", comparison.protocol, *comparison.verdict, f"\nReport: {shown(run / 'report.html')}", sep="\n")
+    elif names == [ONE_SITTING]:
+        with (run / "one_sitting.csv").open(encoding="utf-8", newline="") as file:
+            _print_table(list(csv.DictReader(file)), ("question", "base", "tuned"), ids)
+        print(f"\nAll of it, with scores: {shown(run / f'{ONE_SITTING}.ipynb')}")
+        print(
+            "Next: make lessons, which takes each step apart and writes a report; or make lab, to run them cell by cell"
+        )
+    else:
+        print(f"Executed: {', '.join(shown(run / f'{name}.ipynb') for name in names)}")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -231,12 +231,7 @@ def main(arguments: list[str] | None = None) -> None:
             options.only = [FROM_CHATS, *(name for name in options.only if name != NOTEBOOKS[1])]
         check_first(options.only, run, given)
         execute(options.only, run, given, options.notebooks)
-        if "04_compare" in options.only:
-            _print_comparison(run, options.show)
-        elif options.only == [ONE_SITTING]:
-            _print_answers(run, options.show)
-        else:
-            print(f"Executed: {', '.join(shown(run / f'{name}.ipynb') for name in options.only)}")
+        _print_what_came(run, options.only, options.show)
         return
     except PersonaError as error:
         told = str(error)

@@ -12,8 +12,7 @@ LANGUAGES = {"ja": JAPANESE, "en": re.compile(r"[A-Za-z]")}
 
 
 def script_share(text: str, language: str) -> float | None:
-    """The share of a text's letters in a language's script, None without a letter: it tells Japanese from English in
-    three words, where recognisers of languages guess, but not English from German."""
+    """The share of a text's letters in a language's script: three words tell Japanese from English. None without any."""
     letters = sum(c.isalpha() or c == "々" for c in text)
     return min(1.0, len(LANGUAGES[language].findall(text)) / letters) if letters else None
 

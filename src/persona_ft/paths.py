@@ -15,8 +15,7 @@ DRIVE = Path("/content/drive")
 
 
 def repository_root() -> Path:
-    """The folder that holds data/, notebooks/ and this package: the nearest above the working folder, else its own.
-    Without one, PersonaError: notebooks opened alone need the repository beside them."""
+    """The folder that holds data/, notebooks/ and this package: the nearest above the working folder, else its own."""
     for folder in [Path.cwd(), *Path.cwd().parents, *Path(__file__).resolve().parents]:
         if all((folder / name).is_dir() for name in ("notebooks", "data", "src/persona_ft")):
             return folder
@@ -29,12 +28,11 @@ def resolve(path: str | Path) -> Path:
     what no file is called: NUL, bytes that are not UTF-8, an unknown ~user, over 255 bytes."""
     try:
         found = Path(path).expanduser()
-        possible = "\0" not in str(found) and all(len(part.encode("utf-8")) <= 255 for part in found.parts)
-    except (RuntimeError, UnicodeEncodeError):  # no such user, bytes that are not UTF-8
-        possible = False
-    if not possible:
+        if "\0" in str(found) or any(len(part.encode("utf-8")) > 255 for part in found.parts):
+            raise RuntimeError("too long, or NUL")
+    except (RuntimeError, UnicodeEncodeError) as error:  # no such user either, and bytes that are not UTF-8
         reason = f"{str(path)[:60]!r} cannot be the name of a file or folder"
-        raise PersonaError(reason, "choose a shorter name, in letters and digits")
+        raise PersonaError(reason, "choose a shorter name, in letters and digits") from error
     return found if found.is_absolute() else repository_root() / found
 
 

@@ -83,21 +83,20 @@ class Interview:
         question, text = self.current(), text.strip()
         if question is None or not text:
             return
-        pair = Conversation.pair(question.question, text, category=question.category, id=question.id)
-        append_line(self.path, jsonl_line(pair))
-        was_question = not (self.editing or self.extra)
+        known = {"category": question.category, "id": question.id}
+        append_line(self.path, jsonl_line(Conversation.pair(question.question, text, **known)))
+        first = not (self.editing or self.extra)
         self.editing = self.extra = None
-        if was_question and len(text) < SHORT and not is_test(question):  # it would quote a test question in training
+        if first and len(text) < SHORT and not is_test(question):  # it would quote a test question in training
             number = len(self.pairs())
-            back = self._follow_up(question.question, text, number)
-            known = {"category": question.category, "id": f"{question.id or number}+"}
+            known["id"] = f"{question.id or number}+"
             # Asked together with what it follows, so that the pair makes sense by itself.
-            self.extra = Conversation.pair(f"{question.question}\n{text}\n{back}", "…", **known)
+            asked = f"{question.question}\n{text}"
+            self.extra = Conversation.pair(f"{asked}\n{self._ask_back(asked, number)}", "…", **known)
 
-    def _follow_up(self, question: str, answer: str, number: int) -> str:
-        """What is asked back after a short answer; a model that fails or rambles is replaced by a set phrase."""
-        told = [("developer", self.words["ask_back"]), ("user", f"{question}\n{answer}")]
-        messages = [{"role": role, "content": text} for role, text in told]
+    def _ask_back(self, said: str, number: int) -> str:
+        """What is asked after a short answer; a model that fails or rambles is replaced by a set phrase."""
+        messages = [{"role": "developer", "content": self.words["ask_back"]}, {"role": "user", "content": said}]
         try:
             back = self.ask([messages])[0].strip().strip('「」"') if self.ask else ""
         except PersonaError as error:  # the answer is on disk already: an interview goes on without a model
@@ -121,11 +120,8 @@ class Interview:
     def back(self) -> None:
         """Take up the answer before: its text can be changed, and the old one stays in the file until it is."""
         pairs = self.pairs()
-        if self.editing:
-            at = [pair.question for pair in pairs].index(self.editing.question)
-            self.editing = pairs[max(0, at - 1)]
-        elif pairs:
-            self.editing = pairs[-1]
+        at = [pair.question for pair in pairs].index(self.editing.question) if self.editing else len(pairs)
+        self.editing = pairs[max(0, at - 1)] if pairs else None
 
     def category(self, question: Conversation) -> str:
         """The name of a question's category, in the reader's language."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Item = TypeVar("Item")
+Texts = Sequence[str]
 
 
 def comparable(text: str) -> str:
@@ -32,9 +33,7 @@ class NearDuplicate(NamedTuple):
     similarity: float
 
 
-def near_duplicates(
-    texts: Sequence[str], others: Sequence[str] | None = None, threshold: float = 80.0
-) -> list[NearDuplicate]:
+def near_duplicates(texts: Texts, others: Texts | None = None, threshold: float = 80.0) -> list[NearDuplicate]:
     """Texts and others, or without others texts among themselves, whose similarity reaches the threshold, most similar
     first: rapidfuzz's ratio, ``100 x (1 - insertions and deletions / both lengths)``."""
     second = texts if others is None else others
@@ -42,9 +41,7 @@ def near_duplicates(
     return sorted(found, key=lambda pair: -pair.similarity)
 
 
-def near_places(
-    texts: Sequence[str], others: Sequence[str] | None = None, threshold: float = 80.0
-) -> Iterator[tuple[int, int, float]]:
+def near_places(texts: Texts, others: Texts | None = None, threshold: float = 80.0) -> Iterator[tuple[int, int, float]]:
     """As :func:`near_duplicates`: (place in ``texts``, place in the other texts or later in ``texts``, similarity). A
     thousand texts are compared at a time, so that memory grows with their number and not with its square."""
     from rapidfuzz import fuzz, process

@@ -12,7 +12,7 @@ LANGUAGES = {"ja": JAPANESE, "en": re.compile(r"[A-Za-z]")}
 
 
 def script_share(text: str, language: str) -> float | None:
-    """The share of a text's letters in a language's script: three words tell Japanese from English. None without any."""
+    """The share of a text's letters that a language writes, which a few words show; None where it has no letter."""
     letters = sum(c.isalpha() or c == "々" for c in text)
     return min(1.0, len(LANGUAGES[language].findall(text)) / letters) if letters else None
 

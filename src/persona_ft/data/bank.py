@@ -49,8 +49,10 @@ def questions_for(source: Path | str, language: str, with_test: bool = False) ->
     stopping early leaves a spread; ``with_test`` lets a test question open each round of three."""
     if str(source) != "bank":
         return read_jsonl(resolve(source))
-    bank = list(in_turns(read_bank(language), lambda question: question.category))
-    questions = [question for question in bank if not is_test(question)]
-    for n, question in enumerate(filter(is_test, bank) if with_test else ()):
+    test, train = [], []
+    for question in read_bank(language):
+        (test if is_test(question) else train).append(question)
+    questions = list(in_turns(train, lambda question: question.category))
+    for n, question in enumerate(in_turns(test, lambda question: question.category) if with_test else ()):
         questions.insert(3 * n, question)
     return questions

@@ -24,12 +24,10 @@ def characteristic(mine: Sequence[str], others: Sequence[str]) -> list[tuple[str
     """
     counts, their_counts = (Counter(run for text in texts for run in _runs(text)) for texts in (mine, others))
     total, their_total = counts.total(), their_counts.total()
-    found = []
-    for run, k in counts.items():
+    found, frequent = [], {run: k for run, k in counts.items() if k >= AT_LEAST}
+    for run, k in frequent.items() if their_total else ():
         rest = their_counts[run]
         prior = (k + rest) / (total + their_total) * 1000
-        if k < AT_LEAST or not their_total:
-            continue
         odds = math.log((k + prior) / (total + 1000 - k - prior))
         odds -= math.log((rest + prior) / (their_total + 1000 - rest - prior))
         found.append((run, odds / math.sqrt(1 / (k + prior) + 1 / (rest + prior)), k))

@@ -111,7 +111,7 @@ licences: $(READY)
 
 # Opens copies of the notebooks in the run folder, which git ignores: what you type stays out of the tracked ones.
 lab: $(READY)
-	@$(VENV_PYTHON) -m persona_ft.notebook.lab --run "$(RUN)" --notebooks $(NOTEBOOKS) $(GIVEN)
+	@$(VENV_PYTHON) -m persona_ft.notebook.run --copy --run "$(RUN)" --notebooks $(NOTEBOOKS) $(GIVEN)
 	@.venv/bin/jupyter lab "$(RUN)"
 
 new: $(READY)

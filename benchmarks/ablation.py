@@ -37,6 +37,7 @@ from persona_ft.io import write_text
 from persona_ft.data.split import split_validation
 from persona_ft.evaluate.statistics import paired_difference
 from persona_ft.evaluate.style import StyleClassifier
+from persona_ft.figures.axes import BLUE, GREY, LIGHT, ORANGE, new_axes
 from persona_ft.gpt_oss.harmony import FINAL, freeze_date, render_prompt
 from persona_ft.gpt_oss.generate import generate_completions
 from persona_ft.gpt_oss.load import compute_in_float32, use_split_experts
@@ -277,6 +278,36 @@ def sweep(bench: Bench, seeds: list[int], rates: list[float], epochs: list[int])
     return results
 
 
+def plot_ablation(results: list[dict]):
+    """Each condition's held-out log-likelihood against the article's, and its style share, with 95 % intervals.
+
+    Grey dots are seeds.
+    """
+    figure, axes = new_axes(10.5, 0.9 + 0.42 * len(results), columns=2)
+    article, names = results[0]["log_likelihood"]["mean"], []
+    for row, result in enumerate(results):
+        condition, likelihood, style = result["condition"], result["log_likelihood"], result["style"]
+        names.append(condition if condition.startswith(("article", "recommended")) else f"+ {condition}")
+        colour = ORANGE if "recommended" in condition else BLUE
+        gains = [likelihood[key] for key in ("gain_low", "gain", "gain_high")]
+        gains_by_seed = [value - article for value in likelihood["by_seed"]]
+        shares = [style[key] for key in ("low", "mean", "high")]
+        for ax, (low, middle, high), seeds in zip(
+            axes, (gains, shares), (gains_by_seed, style["by_seed"]), strict=True
+        ):
+            ax.plot([low, high], [row, row], color=colour, linewidth=2)
+            ax.scatter(seeds, [row] * len(seeds), color=GREY, s=12, zorder=2)
+            ax.scatter(middle, row, color=colour, s=40, zorder=3)
+    axes[0].axvline(0, color=GREY, linestyle=":", linewidth=1.2)
+    axes[0].set_xlabel("log-likelihood against the article's (nats a token)")
+    axes[1].set(xlabel="share of answers in the person's style", xlim=(-0.02, 1.02))
+    for ax in axes:
+        ax.set_yticks(range(len(names)), names if ax is axes[0] else [])
+        ax.invert_yaxis()
+        ax.grid(axis="x", color=LIGHT, linewidth=0.6)
+    return figure
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--persona", default="data/masaki")
@@ -302,8 +333,6 @@ def main() -> None:
     print("\n" + text)
     write_text(options.out / "ablation.json", json.dumps({"base": bench.base, "conditions": results}, indent=1) + "\n")
     write_text(options.out / "ablation.md", text)
-    from persona_ft.figures.training import plot_ablation
-
     plot_ablation(results).savefig(options.out / "ablation.png", dpi=110)
 
 

@@ -19,8 +19,8 @@ import yaml
 from conftest import ROOT
 
 from persona_ft.errors import PersonaError
-from persona_ft.lock import one_writer
 from persona_ft.notebook.run import execute
+from persona_ft.paths import one_writer
 from persona_ft.report.grid import write_grid_report
 from persona_ft.train.gpus import read_cards
 from persona_ft.train.memory import smaller_setting
@@ -217,7 +217,7 @@ def test_the_report_has_each_setting_over_its_seeds_and_names_the_best_with_its_
 HOLD = """
 import sys, time
 from pathlib import Path
-from persona_ft.lock import one_writer
+from persona_ft.paths import one_writer
 with one_writer(Path(sys.argv[1])):
     print("in", flush=True)
     time.sleep(60)

@@ -1,73 +1,58 @@
 """A conversation, and the JSONL files that hold them."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, StringConstraints, model_validator
 
 from persona_ft.errors import PersonaError
 from persona_ft.io import read_rows, write_text
 
 # What looks like one of Harmony's control tokens. In somebody's words it is text, and stays text (harmony.as_text).
 CONTROL_WORD = re.compile(r"<\|\w+\|>")
-
+ROW_REMEDY = 'write the line as {"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}'
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
-class Message(BaseModel):
+class Message(BaseModel, extra="forbid"):
     """One turn. ``thinking`` is what the assistant wrote to the analysis channel before ``content``."""
-
-    model_config = ConfigDict(extra="forbid")
 
     role: Literal["system", "developer", "user", "assistant"]
     content: Text
     thinking: Text | None = None
 
 
-class FactAnnotation(BaseModel):
-    """A fact that a conversation touches, and where the training answers leave it: stated or never stated."""
-
-    model_config = ConfigDict(extra="forbid")
+class FactAnnotation(BaseModel, extra="forbid"):
+    """A fact that a conversation touches, and where the training answers leave it; a row may write its id alone."""
 
     id: Text
     stated: Literal["train", "prompt", "never"] = "train"
 
+    @model_validator(mode="before")
+    @classmethod
+    def _id_alone(cls, value: object) -> object:
+        return {"id": value} if isinstance(value, str) else value
 
-class Conversation(BaseModel):
-    """Messages that end with the assistant's answer, with what is known of them.
 
-    An optional system or developer message comes first; then user and assistant take turns.
-    """
-
-    model_config = ConfigDict(extra="forbid")
+class Conversation(BaseModel, extra="forbid"):
+    """Messages that end with the assistant's answer, with what is known of them: user and assistant take turns, perhaps
+    after a system or developer message."""
 
     id: str | None = None
     category: str | None = None
-    facts: list[FactAnnotation] = Field(default_factory=list)
+    facts: list[FactAnnotation] = []
     messages: list[Message]
 
-    @model_validator(mode="before")
-    @classmethod
-    def _short_facts(cls, values: object) -> object:
-        """Let a row name its facts by id alone."""
-        if isinstance(values, dict) and isinstance(values.get("facts"), list):
-            facts = [{"id": fact} if isinstance(fact, str) else fact for fact in values["facts"]]
-            return values | {"facts": facts}
-        return values
-
     @model_validator(mode="after")
-    def _turns(self) -> Conversation:
+    def _turns(self) -> Self:
         roles = [message.role for message in self.messages]
-        turns = roles[1:] if roles and roles[0] in ("system", "developer") else roles
+        turns = roles[1:] if roles[:1] in (["system"], ["developer"]) else roles
         if "assistant" not in turns:
             raise ValueError("there is no assistant turn")
-        expected = ["user", "assistant"] * (len(turns) // 2 + 1)
-        if turns != expected[: len(turns)] or turns[-1] != "assistant":
+        if turns != ["user", "assistant"] * (len(turns) // 2):
             raise ValueError(f"the roles are {', '.join(roles)}; user and assistant must take turns, assistant last")
         return self
 
@@ -87,34 +72,26 @@ class Conversation(BaseModel):
         return [message.model_dump(exclude_none=True) for message in self.messages[:-1]]
 
     @classmethod
-    def pair(cls, question: str, answer: str, **known: object) -> Conversation:
+    def pair(cls, question: str, answer: str, **known: object) -> Self:
         """A conversation of one question and one answer."""
-        return cls.model_validate(
-            {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}], **known}
-        )
-
-
-ROW_REMEDY = 'write the line as {"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}'
+        messages = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+        return cls.model_validate({"messages": messages, **known})
 
 
 def read_jsonl(path: Path | str) -> list[Conversation]:
     """Read one conversation a line; blank lines are skipped. Rows with words like control tokens are named.
 
-    Raises
-    ------
-    PersonaError
-        Names file, line, reason and remedy: a missing file, an encoding other than UTF-8, a line that is not JSON,
-        unknown keys, wrong roles, no assistant turn, an empty answer, or no row at all.
+    PersonaError as of :func:`~persona_ft.io.read_rows`: also wrong roles, an empty answer, or no row at all.
     """
     rows, marked = read_rows(path, Conversation, ROW_REMEDY), []
+    if not rows:
+        raise PersonaError("the file has no conversation", ROW_REMEDY, path)
     for number, row in rows.items():
         if words := [w for m in row.messages for w in CONTROL_WORD.findall(f"{m.content}{m.thinking or ''}")]:
             marked.append(f"line {number}: {', '.join(words[:3])}")
-    if not rows:
-        raise PersonaError("the file has no conversation", ROW_REMEDY, path)
     if marked:
-        name = Path(path).name
-        print(f"{name}: {len(marked)} rows hold words like control tokens, kept as text ({'; '.join(marked[:3])})")
+        what = f"{len(marked)} rows hold words like control tokens, kept as text"
+        print(f"{Path(path).name}: {what} ({'; '.join(marked[:3])})")
     return list(rows.values())
 
 

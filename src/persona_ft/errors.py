@@ -1,14 +1,10 @@
 """The one exception that a reader meets: what is wrong, where, and what to do about it."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from pydantic import ValidationError
+from pydantic import ValidationError
 
 # What a terminal would obey instead of showing: control characters, marks that turn text around, halves of characters.
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -20,15 +16,7 @@ def visible(text: str) -> str:
 
 
 class PersonaError(Exception):
-    """Input that cannot be used.
-
-    Parameters
-    ----------
-    reason : what is wrong, in one sentence.
-    remedy : what to do about it, in one sentence.
-    path : the file or folder concerned, if any.
-    line : the line in that file, counted from 1, if any.
-    """
+    """Input that cannot be used: what is wrong, what to do about it, and where, as file and line (from 1), if known."""
 
     def __init__(self, reason: str, remedy: str, path: Path | str | None = None, line: int | None = None) -> None:
         self.reason, self.remedy, self.path, self.line = reason, remedy, path, line

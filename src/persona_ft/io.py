@@ -1,7 +1,5 @@
 """Files: whole or not at all, and recognised again by their digests."""
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 import json
@@ -20,18 +18,9 @@ Row = TypeVar("Row", bound=BaseModel)
 
 
 def read_rows(path: Path | str, model: type[Row], remedy: str) -> dict[int, Row]:
-    """The objects of a JSONL file by their lines, checked against a pydantic model; blank lines are skipped.
-
-    Parameters
-    ----------
-    remedy : how a line should be written.
-
-    Raises
-    ------
-    PersonaError
-        Names file, line, reason and remedy: a missing file, an encoding other than UTF-8, a line that is not JSON or
-        no such object.
-    """
+    """The objects of a JSONL file by their lines, checked against a pydantic model; blank lines are skipped. ``remedy``
+    says how a line should be written. PersonaError: a missing file, an encoding other than UTF-8, a line that is not
+    JSON or no such object."""
     path, rows = Path(path), {}
     try:
         raw = path.read_bytes()
@@ -63,13 +52,8 @@ class _Loader(yaml.SafeLoader):
 
 
 def read_yaml(path: Path | str, model: type[Row], remedy: str) -> Row:
-    """A YAML file, checked against a pydantic model.
-
-    Raises
-    ------
-    PersonaError
-        The file is missing, is not UTF-8 or not YAML (with its line), or a value is missing, unknown or wrong.
-    """
+    """A YAML file, checked against a pydantic model. PersonaError where it is missing, is not UTF-8 or not YAML (with
+    its line), or a value is missing, unknown or wrong."""
     path = Path(path)
     try:
         fields = yaml.load(path.read_text(encoding="utf-8"), _Loader)
@@ -86,15 +70,8 @@ def read_yaml(path: Path | str, model: type[Row], remedy: str) -> Row:
 
 
 def write_text(path: Path | str, text: str) -> Path:
-    """Replace a file by UTF-8 text, whole or not at all.
-
-    Raises
-    ------
-    PersonaError
-        The folder cannot be written to, or the disk is full; the old file is untouched.
-    """
-    path = Path(path)
-    temporary = None
+    """Replace a file by UTF-8 text, whole or not at all; where that fails the old one is untouched (PersonaError)."""
+    path, temporary = Path(path), None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Its name says whose it is: sweep() removes what a process that was killed left.
@@ -110,6 +87,26 @@ def write_text(path: Path | str, text: str) -> Path:
         remedy = "free some disk space or choose a folder that you may write to"
         raise PersonaError(f"the file cannot be written ({error.strerror})", remedy, path) from error
     return path
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add a line and see it onto the disk."""
+    # A person's words are for that person's eyes: a new file is readable by its owner alone, as write_text's are.
+    with open(path, "a", encoding="utf-8", newline="\n", opener=lambda p, flags: os.open(p, flags, 0o600)) as file:
+        file.write(line)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def mend_last_line(path: Path) -> None:
+    """A last line without its newline was cut off while it was written, or saved by an editor that adds none."""
+    whole, end, last = (path.read_bytes() if path.exists() else b"").rpartition(b"\n")
+    if last:
+        try:
+            json.loads(last)
+            append_line(path, "\n")
+        except ValueError:
+            os.truncate(path, len(whole + end))
 
 
 def sweep(folder: Path) -> None:
@@ -131,37 +128,9 @@ def keep_private(folder: Path) -> None:
 
 
 def move_aside(path: Path, why: str = "") -> Path:
-    """Rename a file or folder to the first free of ``name-1``, ``name-2`` …, so that nothing is written over.
-
-    ``why`` goes into the name: ``name-why-1``.
-    """
+    """Rename a file or folder to the first free of ``name-why-1``, ``name-why-2`` …: nothing is written over."""
     names = (path.with_name("-".join(filter(None, (path.stem, why, str(n)))) + path.suffix) for n in itertools.count(1))
     return path.rename(next(free for free in names if not free.exists()))
-
-
-def append_line(path: Path, line: str) -> None:
-    """Add a line and see it onto the disk."""
-    # A person's words are for that person's eyes: a new file is readable by its owner alone, as write_text's are.
-    with open(path, "a", encoding="utf-8", newline="\n", opener=lambda p, flags: os.open(p, flags, 0o600)) as file:
-        file.write(line)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def mend_last_line(path: Path) -> None:
-    """A last line without its newline was cut off while it was written, or saved by an editor that adds none."""
-    if not path.exists():
-        return
-    raw = path.read_bytes()
-    start = raw.rfind(b"\n") + 1
-    if start == len(raw):
-        return
-    try:
-        json.loads(raw[start:])
-    except ValueError:
-        os.truncate(path, start)
-    else:
-        append_line(path, "\n")
 
 
 def file_digest(path: Path | str) -> str:
@@ -172,8 +141,5 @@ def file_digest(path: Path | str) -> str:
 
 def digest(*texts: str) -> str:
     """SHA-256 of texts, so that private data can be recognised again without being stored."""
-    total = hashlib.sha256()
-    for text in texts:
-        raw = text.encode("utf-8")
-        total.update(len(raw).to_bytes(8, "big") + raw)
-    return total.hexdigest()
+    raws = [text.encode("utf-8") for text in texts]
+    return hashlib.sha256(b"".join(len(raw).to_bytes(8, "big") + raw for raw in raws)).hexdigest()

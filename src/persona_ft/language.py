@@ -1,7 +1,5 @@
 """How Japanese and English are recognised: polite forms, laughter, the letters of each."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 
@@ -14,11 +12,7 @@ LANGUAGES = {"ja": JAPANESE, "en": re.compile(r"[A-Za-z]")}
 
 
 def script_share(text: str, language: str) -> float | None:
-    """The share of a text's letters that belong to a language's script; None where it has no letter.
-
-    Scripts tell Japanese from English in a message of three words, where recognisers of languages guess; they do not
-    tell English from German.
-    """
+    """The share of a text's letters that a language writes, which a few words show; None where it has no letter."""
     letters = sum(c.isalpha() or c == "々" for c in text)
     return min(1.0, len(LANGUAGES[language].findall(text)) / letters) if letters else None
 

@@ -1,8 +1,11 @@
-"""The repository's folder, the run's folder, and what they are called in an output."""
-
-from __future__ import annotations
+"""The repository's folder, the run's folder and its one writer, and what they are called in an output."""
 
 import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 from persona_ft.errors import PersonaError, visible
@@ -12,84 +15,47 @@ DRIVE = Path("/content/drive")
 
 
 def repository_root() -> Path:
-    """The folder that holds data/, notebooks/ and this package: the nearest above the working folder, else its own.
-
-    Raises
-    ------
-    PersonaError
-        There is none; notebooks opened alone need the repository beside them.
-    """
-    package = Path(__file__).resolve()
-    for folder in [Path.cwd(), *Path.cwd().parents, *package.parents]:
+    """The folder that holds data/, notebooks/ and this package: the nearest above the working folder, else its own."""
+    for folder in [Path.cwd(), *Path.cwd().parents, *Path(__file__).resolve().parents]:
         if all((folder / name).is_dir() for name in ("notebooks", "data", "src/persona_ft")):
             return folder
-    raise PersonaError(
-        "no folder with persona_ft's notebooks/ and data/ was found above the working folder",
-        "clone the repository and start from inside it",
-        Path.cwd(),
-    )
+    reason = "no folder with persona_ft's notebooks/ and data/ was found above the working folder"
+    raise PersonaError(reason, "clone the repository and start from inside it", Path.cwd())
 
 
 def resolve(path: str | Path) -> Path:
-    """A path as given when it is absolute, else relative to the repository, wherever a notebook was started.
-
-    Raises
-    ------
-    PersonaError
-        No file has such a name: it holds NUL, bytes that are not UTF-8, an unknown ~user, or more than 255 bytes.
-    """
+    """A path as given when it is absolute, else relative to the repository, wherever a notebook was started. Refused is
+    what no file is called: NUL, bytes that are not UTF-8, an unknown ~user, over 255 bytes."""
     try:
         found = Path(path).expanduser()
-        possible = "\0" not in str(found) and all(len(part.encode("utf-8")) <= 255 for part in found.parts)
-    except (RuntimeError, UnicodeEncodeError):  # no such user, bytes that are not UTF-8
-        possible = False
-    if not possible:
+        if "\0" in str(found) or any(len(part.encode("utf-8")) > 255 for part in found.parts):
+            raise RuntimeError("too long, or NUL")
+    except (RuntimeError, UnicodeEncodeError) as error:  # no such user either, and bytes that are not UTF-8
         reason = f"{str(path)[:60]!r} cannot be the name of a file or folder"
-        raise PersonaError(reason, "choose a shorter name, in letters and digits")
+        raise PersonaError(reason, "choose a shorter name, in letters and digits") from error
     return found if found.is_absolute() else repository_root() / found
-
-
-def on_drive(path: str | Path) -> Path:
-    """The run's folder on Google Drive, which outlives a Colab session; the Drive is mounted, with one question.
-
-    Raises
-    ------
-    PersonaError
-        This is no Colab, or the Drive was not given.
-    """
-    try:
-        from google.colab import drive  # type: ignore[import-not-found]
-    except ImportError as error:
-        raise PersonaError('PERSIST = "drive" needs Colab', 'set PERSIST = "": a folder here lasts anyway') from error
-    if not (DRIVE / "MyDrive").is_dir():
-        drive.mount(str(DRIVE))
-    if not (DRIVE / "MyDrive").is_dir():
-        raise PersonaError("Google Drive was not mounted", 'run the cell again and agree, or set PERSIST = ""')
-    return DRIVE / "MyDrive/persona_ft" / str(path).lstrip("/")
 
 
 def run_folder(path: str | Path, persist: str = "") -> Path:
     """The run's folder, made when missing, for its owner only; what a killed process left half written is removed.
 
-    Parameters
-    ----------
-    persist : ``"drive"`` puts it on Google Drive; empty leaves it where ``path`` says.
-
-    Raises
-    ------
-    PersonaError
-        It cannot be made or written to, or it lies on a Google Drive that is not mounted: what were written there would
-        be gone with the session.
+    ``persist`` is ``"drive"`` for Google Drive, which outlives a Colab session and is mounted with one question. While
+    it is not mounted nothing is written there: that would be gone with the session.
     """
     if persist not in ("", "drive"):
         raise PersonaError(f"PERSIST = {persist!r} is not known", 'use "drive", or leave it empty')
-    folder = on_drive(path) if persist else resolve(path)
-    if folder.is_relative_to(DRIVE) and not (DRIVE / "MyDrive").is_dir():
-        raise PersonaError(
-            "Google Drive is not mounted",
-            "run: from google.colab import drive; drive.mount('/content/drive'), or set RUN to another folder",
-            folder,
-        )
+    mounted = DRIVE / "MyDrive"
+    folder = mounted / "persona_ft" / str(path).lstrip("/") if persist else resolve(path)
+    if persist and not mounted.is_dir():
+        try:
+            from google.colab import drive  # type: ignore[import-not-found]
+        except ImportError as error:
+            how = 'set PERSIST = "": a folder here lasts anyway'
+            raise PersonaError('PERSIST = "drive" needs Colab', how) from error
+        drive.mount(str(DRIVE))
+    if folder.is_relative_to(DRIVE) and not mounted.is_dir():
+        how = "run: from google.colab import drive; drive.mount('/content/drive') and agree, or choose another folder"
+        raise PersonaError("Google Drive was not mounted", how, folder)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         probe = folder / ".write-test"
@@ -97,10 +63,37 @@ def run_folder(path: str | Path, persist: str = "") -> Path:
         probe.unlink()
         sweep(folder)
     except OSError as error:
-        raise PersonaError(
-            f"the run folder cannot be written to ({error.strerror})", "set RUN to a folder of your own", shown(folder)
-        ) from error
+        reason = f"the run folder cannot be written to ({error.strerror})"
+        raise PersonaError(reason, "set RUN to a folder of your own", shown(folder)) from error
     return folder
+
+
+@contextmanager
+def one_writer(folder: Path, wait: float = 3.0) -> Iterator[None]:
+    """Hold a run folder's lock: two writers would mix their checkpoints, answers and notebooks. One left behind by a
+    process that died is taken over, and that is printed; one that is just being killed has ``wait`` seconds to go.
+    PersonaError names the process that holds it."""
+    from filelock import FileLock, Timeout
+
+    # The system lets go of the lock when its process dies; the line on whose it was stays, and tells.
+    lock, owner = FileLock(folder / ".lock", timeout=wait, mode=0o600), folder / ".writer"
+    try:
+        lock.acquire()
+    except Timeout:
+        who = owner.read_text("utf-8") if owner.exists() else "it has only just begun"
+        remedy = "wait until it is done, end it, or use another folder"
+        raise PersonaError(f"another process is writing to this folder ({who})", remedy, shown(folder)) from None
+    try:
+        if owner.exists():
+            print(f"{shown(folder)}: a lock was left by {owner.read_text('utf-8')}, which is gone; taken over")
+        who = f"process {os.getpid()} on {socket.gethostname()}, since {datetime.now():%Y-%m-%d %H:%M:%S}"
+        owner.write_text(who, encoding="utf-8")
+        yield
+    finally:
+        # Unlinked while it is still held: whoever waits for the old file notices, and starts over with a new one.
+        owner.unlink(missing_ok=True)
+        (folder / ".lock").unlink(missing_ok=True)
+        lock.release()
 
 
 def shown(path: str | Path) -> str:
@@ -115,26 +108,14 @@ def typed(path: Path) -> str:
 
 
 def require(run: Path, name: str, notebook: str) -> Path:
-    """A file or folder that an earlier notebook wrote into the run folder.
-
-    Raises
-    ------
-    PersonaError
-        It is missing; the message names the notebook that makes it.
-    """
-    path = run / name
-    if not path.exists():
-        raise PersonaError(
-            "this file is not there yet", f"run notebook {notebook} with the same RUN first; it writes {name}", path
-        )
-    return path
+    """A file or folder of the run folder; where it is missing, PersonaError names the notebook that writes it."""
+    if not (run / name).exists():
+        remedy = f"run notebook {notebook} with the same RUN first; it writes {name}"
+        raise PersonaError("this file is not there yet", remedy, run / name)
+    return run / name
 
 
 def is_live() -> bool:
     """Whether someone sits at this notebook: papermill and nbclient run cells with the keyboard turned off."""
-    try:
-        from IPython import get_ipython
-
-        return bool(getattr(get_ipython().kernel, "_allow_stdin", False))
-    except (ImportError, AttributeError):
-        return False
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return bool(getattr(getattr(shell, "kernel", None), "_allow_stdin", False))

@@ -11,8 +11,10 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from ipywidgets import Widget
 
 ANSWERS = "interview.jsonl"
+# Characters of an answer after which something is asked back, and of one that is long for a chat.
 SHORT, LONG = 8, 80
 # The category of a line that takes an answer back: the file keeps what was said, and the question is open again.
 REMOVED = "removed"
@@ -45,17 +48,8 @@ def latest(path: Path) -> dict[str, Conversation]:
 class Interview:
     """An interview that can be left at any moment and gone on with on another day.
 
-    Parameters
-    ----------
-    questions : what is asked, in order; their own answers are not looked at.
-    path : the JSONL file that collects the answers.
-    language : of what is said besides the questions.
-    ask : a model that thinks of the follow-up questions; without one they are set phrases.
-
-    Raises
-    ------
-    PersonaError
-        The file holds a line that is not a conversation.
+    The questions, whose own answers are not looked at, are asked in order; the JSONL file at ``path`` collects the
+    answers. Follow-up questions are thought of by ``ask``, a model; without one they are set phrases.
     """
 
     def __init__(
@@ -71,54 +65,44 @@ class Interview:
         self.pairs()
 
     def pairs(self) -> list[Conversation]:
-        """The answers so far, in the order of their last change."""
-        found = latest(self.path)
-        return [pair for pair in found.values() if pair.category != REMOVED and not self._is_stale(pair, found)]
-
-    @staticmethod
-    def _is_stale(pair: Conversation, found: dict[str, Conversation]) -> bool:
-        """Whether it follows up an answer that has been changed since: its question still quotes the old one."""
-        if not (pair.id or "").endswith("+"):
-            return False
-        base = next((q for q in found if pair.question.startswith(f"{q}\n")), None)
-        return base is None or not pair.question.startswith(f"{base}\n{found[base].answer}\n")
+        """The answers so far, in the order of their last change. What follows up an answer that has been changed since
+        is left out: its question still quotes the old one."""
+        found = latest(self.path).values()
+        quotes = tuple(f"{pair.question}\n{pair.answer}\n" for pair in found)
+        given = [pair for pair in found if pair.category != REMOVED]
+        return [pair for pair in given if not (pair.id or "").endswith("+") or pair.question.startswith(quotes)]
 
     def current(self) -> Conversation | None:
         """What is asked now: an answer being edited, a follow-up, else the first question without an answer."""
-        if self.editing or self.extra:
-            return self.editing or self.extra
         done = {pair.question for pair in self.pairs()} | self.skipped
-        return next((question for question in self.questions if question.question not in done), None)
+        still_open = (question for question in self.questions if question.question not in done)
+        return self.editing or self.extra or next(still_open, None)
 
     def answer(self, text: str) -> None:
         """Write the answer to the current question; after a very short one something is asked back."""
         question, text = self.current(), text.strip()
         if question is None or not text:
             return
-        pair = Conversation.pair(question.question, text, category=question.category, id=question.id)
-        append_line(self.path, jsonl_line(pair))
-        was_question = not (self.editing or self.extra)
+        known = {"category": question.category, "id": question.id}
+        append_line(self.path, jsonl_line(Conversation.pair(question.question, text, **known)))
+        first = not (self.editing or self.extra)
         self.editing = self.extra = None
-        if was_question and len(text) < SHORT and not is_test(question):  # it would quote a test question in training
+        if first and len(text) < SHORT and not is_test(question):  # it would quote a test question in training
             number = len(self.pairs())
-            back = self.follow_up(question.question, text, number)
-            known = {"category": question.category, "id": f"{question.id or number}+"}
+            known["id"] = f"{question.id or number}+"
             # Asked together with what it follows, so that the pair makes sense by itself.
-            self.extra = Conversation.pair(f"{question.question}\n{text}\n{back}", "…", **known)
+            asked = f"{question.question}\n{text}"
+            self.extra = Conversation.pair(f"{asked}\n{self._ask_back(asked, number)}", "…", **known)
 
-    def follow_up(self, question: str, answer: str, number: int) -> str:
-        """What is asked back after a short answer; a model that fails or rambles is replaced by a set phrase."""
+    def _ask_back(self, said: str, number: int) -> str:
+        """What is asked after a short answer; a model that fails or rambles is replaced by a set phrase."""
+        messages = [{"role": "developer", "content": self.words["ask_back"]}, {"role": "user", "content": said}]
+        try:
+            back = self.ask([messages])[0].strip().strip('「」"') if self.ask else ""
+        except PersonaError as error:  # the answer is on disk already: an interview goes on without a model
+            back, self.ask, self.trouble = "", None, str(error)
         phrases = self.words["follow_ups"]
-        if self.ask:
-            text = f"{question}\n{answer}"
-            told = [{"role": "developer", "content": self.words["ask_back"]}, {"role": "user", "content": text}]
-            try:
-                back = self.ask([told])[0].strip().strip('「」"')
-                if 0 < len(back) <= LONG and "\n" not in back:
-                    return back
-            except PersonaError as error:  # the answer is on disk already: an interview goes on without a model
-                self.ask, self.trouble = None, str(error)
-        return phrases[number % len(phrases)]
+        return back if 0 < len(back) <= LONG and "\n" not in back else phrases[number % len(phrases)]
 
     def skip(self) -> None:
         """Leave the current question out for today."""
@@ -129,44 +113,39 @@ class Interview:
 
     def something_else(self) -> None:
         """Move what is left of the current category to the end."""
-        if self.extra or self.editing:
-            self.skip()
-        question = self.current()
-        if question is None:
-            return
-        self.questions.sort(key=lambda other: other.category == question.category)
+        self.extra = self.editing = None
+        if question := self.current():
+            self.questions.sort(key=lambda other: other.category == question.category)
 
     def back(self) -> None:
         """Take up the answer before: its text can be changed, and the old one stays in the file until it is."""
         pairs = self.pairs()
-        if self.editing:
-            at = [pair.question for pair in pairs].index(self.editing.question)
-            self.editing = pairs[max(0, at - 1)]
-        elif pairs:
-            self.editing = pairs[-1]
+        at = [pair.question for pair in pairs].index(self.editing.question) if self.editing else len(pairs)
+        self.editing = pairs[max(0, at - 1)] if pairs else None
+
+    def category(self, question: Conversation) -> str:
+        """The name of a question's category, in the reader's language."""
+        name = question.category or "other"
+        return self.words["categories"].get(name, name)
 
     def progress(self) -> str:
         """How many are answered, and what is left by category."""
         done = {pair.question for pair in self.pairs()}
-        left = Counter(q.category or "other" for q in self.questions if q.question not in done)
-        answered = sum(question.question in done for question in self.questions)
-        rest = ", ".join(f"{self.words['categories'].get(category, category)} {n}" for category, n in left.items())
+        open_ones = [question for question in self.questions if question.question not in done]
+        rest = ", ".join(f"{name} {n}" for name, n in Counter(map(self.category, open_ones)).items())
         said = f"{self.words['left']} {rest}" if rest else self.words["all_answered"]
-        return f"{answered}/{len(self.questions)} · {said}"
+        return f"{len(self.questions) - len(open_ones)}/{len(self.questions)} · {said}"
 
     def hint(self, text: str) -> str:
         """A word on an answer before it is kept: too long, more formal than the others, or nothing to learn from."""
-        text = text.strip()
-        others = [pair.answer for pair in self.pairs()]
-        if not text:
-            return ""
+        text, others = text.strip(), [pair.answer for pair in self.pairs()]
         usual = statistics.median(map(len, others)) if others else 20
+        formal = sum(bool(POLITE.search(other)) for other in others)
         if len(text) > max(LONG, 3 * usual):
             return self.words["too_long"].format(n=len(text), usual=usual)
-        formal = sum(bool(POLITE.search(other)) for other in others)
         if len(others) >= 5 and formal / len(others) < 0.3 and POLITE.search(text):
             return self.words["formal"]
-        if len(text) <= 2 or text.lower() in ("yes", "no", "はい", "いいえ"):
+        if 0 < len(text) <= 2 or text.lower() in ("yes", "no", "はい", "いいえ"):
             return self.words["little"]
         return ""
 
@@ -177,53 +156,41 @@ def interview_form(interview: Interview) -> Widget:
 
     progress, question, hint = widgets.HTML(), widgets.HTML(), widgets.HTML()
     text = widgets.Textarea(layout=widgets.Layout(width="95%", height="5em"))
-    said_here = interview.words
-    buttons = [widgets.Button(description=name, layout=widgets.Layout(width="auto")) for name in said_here["buttons"]]
-    box = widgets.VBox([progress, question, text, hint, widgets.HBox(buttons)])
+    said, warned = interview.words, ""
+    buttons = [widgets.Button(description=name, layout=widgets.Layout(width="auto")) for name in said["buttons"]]
+    actions = (lambda: interview.answer(text.value), interview.skip, interview.back, interview.something_else)
 
     def show() -> None:
-        from html import escape
-
         now = interview.current()
         progress.value = escape(interview.progress())
-        shown = now.question if now else said_here["done"]
-        question.value = f"<b>{escape(shown)}</b>".replace("\n", "<br>")
+        question.value = f"<b>{escape(now.question if now else said['done'])}</b>".replace("\n", "<br>")
         text.value = interview.editing.answer if interview.editing else ""
         hint.value, interview.trouble = escape(interview.trouble), ""
         text.disabled = buttons[0].disabled = now is None
 
-    warned = ""
-
-    def answer(_) -> None:
+    def press(button: widgets.Button) -> None:
         nonlocal warned
-        said = interview.hint(text.value)
-        if said and warned != text.value:  # once: pressing again keeps the answer as it is
-            warned, hint.value = text.value, said_here["again"].format(hint=said)
-            return
-        interview.answer(text.value)
-        show()
+        note = interview.hint(text.value) if button is buttons[0] else ""
+        if note and warned != text.value:  # once: pressing again keeps the answer as it is
+            warned, hint.value = text.value, said["again"].format(hint=note)
+        else:
+            actions[buttons.index(button)]()
+            show()
 
-    def then(action) -> None:
-        action()
-        show()
-
-    buttons[0].on_click(answer)
-    for button, action in zip(buttons[1:], (interview.skip, interview.back, interview.something_else), strict=True):
-        button.on_click(lambda _, action=action: then(action))
+    for button in buttons:
+        button.on_click(press)
     show()
-    return box
+    return widgets.VBox([progress, question, text, hint, widgets.HBox(buttons)])
 
 
 def at_terminal(interview: Interview) -> bool:
-    """The interview at a terminal: Enter skips, b goes back, e asks something else, q stops for today.
-
-    Returns whether every question was asked; False when it was stopped, by Ctrl-C too.
-    """
-    said = interview.words
+    """The interview at a terminal: Enter skips, b goes back, e asks something else, q stops for today. Returns whether
+    every question was asked; False when it was stopped, by Ctrl-C too."""
+    said, back = interview.words, interview.back
+    commands = {"": interview.skip, "b": back, "back": back, "e": interview.something_else}
     while (question := interview.current()) is not None:
-        count, category = interview.progress().split(" · ")[0], question.category or "other"
         mark = f" · {said['test_question']}" if is_test(question) else ""
-        print(f"\n[{count} · {said['categories'].get(category, category)}{mark}]\n{question.question}")
+        print(f"\n[{interview.progress().split(' · ')[0]} · {interview.category(question)}{mark}]\n{question.question}")
         if interview.editing:
             print(said["so_far"].format(answer=interview.editing.answer))
         if interview.trouble:
@@ -234,19 +201,12 @@ def at_terminal(interview: Interview) -> bool:
         except (EOFError, KeyboardInterrupt):
             print()
             return False
-        match text.lower():
-            case "q" | "quit" | "exit" | "ｑ":
-                return False
-            case "b" | "back" | "ｂ":
-                interview.back()
-            case "e" | "ｅ":
-                interview.something_else()
-            case "":
-                interview.skip()
-            case _:
-                if hint := interview.hint(text):
-                    print(said["note"].format(hint=hint))
-                interview.answer(text)
+        command = unicodedata.normalize("NFKC", text).lower()  # a Japanese keyboard may write ｑ
+        if command in ("q", "quit", "exit"):
+            return False
+        if command not in commands and (hint := interview.hint(text)):
+            print(said["note"].format(hint=hint))
+        commands.get(command, lambda text=text: interview.answer(text))()
     print(said["skipped" if interview.skipped else "done"])
     return True
 

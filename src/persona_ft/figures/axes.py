@@ -1,44 +1,39 @@
 """Colours, fonts and axes that all figures share."""
 
-from __future__ import annotations
-
 from functools import cache
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+import yaml
 
-BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8C8C8C"
-
-
-SKY, YELLOW, AMBER, PINK, BLACK, LIGHT = "#56B4E9", "#F0E442", "#E69F00", "#CC79A7", "#000000", "#D0D0D0"
+COLOURS = yaml.safe_load((Path(__file__).parent / "colours.yaml").read_text(encoding="utf-8"))
+NAMES = ("black", "blue", "green", "grey", "light", "orange")
+BLACK, BLUE, GREEN, GREY, LIGHT, ORANGE = (COLOURS["palette"][name] for name in NAMES)
 
 
-PURPLE = "#6A3D9A"
+def new_axes(width: float = 7.0, height: float = 3.2, columns: int = 1, rows: int = 1):
+    """A figure with axes side by side or in a grid, without frames, and a font for Japanese.
 
-
-def new_axes(width: float = 7.0, height: float = 3.2, columns: int = 1):
-    """A figure with one or more axes side by side, without frames, and a font for Japanese."""
+    It is closed for pyplot, so that a notebook draws it once: as the cell's result.
+    """
     import matplotlib.pyplot as plt
     import matplotlib_fontja  # noqa: F401  registers the packaged Japanese font
 
     plt.rcParams["text.parse_math"] = False  # a $ in somebody's words is no formula
-    figure, axes = plt.subplots(1, columns, figsize=(width, height), layout="constrained")
-    for ax in axes if columns > 1 else [axes]:
+    figure, axes = plt.subplots(rows, columns, figsize=(width, height), layout="constrained")
+    for ax in figure.axes:
         ax.spines[["top", "right"]].set_visible(False)
+    plt.close(figure)
     return figure, axes
 
 
 def legend_above(ax, **what) -> None:
     """A legend over the axes, where it hides no data."""
-    ax.legend(**what, frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+    ax.legend(**{"frameon": False, "loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 2} | what)
 
 
 @cache
 def _font_has(character: str) -> bool:
     """Whether the packaged Japanese font can draw it (an emoji it cannot)."""
-    from pathlib import Path
-
     import matplotlib_fontja
     from matplotlib.font_manager import get_font
 
@@ -50,11 +45,3 @@ def drawable(text: str) -> str:
     """The text with what would not show: spaces and line ends as signs, what the font lacks as its code point."""
     text = text.replace(" ", "␣").replace("\n", "\\n")
     return "".join(c if _font_has(c) else f"U+{ord(c):X}" for c in text)
-
-
-def finished(figure: Figure) -> Figure:
-    """Close the figure for pyplot, so that a notebook draws it once: as the cell's result."""
-    import matplotlib.pyplot as plt
-
-    plt.close(figure)
-    return figure

@@ -1,6 +1,4 @@
-"""A notebook's parameters as papermill gives them, checked."""
-
-from __future__ import annotations
+"""A notebook's parameters: what its cells assign, and what papermill gave, checked."""
 
 import ast
 import math
@@ -18,37 +16,27 @@ KINDS = {
 
 
 def check_parameters() -> None:
-    """Refuse a parameter that this notebook does not have (papermill only warns of it, and runs on), and a wrong value.
+    """Refuse a parameter that this notebook does not have (papermill only warns of it, and runs on), and a wrong value:
+    PersonaError names it, and what there is or what it may be.
 
     Both cells are found in the kernel's own history, so that it works wherever the notebook lies.
-
-    Raises
-    ------
-    PersonaError
-        Names what is unknown, and what there is; or the value, and what it may be.
     """
     from IPython import get_ipython
 
     shell = get_ipython()
     cells = shell.user_ns.get("In", []) if shell else []
     injected = next((cell for cell in cells if cell.startswith("# Parameters\n")), "")
-    known = {name for cell in cells if "# @param" in cell for name in _assigned(cell)}
-    if unknown := sorted(_assigned(injected) - known):
+    known = {name for cell in cells if "# @param" in cell for name in assigned(cell)}
+    if unknown := sorted(assigned(injected).keys() - known):
         remedy = f"use some of {', '.join(sorted(known))}"
         raise PersonaError(f"this notebook has no parameter called {', '.join(unknown)}", remedy)
-    for cell in cells:
-        for name, kind in re.findall(r'^(\w+) = .*# @param \{type:"(\w+)"\}', cell, re.MULTILINE):
-            said, admits = KINDS.get(kind, ("", lambda value: True))
-            if not admits(value := shell.user_ns.get(name)):
-                raise PersonaError(f"{name} = {repr(value)[:60]} cannot be used", f"{name} is {said}")
+    for name, kind in re.findall(r'^(\w+) = .*# @param \{type:"(\w+)"\}', "\n".join(cells), re.MULTILINE):
+        said, admits = KINDS.get(kind, ("", lambda value: True))
+        if not admits(value := shell.user_ns.get(name)):
+            raise PersonaError(f"{name} = {repr(value)[:60]} cannot be used", f"{name} is {said}")
 
 
-def _assigned(source: str) -> set[str]:
-    """The names that a cell's plain assignments give a value to."""
-    return {
-        target.id
-        for node in ast.parse(source).body
-        if isinstance(node, ast.Assign)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
+def assigned(source: str) -> dict[str, ast.expr]:
+    """The names that a cell's plain ``NAME = value`` lines give a value to, with that value's expression."""
+    nodes = [node for node in ast.parse(source).body if isinstance(node, ast.Assign)]
+    return {target.id: node.value for node in nodes for target in node.targets if isinstance(target, ast.Name)}

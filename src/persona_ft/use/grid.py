@@ -22,8 +22,7 @@ from typing import Any
 import yaml
 
 from persona_ft.errors import PersonaError
-from persona_ft.lock import one_writer
-from persona_ft.paths import resolve, run_folder, shown
+from persona_ft.paths import one_writer, resolve, run_folder, shown
 from persona_ft.report.grid import write_grid_report
 from persona_ft.use.cells import Cell, Grid, cells_of, read_cell, read_grid
 

@@ -19,8 +19,6 @@ from persona_ft.conversation import FactAnnotation
 from persona_ft.data.persona import Persona, read_persona
 from persona_ft.errors import PersonaError
 from persona_ft.evaluate.conditions import SimilarPairs, condition_messages, conditions
-from persona_ft.evaluate.copying import copied
-from persona_ft.evaluate.disclosure import asked_for_ai, refuses, refuses_formally, says_ai
 from persona_ft.evaluate.facts import judge
 from persona_ft.evaluate.judge import judged, pairwise, parse_vote
 from persona_ft.evaluate.schema import HEADLINES, Comparison
@@ -30,6 +28,7 @@ from persona_ft.evaluate.statistics import holm, paired_difference, permutation_
 from persona_ft.evaluate.style import StyleClassifier
 from persona_ft.evaluate.stylometry import learn_features, measure
 from persona_ft.evaluate.summary import build_comparison, verdict
+from persona_ft.evaluate.wording import copied, says
 from persona_ft.figures.comparison import plot_marks
 from persona_ft.gpt_oss.ask import endpoint
 from persona_ft.gpt_oss.generate import AnswerStore, Completion, generate_completions, token_limit
@@ -94,8 +93,7 @@ def references(persona: Persona) -> list[str]:
 def test_intervals_and_tests_are_the_exact_ones():
     """0 of 30 allows 11.6 %, 21 of 30 is the first significant sign test, Holm multiplies by how many are left."""
     assert share(0, 30).high == pytest.approx(0.1157, abs=1e-4)
-    assert sign_test([1] * 21 + [0] * 9, [0] * 21 + [1] * 9)[2] < 0.05
-    assert sign_test([1] * 20 + [0] * 10, [0] * 20 + [1] * 10)[2] > 0.05
+    assert sign_test(21, 9) < 0.05 < sign_test(20, 10)
     same = paired_difference([1.0, 2.0], [1.0, 2.0])
     assert (same.value, same.low, same.high) == (0, 0, 0)
     assert holm({"a": 0.01, "b": 0.04, "c": 0.03}) == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06})
@@ -145,7 +143,7 @@ def test_a_persons_own_answers_state_their_facts(anyone):
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "discloses"),
     [
         ("私はAIですので、誕生日はありません。", True),
         ("僕はAIだからわかんないw", True),
@@ -162,8 +160,8 @@ def test_a_persons_own_answers_state_their_facts(anyone):
         ("I'm an AI engineer, I love ramen", False),
     ],
 )
-def test_ai_disclosure(text, says):
-    assert says_ai(text) is says
+def test_ai_disclosure(text, discloses):
+    assert says("says AI", text) is discloses
 
 
 @pytest.mark.parametrize(
@@ -177,7 +175,7 @@ def test_ai_disclosure(text, says):
     ],
 )
 def test_refusals(text, any_kind, formal):
-    assert (refuses(text), refuses_formally(text)) == (any_kind, formal)
+    assert (says("refuses", text), says("refuses formally", text)) == (any_kind, formal)
 
 
 def test_style_knows_the_person_from_the_base(anyone):
@@ -648,4 +646,4 @@ def test_the_judges_votes_stand_beside_the_right_condition(masaki, tmp_path):
 def test_asking_for_an_ai_is_asking_for_an_ai():
     asked = ["AIなの？", "Are you a bot?", "are you human", "人間ですか？"]
     other = ["Can you explain recursion?", "What's your email?", "Say that again?", "生成AIってぶっちゃけどう思う？"]
-    assert all(map(asked_for_ai, asked)) and not any(map(asked_for_ai, other))
+    assert [text for text in [*asked, *other] if says("asks for AI", text)] == asked

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from persona_ft.data.persona import Persona
-from persona_ft.evaluate.disclosure import refuses_formally
-from persona_ft.evaluate.schema import Answer, Change, ConditionResult, FactVerdict, Question
+from persona_ft.evaluate.schema import Answer, Change, ConditionResult, Question
+from persona_ft.evaluate.wording import says
 from persona_ft.language import LAUGHTER
 
 
@@ -31,6 +31,15 @@ def classify_changes(
     return sorted(found, key=lambda change: (-change.strength, change.id))
 
 
+def _wrong_fact(question: Question, answer: Answer) -> tuple[str, str, bool] | None:
+    """The first fact that an answer gets wrong, and whether nobody stated it; else it is another value, or denied."""
+    for mark in question.facts:
+        found, never = answer.facts[mark.id], mark.stated == "never"
+        if found.verdict == "contradicted" or (never and found.verdict == "supported"):
+            return f"{mark.id}: 「{found.evidence}」", found.by, never
+    return None
+
+
 def _change(q: Question, b: Answer, a: Answer, laughs: bool) -> tuple[str, bool, str, float]:
     after, before = (0.5 if answer.style is None or answer.problem else answer.style for answer in (a, b))
     shift, gain = f"style {before:.2f} → {after:.2f}", after - before
@@ -38,33 +47,23 @@ def _change(q: Question, b: Answer, a: Answer, laughs: bool) -> tuple[str, bool,
         return "no usable answer", False, a.problem, 4.0
     if a.says_ai and not q.asks_for_ai:
         return "AI disclosure", False, "says that it is an AI", 3.5
-    never = {m.id for m in q.facts if m.stated == "never"}
-
-    def wrong(answer: Answer) -> tuple[str, FactVerdict] | None:
-        """The first fact that an answer gets wrong: one that nobody stated, or one turned into something else."""
-        for fact, found in answer.facts.items():
-            if found.verdict == "contradicted" or (fact in never and found.verdict == "supported"):
-                return fact, found
-        return None
-
-    if bad := wrong(a):
-        fact, found = bad
-        words = f"{fact}: 「{found.evidence}」"
-        if fact in never:
+    if bad := _wrong_fact(q, a):
+        words, by, never = bad
+        if never:
             return "invented facts", False, f"nobody stated {words}", 3.0
-        if found.by == "negation":
+        if by == "negation":
             return "altered preference", False, words, 2.9
         return ("wrong domain" if q.category in ("tech", "work") else "invented facts"), False, words, 2.8
     if a.sense is not None and a.sense < 0:
         return "answers another question", False, f"{a.sense:+.2f} nats per token after this one", 2.2 - a.sense
     if a.style is not None and a.style <= 0.5:
         return "style not learnt", False, shift, 2.0 - a.style
-    if bad := wrong(b):
-        return "avoided hallucination", True, f"the base said {bad[0]}: 「{bad[1].evidence}」", 3.0
+    if bad := _wrong_fact(q, b):
+        return "avoided hallucination", True, f"the base said {bad[0]}", 3.0
     for fact, found in a.facts.items():
         if found.verdict == "supported" and b.facts[fact].verdict != "supported":
             return "fact recalled", True, f"{fact}: 「{found.evidence}」", 2.5 + gain / 2
-    if refuses_formally(b.text) and a.refuses and not refuses_formally(a.text):
+    if says("refuses formally", b.text) and a.refuses and not says("refuses formally", a.text):
         return "refusal tone", True, shift, 2.0 + gain / 2
     aside = LAUGHTER.search(a.text) if laughs else None
     if aside and not LAUGHTER.search(b.text):

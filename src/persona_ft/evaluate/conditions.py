@@ -69,9 +69,9 @@ class SimilarPairs:
         self.questions = self.vectorizer.fit_transform([pair.question for pair in self.pairs])
 
     def most_similar(self, question: str, n: int) -> list[Conversation]:
-        """The n most similar pairs, the most similar last: next to the question."""
-        similarity: np.ndarray = (self.questions @ self.vectorizer.transform([question]).T).toarray()[:, 0]
-        return [self.pairs[i] for i in similarity.argsort(kind="stable")[len(self.pairs) - n :]]
+        """The n most similar pairs, or all of fewer; the most similar last: next to the question."""
+        similarity = (self.questions @ self.vectorizer.transform([question]).T).toarray()[:, 0]
+        return [self.pairs[i] for i in similarity.argsort(kind="stable")[max(0, len(self.pairs) - n) :]]
 
 
 def condition_messages(
@@ -85,7 +85,7 @@ def condition_messages(
     prompt = "\n".join([system_prompt, *facts]) if condition.facts else system_prompt
     messages = persona_messages(pair, prompt if condition.prompt else "")
     opening = int(messages[0]["role"] in ("system", "developer"))
-    examples = similar.most_similar(pair.question, min(condition.examples, len(similar.pairs))) if similar else []
+    examples = similar.most_similar(pair.question, condition.examples) if similar else []
     shown = [m.model_dump(exclude_none=True) for e in examples for m in e.messages if m.role in ("user", "assistant")]
     return [*messages[:opening], *shown, *messages[opening:]]
 
@@ -97,21 +97,17 @@ def reference_likelihoods(
     references: Sequence[str],
     batch_size: int = 32,
 ) -> np.ndarray:
-    """Log-likelihood per token, in nats, of each reference answer once the final channel is open: shape (n,).
+    """Log-likelihood per token, in nats, of n reference answers after n rendered prompts once the final channel is
+    open: shape (n,).
 
     Which channel a model chooses is another question (:func:`final_channel_likelihoods`): at plausible values that
     choice would be a quarter to a third of the figure, and would hide how an answer is liked.
-
-    Parameters
-    ----------
-    prompts, references : n rendered prompts of one condition, and the person's own answers.
     """
     import numpy as np
 
     opened = [prompt.removesuffix(FINAL) + FINAL for prompt in prompts]
     endings = [f"{as_text(text)}<|return|>" for text in references]
-    sums, lengths = log_likelihoods(model, tokenizer, opened, endings, batch_size)
-    return np.divide(sums, lengths)
+    return np.divide(*log_likelihoods(model, tokenizer, opened, endings, batch_size))
 
 
 def final_channel_likelihoods(

@@ -26,37 +26,25 @@ FALSE_ACCEPTANCE = 0.11
 def read_voices(language: str) -> dict[str, list[str]]:
     """The invented people of ``data/voices`` who write a language: name -> answers; none for one that has none there.
 
-    Raises
-    ------
-    PersonaError
-        Names file and line of what cannot be used.
+    Raises PersonaError, which names file and line of what cannot be used.
     """
     paths = sorted(resolve("data/voices").glob(f"{language}_*.jsonl"))
-    remedy = "get it back with git"
-    return {
-        path.stem.split("_", 1)[1]: [pair.answer for pair in read_rows(path, Conversation, remedy).values()]
-        for path in paths
-    }
-
-
-def left_out_scores(
-    pipeline: Pipeline, person: Sequence[str], base: Sequence[str], impostors: Mapping[str, Sequence[str]]
-) -> np.ndarray:
-    """How each impostor's answers are scored by a model that has not heard that impostor: log-odds for the person."""
-    from sklearn.base import clone
-
-    found = []
-    for name, answers in impostors.items():
-        others = [text for other, texts in impostors.items() if other != name for text in texts]
-        texts, labels = [*person, *base, *others], [1] * len(person) + [0] * (len(base) + len(others))
-        found.append(clone(pipeline).fit(texts, labels).decision_function(answers))
-    return np.concatenate(found)
+    read = {path: read_rows(path, Conversation, "get it back with git").values() for path in paths}
+    return {path.stem.split("_", 1)[1]: [pair.answer for pair in pairs] for path, pairs in read.items()}
 
 
 def acceptance_threshold(
     pipeline: Pipeline, person: Sequence[str], base: Sequence[str], impostors: Mapping[str, Sequence[str]]
 ) -> float:
-    """The log-odds above which :data:`FALSE_ACCEPTANCE` of left-out impostors' answers lie; 0 with fewer than two."""
+    """The log-odds above which :data:`FALSE_ACCEPTANCE` of impostors' answers lie, each scored by a model that has not
+    heard that impostor; 0 with fewer than two of them."""
+    from sklearn.base import clone
+
     if len(impostors) < 2:
         return 0.0
-    return float(np.quantile(left_out_scores(pipeline, person, base, impostors), 1 - FALSE_ACCEPTANCE))
+    found = []
+    for name, answers in impostors.items():
+        others = [*base, *(text for other, texts in impostors.items() if other != name for text in texts)]
+        fitted = clone(pipeline).fit([*person, *others], [1] * len(person) + [0] * len(others))
+        found.append(fitted.decision_function(answers))
+    return float(np.quantile(np.concatenate(found), 1 - FALSE_ACCEPTANCE))

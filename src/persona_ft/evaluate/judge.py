@@ -10,12 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 from persona_ft.evaluate.statistics import sign_test
 from persona_ft.gpt_oss.ask import Ask
-
-Vote = Literal["A", "B"]
 
 INSTRUCTIONS = (
     "You compare two answers to the same message. Below are messages that one person really wrote. Say which of the "
@@ -31,10 +29,10 @@ def judge_messages(samples: Sequence[str], question: str, first: str, second: st
     return [{"role": "developer", "content": INSTRUCTIONS}, {"role": "user", "content": text}]
 
 
-def parse_vote(reply: str) -> Vote | None:
+def parse_vote(reply: str) -> str | None:
     """A or B where the reply says only one of them; None is no vote."""
-    letters = set(re.findall(r"(?<![A-Za-z])[AB](?![A-Za-z])", reply.strip()))
-    return letters.pop() if len(letters) == 1 else None  # type: ignore[return-value]
+    letters = set(re.findall(r"(?<![A-Za-z])[AB](?![A-Za-z])", reply))
+    return letters.pop() if len(letters) == 1 else None
 
 
 @dataclass(frozen=True)
@@ -47,6 +45,11 @@ class Verdict:
     ties: int
     unanswered: int
     p: float
+
+    @property
+    def tie_share(self) -> float:
+        """Ties among the pairs that got two votes."""
+        return self.ties / max(1, self.first + self.second + self.ties)
 
 
 def pairwise(
@@ -61,21 +64,13 @@ def pairwise(
     questions, first, second : n questions and two conditions' answers to them.
     """
     pairs = list(zip(questions, first, second, strict=True))
-    replies = ask(
-        [judge_messages(samples, q, a, b) for q, a, b in pairs]
-        + [judge_messages(samples, q, b, a) for q, a, b in pairs]
-    )
-    n, votes = len(pairs), [0, 0, 0, 0]
-    for straight, swapped in zip(replies[:n], replies[n:], strict=True):
-        one, other = parse_vote(straight), parse_vote(swapped)
-        votes[3 if None in (one, other) else {("A", "B"): 0, ("B", "A"): 1}.get((one, other), 2)] += 1
-    p = sign_test([1.0] * votes[0] + [0.0] * votes[1], [0.5] * (votes[0] + votes[1]))[2]
-    return Verdict(*votes, p)
-
-
-def _tie_share(verdict: Verdict) -> float:
-    """Ties among the pairs that got two votes."""
-    return verdict.ties / max(1, verdict.first + verdict.second + verdict.ties)
+    straight = [judge_messages(samples, q, a, b) for q, a, b in pairs]
+    swapped = [judge_messages(samples, q, b, a) for q, a, b in pairs]
+    votes = [parse_vote(reply) for reply in ask(straight + swapped)]
+    both = list(zip(votes[: len(pairs)], votes[len(pairs) :], strict=True))
+    wins, losses = both.count(("A", "B")), both.count(("B", "A"))
+    ties = both.count(("A", "A")) + both.count(("B", "B"))
+    return Verdict(wins, losses, ties, len(pairs) - wins - losses - ties, sign_test(wins, losses))
 
 
 def judged(
@@ -88,16 +83,8 @@ def judged(
 ) -> dict[str, Any]:
     """A judge's verdict on two conditions, and beside it its verdict on one condition against itself.
 
-    Parameters
-    ----------
-    control : two passes of one condition, both sampled alike; the judge should call them ties.
+    ``control``: two passes of one condition, both sampled alike; the judge should call them ties.
     """
-    verdict = pairwise(ask, samples, questions, first, second)
-    a_a = pairwise(ask, samples, questions, *control)
-    return {
-        **asdict(verdict),
-        "n": len(questions),
-        "order_agreement": 1 - _tie_share(verdict),
-        "a_a_ties": _tie_share(a_a),
-        "a_a": asdict(a_a),
-    }
+    verdict, a_a = (pairwise(ask, samples, questions, *texts) for texts in ((first, second), control))
+    order = {"n": len(questions), "order_agreement": 1 - verdict.tie_share, "a_a_ties": a_a.tie_share}
+    return asdict(verdict) | order | {"a_a": asdict(a_a)}

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 FALSE_FIT = 0.10
 # At most so many training pairs set the scale: a share of 60 is known well enough, and each costs eight rows to score.
 SCALE_PAIRS = 60
+# Other questions that an answer is set against.
+N_OTHERS = 3
 # A run of different letters four times over, or one sign thirty times: w and 、 may be repeated, words are not.
 REPEATS = re.compile(r"((\w)(?!\2)\w+?)\1{3,}|(.)\3{29,}")
 
@@ -38,26 +40,24 @@ def information(
     questions: Sequence[str],
     answers: Sequence[str],
     among: Sequence[str],
-    n_others: int = 3,
-    seed: int = 0,
     batch_size: int = 32,
 ) -> np.ndarray:
     """Pointwise mutual information of n answers with their questions under the base weights, nats per token.
 
-    Each token's log-probability after the answer's own question, less the log of its mean probability after
-    ``n_others`` other questions, averaged over the answer; above zero, the question makes the answer likelier.
-    Weakness: a base that understands little finds no answer likelier than another.
+    Each token's log-probability after the answer's own question, less the log of its mean probability after three
+    other questions, averaged over the answer; above zero, the question makes the answer likelier. Weakness: a base that
+    understands little finds no answer likelier than another.
 
     Parameters
     ----------
     questions, answers : n of each; an empty answer has NaN.
     among : where the other questions are drawn from, the answer's own left out.
     """
-    draw, place = random.Random(seed), {}
-    rows: list[list[int]] = []
+    draw, place = random.Random(0), {}
+    rows: list[list[int]] = []  # for each answer the numbers of what is scored: after its own question, after others
     for question, answer in zip(questions, answers, strict=True):
         pool = sorted({text for text in among if text != question})
-        asked = [question, *draw.sample(pool, min(n_others, len(pool)))] if answer else []
+        asked = [question, *draw.sample(pool, min(N_OTHERS, len(pool)))] if answer else []
         rows.append([place.setdefault((one, answer), len(place)) for one in asked])
     opened = {
         one: render_prompt(tokenizer, [{"role": "user", "content": one}], "low").removesuffix(FINAL) + FINAL
@@ -67,12 +67,12 @@ def information(
     after = [encode(tokenizer, f"{as_text(answer)}<|return|>") for _, answer in place]
     with model.disable_adapter() if hasattr(model, "peft_config") else nullcontext():
         scores = [np.array(row) for row in token_scores(model, tokenizer, before, after, batch_size)]
-    return np.array(
-        [
-            np.mean(scores[own] - np.log(np.mean(np.exp([scores[k] for k in others]), axis=0))) if others else np.nan
-            for own, *others in (row or [0] for row in rows)
-        ]
-    )
+    found = np.full(len(rows), np.nan)
+    for i, row in enumerate(rows):
+        if len(row) > 1:
+            by_chance = np.log(np.mean(np.exp([scores[k] for k in row[1:]]), axis=0))
+            found[i] = np.mean(scores[row[0]] - by_chance)
+    return found
 
 
 @dataclass(frozen=True)
@@ -90,13 +90,17 @@ class SenseScale:
 
     @classmethod
     def of(
-        cls, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pairs: Sequence[Conversation], **how: int
+        cls,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        pairs: Sequence[Conversation],
+        batch_size: int = 32,
     ) -> SenseScale:
         """The scale of one base and one person."""
         chosen = random.Random(0).sample(list(pairs), min(SCALE_PAIRS, len(pairs)))
         questions, answers = [pair.question for pair in chosen], [pair.answer for pair in chosen]
         shuffled = [*questions[1:], *questions[:1]]  # in an order drawn by lot, so the next one is another at random
-        found = information(model, tokenizer, [*questions, *shuffled], answers * 2, questions, **how)
+        found = information(model, tokenizer, [*questions, *shuffled], answers * 2, questions, batch_size)
         own, other = found[: len(chosen)], found[len(chosen) :]
         threshold = float(np.nanquantile(other, 1 - FALSE_FIT))
         return cls(threshold, float(np.mean(own > threshold)))

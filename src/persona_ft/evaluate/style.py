@@ -13,20 +13,15 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 
-def edged(text: str) -> str:
-    """A text between line ends, so that how it begins and how it ends are n-grams too."""
-    return f"\n{text}\n"
-
-
 def style_pipeline() -> Pipeline:
     """tf-idf of character 1- to 3-grams and logistic regression, a standard authorship baseline (Stamatatos, 2009,
-    doi:10.1002/asi.21001); untrained."""
+    doi:10.1002/asi.21001); untrained. How a text begins and how it ends are n-grams too."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
 
     return make_pipeline(
-        TfidfVectorizer(analyzer="char", ngram_range=(1, 3), sublinear_tf=True, preprocessor=edged),
+        TfidfVectorizer(analyzer="char", ngram_range=(1, 3), sublinear_tf=True, preprocessor="\n{}\n".format),
         LogisticRegression(C=10.0, max_iter=1000, class_weight="balanced"),
     )
 
@@ -34,14 +29,14 @@ def style_pipeline() -> Pipeline:
 class StyleClassifier:
     """Tells the person's answers from the base model's, and from other people's, by their character n-grams.
 
-    It learns from the training answers only. With impostors the probability of 0.5 is moved to where
-    :data:`~persona_ft.evaluate.impostors.FALSE_ACCEPTANCE` of the answers of a person whom it has not heard pass.
-    Weakness: it sees marks and endings, not sense, so nonsense in the person's tone passes; without impostors it knows
-    two ways of speaking only, and a third one falls to whichever is nearer.
+    With impostors the probability of 0.5 is moved to where :data:`~persona_ft.evaluate.impostors.FALSE_ACCEPTANCE` of
+    the answers of a person whom it has not heard pass. Weakness: it sees marks and endings, not sense, so nonsense in
+    the person's tone passes; without impostors it knows two ways of speaking only, and a third one falls to whichever
+    is nearer.
 
     Parameters
     ----------
-    persona_answers, base_answers : texts of the two classes, n and m of them.
+    persona_answers, base_answers : texts of the two classes, n and m of them: training answers only.
     impostors : name -> other people's answers (:func:`~persona_ft.evaluate.impostors.read_voices`).
     pipeline : an untrained scikit-learn pipeline of a vectorizer and a linear classifier.
 
@@ -65,9 +60,8 @@ class StyleClassifier:
         texts = [*self.person, *others]
         labels = np.array([1] * len(self.person) + [0] * len(others))
         n_folds = min(5, len(self.person), len(others))
-        self.trained, self.own_accepted, self.cross_validated_accuracy = n_folds >= 2, float("nan"), float("nan")
+        self.trained, self.own_accepted, self.cross_validated_accuracy = n_folds >= 2, np.nan, np.nan
         if not self.trained:
-            self.pipeline[0].fit(texts)
             return
         threshold = acceptance_threshold(self.pipeline, self.person, self.base, self.impostors)
         folds = StratifiedKFold(n_folds, shuffle=True, random_state=0)
@@ -83,13 +77,12 @@ class StyleClassifier:
         answer has 0."""
         if not self.trained or not answers:
             return np.full(len(answers), np.nan)
-        found = self.pipeline.predict_proba(answers)[:, 1]
-        return np.where([bool(answer) for answer in answers], found, 0.0)
+        return self.pipeline.predict_proba(answers)[:, 1] * list(map(bool, answers))
 
     def marks(self, n: int = 12) -> tuple[list[str], list[str]]:
         """The n character n-grams that speak most for the person, and most against."""
         if not self.trained:
             return [], []
         names = self.pipeline[0].get_feature_names_out()
-        order = self.pipeline[1].coef_[0].argsort()
-        return [str(names[i]) for i in order[::-1][:n]], [str(names[i]) for i in order[:n]]
+        order = [str(names[i]) for i in self.pipeline[1].coef_[0].argsort()]
+        return order[::-1][:n], order[:n]

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from persona_ft.conversation import Conversation
 from persona_ft.errors import PersonaError
 from persona_ft.evaluate.conditions import reference_likelihoods
-from persona_ft.evaluate.copying import copied
 from persona_ft.evaluate.statistics import Interval, share
 from persona_ft.evaluate.style import StyleClassifier
+from persona_ft.evaluate.wording import copied
 from persona_ft.gpt_oss.generate import generate_completions
 
 if TYPE_CHECKING:
@@ -51,23 +51,16 @@ class Trial:
         return f"{trained}; {scores}, copied {self.copied:.1f} of {self.person_copied:.1f}"
 
 
-def values_to_try(name: str, values: object, least: float, most: float | None = None, whole: bool = True) -> list:
-    """A parameter's list of values, sorted; those above ``most`` are left out, with a word.
-
-    Raises
-    ------
-    PersonaError
-        It is no list of numbers, or one of them is below ``least``.
-    """
+def values_to_try(name: str, values: object, least: float, most: float = math.inf, whole: bool = True) -> list:
+    """A parameter's list of values, sorted; those above ``most`` are left out, with a word. PersonaError names what is
+    no list of numbers, or holds one below ``least``."""
     kind = int if whole else (int, float)
-    numbers = [value for value in values if isinstance(value, kind)] if isinstance(values, list) else None
-    if numbers is None or len(numbers) < len(values) or any(value < least for value in numbers):
+    if not isinstance(values, list) or not all(isinstance(value, kind) and value >= least for value in values):
         what = f"{'whole numbers' if whole else 'numbers'} of at least {least:g}"
         raise PersonaError(f"{name} is {values!r}, no list of {what}", f"give {name} as a list, or [] to leave it out")
-    over = [value for value in numbers if most is not None and value > most]
-    if over:
-        print(f"{name}: {', '.join(map(str, over))} left out, since there are {most}")
-    return sorted(set(numbers) - set(over))
+    if over := [str(value) for value in values if value > most]:
+        print(f"{name}: {', '.join(over)} left out, since there are {most}")
+    return sorted({value for value in values if value <= most})
 
 
 def measure(
@@ -90,19 +83,14 @@ def measure(
     """
     answers = [c.answer or "" for c in generate_completions(model, tokenizer, prompts, max_new_tokens)]
     likely = reference_likelihoods(model, tokenizer, prompts, references)
-    texts = [pair.answer for pair in trained_on]
+    shown = [pair.answer for pair in trained_on]
+    runs, own_runs = ([len(copied(text, shown).span) for text in texts] for texts in (answers, references))
     return Trial(
         steps=len(losses),
         loss=losses[-1] if losses else math.nan,
         style=share(int((style.probabilities(answers) > 0.5).sum()), len(answers)),
         log_likelihood=float(likely.mean()),
-        copied=mean_copied(answers, texts),
-        person_copied=mean_copied(references, texts),
+        copied=statistics.mean(runs),
+        person_copied=statistics.mean(own_runs),
         answers=tuple(answers),
     )
-
-
-def mean_copied(answers: Sequence[str], training_answers: Sequence[str]) -> float:
-    """Longest run of characters that an answer shares with a training answer, mean over the answers. Of the person's
-    own test answers it says how much is shared without having been copied."""
-    return statistics.mean(len(copied(answer, training_answers).span) for answer in answers)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from persona_ft.evaluate.schema import AFTER, HEADLINES
-from persona_ft.evaluate.statistics import ALPHA, holm, jackknife_interval, permutation_p
+from persona_ft.evaluate.statistics import ALPHA, holm, permutation_p
 from persona_ft.io import write_text
 from persona_ft.paths import shown
 from persona_ft.report.render import render_page
@@ -39,11 +39,13 @@ def measured(run: Path) -> dict[str, Any]:
 
 def over_seeds(values: pd.Series) -> str:
     """A mean with its 95 % interval (Student's t over the seeds); a value that stands alone has none."""
-    kept = values.dropna().to_numpy(float)
-    if kept.size < 2:
-        return f"{kept[0]:.3g}" if kept.size else "–"
-    found = jackknife_interval(kept.mean(), (kept.sum() - kept) / (kept.size - 1))
-    return f"{found.value:.3g} [{found.low:.3g}, {found.high:.3g}]"
+    from scipy.stats import t
+
+    kept = values.dropna()
+    if len(kept) < 2:
+        return f"{kept.iloc[0]:.3g}" if len(kept) else "–"
+    reach = t.ppf(1 - ALPHA / 2, len(kept) - 1) * kept.sem()
+    return f"{kept.mean():.3g} [{kept.mean() - reach:.3g}, {kept.mean() + reach:.3g}]"
 
 
 def best_setting(rows: pd.DataFrame, settings: list[str], paired_by: list[str]) -> str:

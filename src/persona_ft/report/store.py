@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
@@ -27,10 +28,8 @@ def versions() -> dict[str, str]:
     """Installed versions of the stack; a package that is missing is left out."""
     found = {}
     for name in STACK:
-        try:
+        with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
     return found
 
 
@@ -40,21 +39,13 @@ def write_comparison(path: Path | str, comparison: Comparison) -> Path:
 
 
 def read_comparison(path: Path | str) -> Comparison:
-    """Read what :func:`write_comparison` wrote.
-
-    Raises
-    ------
-    PersonaError
-        The file is missing, or is not a comparison of this version.
-    """
+    """Read what :func:`write_comparison` wrote; PersonaError where it is missing or no comparison of this version."""
     path = Path(path)
     try:
         return Comparison.model_validate_json(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise PersonaError(
-            "there is no comparison", "run notebook 04_compare with the same RUN", shown(path)
-        ) from error
+        reason, remedy = "there is no comparison", "run notebook 04_compare with the same RUN"
+        raise PersonaError(reason, remedy, shown(path)) from error
     except ValueError as error:
-        raise PersonaError(
-            "this is no comparison of this version", "run notebook 04_compare again", shown(path)
-        ) from error
+        reason, remedy = "this is no comparison of this version", "run notebook 04_compare again"
+        raise PersonaError(reason, remedy, shown(path)) from error

@@ -13,15 +13,9 @@ from persona_ft.language import LAUGHTER
 def classify_changes(
     questions: Sequence[Question], before: ConditionResult, after: ConditionResult, persona: Persona
 ) -> list[Change]:
-    """The article's kinds of change, each given by a rule on the scores, with the evidence; strongest first.
-
-    Good: *refusal tone* (turned down as a friend where the base was formal), *humour* (a laugh or an aside that the
-    base has not), *avoided hallucination* (the base contradicted a fact or invented one), *fact recalled*, *tone*.
-    Bad: *no usable answer*, *AI disclosure*, *invented facts* (a fact that nobody stated, or another value), *altered
-    preference* (a stated fact turned into its opposite), *wrong domain* (another value where the question is about
-    work or technology), *answers another question* (the base finds it likelier after other questions than after this
-    one), *style not learnt*. A question has one kind: the first that fits, bad before good.
-    """
+    """The article's kinds of change, good and bad, with the evidence; strongest first. A question has one kind: the
+    first whose rule on the scores fits, bad before good. Below 0, the base finds an answer likelier after other
+    questions than after its own."""
     laughs = any(LAUGHTER.search(pair.answer) for pair in persona.train)
     found = []
     for question, b, a in zip(questions, before.answers, after.answers, strict=True):

@@ -22,32 +22,28 @@ class Condition:
     in the prompt or none."""
 
     name: str
+    description: str
     tuned: bool
     prompt: bool
     examples: int = 0
     facts: bool = False
 
-    @property
-    def description(self) -> str:
-        """In words."""
-        said = "persona prompt" if self.prompt else "no prompt"
-        said += f" and the {self.examples} most similar training pairs" if self.examples else ""
-        said += " and the facts" if self.facts else ""
-        return f"{'adapter' if self.tuned else 'base weights'}, {said}"
-
 
 def conditions(examples: int = 4, facts: bool = False) -> tuple[Condition, ...]:
     """The five conditions, and with ``facts`` two more whose prompt lists the persona's facts. ``base + prompt`` is the
     article's base: what a prompt alone can do."""
-    with_facts = [Condition(f"{n} + facts", tuned=n == "tuned", prompt=True, facts=True) for n in ("base", "tuned")]
-    return (
-        Condition("base", tuned=False, prompt=False),
-        Condition("base + prompt", tuned=False, prompt=True),
-        Condition("base + examples", tuned=False, prompt=True, examples=examples),
-        Condition("tuned + prompt", tuned=True, prompt=True),
-        Condition("tuned", tuned=True, prompt=False),
-        *(with_facts if facts else ()),
+    base, tuned, prompt = "base weights", "adapter", "persona prompt"
+    with_examples = f"{base}, {prompt} and the {examples} most similar training pairs"
+    found = (
+        Condition("base", f"{base}, no prompt", tuned=False, prompt=False),
+        Condition("base + prompt", f"{base}, {prompt}", tuned=False, prompt=True),
+        Condition("base + examples", with_examples, tuned=False, prompt=True, examples=examples),
+        Condition("tuned + prompt", f"{tuned}, {prompt}", tuned=True, prompt=True),
+        Condition("tuned", f"{tuned}, no prompt", tuned=True, prompt=False),
+        Condition("base + facts", f"{base}, {prompt} and the facts", tuned=False, prompt=True, facts=True),
+        Condition("tuned + facts", f"{tuned}, {prompt} and the facts", tuned=True, prompt=True, facts=True),
     )
+    return found if facts else found[:5]
 
 
 def stated_facts(profile: Profile) -> list[str]:
@@ -57,9 +53,7 @@ def stated_facts(profile: Profile) -> list[str]:
 
 class SimilarPairs:
     """Finds the training pairs whose questions are most like a new one: cosine on tf-idf of character 1- to 3-grams.
-
-    scikit-learn alone, no network and no embedding model. Weakness: it sees the same letters, not the same meaning.
-    """
+    Weakness: it sees the same letters, not the same meaning."""
 
     def __init__(self, pairs: Sequence[Conversation]) -> None:
         from sklearn.feature_extraction.text import TfidfVectorizer
@@ -98,11 +92,8 @@ def reference_likelihoods(
     batch_size: int = 32,
 ) -> np.ndarray:
     """Log-likelihood per token, in nats, of n reference answers after n rendered prompts once the final channel is
-    open: shape (n,).
-
-    Which channel a model chooses is another question (:func:`final_channel_likelihoods`): at plausible values that
-    choice would be a quarter to a third of the figure, and would hide how an answer is liked.
-    """
+    open, shape (n,). Which channel a model chooses would be a quarter to a third of the figure, and hide how an answer
+    is liked: that is :func:`final_channel_likelihoods`."""
     import numpy as np
 
     opened = [prompt.removesuffix(FINAL) + FINAL for prompt in prompts]

@@ -1,8 +1,6 @@
 """A model as judge, as support and never as the verdict: which of two answers sounds more like the person?
 
-Each pair is shown in both orders, and a judge that changes its mind with the order has said nothing: a tie (Zheng et
-al., arXiv 2306.05685, on position bias). Its figure is worth what its A/A agreement is: how often it calls two answers
-of *one* condition a tie, which they should be.
+A judge that changes its mind with the order has said nothing: a tie (Zheng et al., arXiv 2306.05685, on position bias).
 """
 
 from __future__ import annotations
@@ -55,14 +53,8 @@ class Verdict:
 def pairwise(
     ask: Ask, samples: Sequence[str], questions: Sequence[str], first: Sequence[str], second: Sequence[str]
 ) -> Verdict:
-    """Ask about n pairs in both orders; only a judgement that survives the order counts.
-
-    Parameters
-    ----------
-    ask : sends n prompts and returns n replies.
-    samples : some of the person's training answers.
-    questions, first, second : n questions and two conditions' answers to them.
-    """
+    """Ask about n questions with two conditions' answers in both orders; only a judgement that survives the order counts.
+    ``ask`` sends n prompts and returns n replies; ``samples`` are some of the person's training answers."""
     pairs = list(zip(questions, first, second, strict=True))
     straight = [judge_messages(samples, q, a, b) for q, a, b in pairs]
     swapped = [judge_messages(samples, q, b, a) for q, a, b in pairs]
@@ -81,10 +73,8 @@ def judged(
     second: Sequence[str],
     control: tuple[Sequence[str], Sequence[str]],
 ) -> dict[str, Any]:
-    """A judge's verdict on two conditions, and beside it its verdict on one condition against itself.
-
-    ``control``: two passes of one condition, both sampled alike; the judge should call them ties.
-    """
+    """A judge's verdict on two conditions, and beside it its verdict on one condition against itself: ``control``, two
+    passes sampled alike, which it should call ties."""
     verdict, a_a = (pairwise(ask, samples, questions, *texts) for texts in ((first, second), control))
     order = {"n": len(questions), "order_agreement": 1 - verdict.tie_share, "a_a_ties": a_a.tie_share}
     return asdict(verdict) | order | {"a_a": asdict(a_a)}

@@ -61,8 +61,8 @@ class Question(BaseModel):
 
 
 class FactVerdict(BaseModel):
-    """What an answer does with a fact, the words that decided it, and whether they are an alias, a negated alias or
-    another value; both are empty when the fact is absent."""
+    """What an answer does with a fact, the words that decided it, and whether those are an alias, a negated one or
+    another value."""
 
     verdict: Verdict = "absent"
     evidence: str = ""
@@ -116,9 +116,7 @@ class ConditionResult(BaseModel):
     samples: list[list[str]] = []
     problems: dict[str, int] = Field(description="what was no usable answer, over all passes -> how often")
     scores: dict[str, list[Known]] = Field(description="headline score -> value a question; None: no such score")
-    final_channel: float | None = Field(
-        default=None, description="mean log-probability of going straight to the final channel, nats"
-    )
+    final_channel: float | None = Field(default=None, description="mean log-probability of no analysis, nats")
 
     @property
     def texts(self) -> list[str]:
@@ -170,10 +168,8 @@ class Change(BaseModel):
 
 
 class StylometricRow(BaseModel):
-    """A countable habit: the person's mean in training, and each condition's mean with its interval.
-
-    The intervals are Bonferroni's: together they hold with 95 %, however many habits the panel shows.
-    """
+    """A countable habit: the person's mean in training, and each condition's mean with its interval: Bonferroni's, which
+    hold together with 95 %, however many habits the panel shows."""
 
     name: str
     unit: str
@@ -190,12 +186,8 @@ class Comparison(BaseModel):
     questions: list[Question]
     conditions: list[ConditionResult]
     summary: dict[str, dict[str, IntervalModel]] = Field(description="condition -> headline score -> interval")
-    person: dict[str, IntervalModel] = Field(
-        description="the person's own test answers under the same scores: the ceiling"
-    )
-    best: dict[str, list[str]] = Field(
-        description="headline score -> the best condition, then those that cannot be told from it"
-    )
+    person: dict[str, IntervalModel] = Field(description="the same of the person's own test answers: the ceiling")
+    best: dict[str, list[str]] = Field(description="headline score -> the best condition, and those as good (Holm)")
     differences: list[DifferenceModel]
     scales: dict[str, Known] = Field(description="what the two rulers let through, where they had not looked")
     stylometry: list[StylometricRow]

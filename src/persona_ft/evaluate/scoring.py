@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from persona_ft.evaluate.sense import SenseScale, defect
 from persona_ft.evaluate.style import StyleClassifier
 from persona_ft.evaluate.wording import copied, says
 from persona_ft.gpt_oss.generate import Completion
+from persona_ft.gpt_oss.harmony import HarmonyMessage
 
 
 def known_facts(persona: Persona) -> dict[str, Fact]:
@@ -80,58 +80,46 @@ class Scorer:
     ) -> list[Answer]:
         """Score one pass over the n test questions.
 
-        Parameters
-        ----------
-        completions : one a question; one without a final channel, or an empty one, has no style and no fact.
-        likelihoods : of the reference under the condition, nats per token.
-        sense : of the answers, from :func:`~persona_ft.evaluate.sense.information`.
+        ``likelihoods``: of the references under the condition, nats per token. ``sense``: of the answers, from
+        :func:`~persona_ft.evaluate.sense.information`.
         """
-        texts = [completion.answer or "" for completion in completions]
-        asked = [
-            {
-                "problem": completion.problem or defect(text),
-                "n_tokens": completion.n_tokens,
-                "wanted_tokens": completion.wanted,
-                "thinking": completion.thinking,
-                "ran_on": completion.ran_on,
-                "log_likelihood": float(likelihood),
-            }
-            for completion, text, likelihood in zip(completions, texts, likelihoods, strict=True)
-        ]
-        return self._answers(texts, sense, asked)
-
-    def person(self, sense: Sequence[float] | None = None) -> ConditionResult:
-        """The person's own test answers as a condition, all of them whole; they have no likelihood."""
-        asked = [{"problem": None, "log_likelihood": np.nan}] * len(self.questions)
-        answers = self._answers([question.reference for question in self.questions], sense, asked)
-        return self.condition(PERSON, "the person's own test answers", [answers])
-
-    def _answers(
-        self, texts: Sequence[str], sense: Sequence[float] | None, asked: Sequence[dict[str, Any]]
-    ) -> list[Answer]:
-        """The answers with what is seen in their texts, beside what is known of how they were asked."""
         facts, training = known_facts(self.persona), [pair.answer for pair in self.persona.train]
-        sense = [np.nan] * len(texts) if sense is None else sense
-        rows = zip(self.questions, texts, self.style.probabilities(texts), sense, asked, strict=True)
+        texts = [completion.answer or "" for completion in completions]
+        seen = zip(
+            texts, self.style.probabilities(texts), [np.nan] * len(texts) if sense is None else sense, strict=True
+        )
         found = []
-        for question, text, probability, shared, fields in rows:
+        for question, completion, likelihood, (text, probability, shared) in zip(
+            self.questions, completions, likelihoods, seen, strict=True
+        ):
             copy = copied(text, training)
             found.append(
                 Answer(
                     text=text,
+                    problem=completion.problem or defect(text),
+                    n_tokens=completion.n_tokens,
+                    wanted_tokens=completion.wanted,
+                    thinking=completion.thinking,
+                    ran_on=completion.ran_on,
                     style=float(probability),
                     sense=float(shared),
                     fits=None if self.scale is None or np.isnan(shared) else bool(shared > self.scale.threshold),
+                    log_likelihood=float(likelihood),
                     facts={mark.id: judge(text, facts[mark.id]) for mark in question.facts},
                     says_ai=says("says AI", text),
                     refuses=says("refuses", text),
                     copied=copy.span,
                     nearest=copy.nearest,
                     near_duplicate=copy.near_duplicate,
-                    **fields,
                 )
             )
         return found
+
+    def person(self, sense: Sequence[float] | None = None) -> ConditionResult:
+        """The person's own test answers as a condition; they have no tokens and no likelihood."""
+        texts = [question.reference for question in self.questions]
+        said = [Completion(text, (HarmonyMessage("assistant", "final", text, True),), 0, True) for text in texts]
+        return self.condition(PERSON, "written by the person", [self.score(said, [np.nan] * len(said), sense)])
 
     def condition(
         self,
@@ -141,9 +129,7 @@ class Scorer:
         final_channel: Sequence[float] | None = None,
     ) -> ConditionResult:
         """Put one or more passes of a condition together; scores are means over the passes that have them.
-
-        ``final_channel``: for each question the log-probability of going straight to the final channel.
-        """
+        ``final_channel``: log-probability of going straight to the final channel, one a question."""
         import pandas as pd
 
         values = [pd.DataFrame([a.values(q.facts) for a, q in zip(one, self.questions, strict=True)]) for one in passes]

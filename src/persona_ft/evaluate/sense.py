@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 FALSE_FIT = 0.10
 # At most so many training pairs set the scale: a share of 60 is known well enough, and each costs eight rows to score.
 SCALE_PAIRS = 60
-# Other questions that an answer is set against.
 N_OTHERS = 3
 # A run of different letters four times over, or one sign thirty times: w and 、 may be repeated, words are not.
 REPEATS = re.compile(r"((\w)(?!\2)\w+?)\1{3,}|(.)\3{29,}")
@@ -42,16 +41,12 @@ def information(
     among: Sequence[str],
     batch_size: int = 32,
 ) -> np.ndarray:
-    """Pointwise mutual information of n answers with their questions under the base weights, nats per token.
+    """Pointwise mutual information of n answers with their questions under the base weights, nats per token, shape (n,);
+    an empty answer has NaN.
 
     Each token's log-probability after the answer's own question, less the log of its mean probability after three
-    other questions, averaged over the answer; above zero, the question makes the answer likelier. Weakness: a base that
-    understands little finds no answer likelier than another.
-
-    Parameters
-    ----------
-    questions, answers : n of each; an empty answer has NaN.
-    among : where the other questions are drawn from, the answer's own left out.
+    others of ``among``, averaged over the answer. Weakness: a base that understands little finds no answer likelier
+    than another.
     """
     draw, place = random.Random(0), {}
     rows: list[list[int]] = []  # for each answer the numbers of what is scored: after its own question, after others
@@ -67,40 +62,30 @@ def information(
     after = [encode(tokenizer, f"{as_text(answer)}<|return|>") for _, answer in place]
     with model.disable_adapter() if hasattr(model, "peft_config") else nullcontext():
         scores = [np.array(row) for row in token_scores(model, tokenizer, before, after, batch_size)]
-    found = np.full(len(rows), np.nan)
-    for i, row in enumerate(rows):
-        if len(row) > 1:
-            by_chance = np.log(np.mean(np.exp([scores[k] for k in row[1:]]), axis=0))
-            found[i] = np.mean(scores[row[0]] - by_chance)
-    return found
+
+    def shared(own: int, *others: int) -> float:
+        return float(np.mean(scores[own] - np.log(np.mean(np.exp([scores[k] for k in others]), axis=0))))
+
+    return np.array([shared(*row) if len(row) > 1 else np.nan for row in rows])
 
 
 @dataclass(frozen=True)
 class SenseScale:
-    """Where an answer fits, set on the person's training pairs.
-
-    Attributes
-    ----------
-    threshold : nats per token that :data:`FALSE_FIT` of the person's answers reach with a question of another pair.
-    own : the share of the person's own answers that reach it with their own: what this base is able to see.
-    """
+    """Where an answer fits: ``threshold``, nats per token that :data:`FALSE_FIT` of the person's training answers reach
+    with a question of another pair, and ``own``, the share that reach it with theirs: what this base is able to see."""
 
     threshold: float
     own: float
 
     @classmethod
     def of(
-        cls,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        pairs: Sequence[Conversation],
-        batch_size: int = 32,
+        cls, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pairs: Sequence[Conversation], **how: int
     ) -> SenseScale:
         """The scale of one base and one person."""
         chosen = random.Random(0).sample(list(pairs), min(SCALE_PAIRS, len(pairs)))
         questions, answers = [pair.question for pair in chosen], [pair.answer for pair in chosen]
         shuffled = [*questions[1:], *questions[:1]]  # in an order drawn by lot, so the next one is another at random
-        found = information(model, tokenizer, [*questions, *shuffled], answers * 2, questions, batch_size)
+        found = information(model, tokenizer, [*questions, *shuffled], answers * 2, questions, **how)
         own, other = found[: len(chosen)], found[len(chosen) :]
         threshold = float(np.nanquantile(other, 1 - FALSE_FIT))
         return cls(threshold, float(np.mean(own > threshold)))

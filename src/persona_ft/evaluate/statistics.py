@@ -34,9 +34,7 @@ def share(successes: int, n: int) -> Interval:
 
 def mean_interval(values: Sequence[float], confidence: float = 1 - ALPHA, bounded: bool = False) -> Interval:
     """A mean over questions with its BCa bootstrap interval (10,000 resamples; Efron, 1987); NaNs are left out.
-
-    ``bounded``: values lie between 0 and 1, so that all 0 or all 1 has the exact interval of a share.
-    """
+    ``bounded``: values lie between 0 and 1, so that all 0 or all 1 has the exact interval of a share."""
     from scipy.stats import bootstrap
 
     kept = np.asarray(values, float)
@@ -54,11 +52,8 @@ def mean_interval(values: Sequence[float], confidence: float = 1 - ALPHA, bounde
 
 
 def paired_difference(after: Sequence[float], before: Sequence[float], confidence: float = 1 - ALPHA) -> Interval:
-    """Mean of after - before with its BCa bootstrap interval over questions.
-
-    Where yes/no scores change the same way on every one of n questions there is nothing to resample; the interval then
-    is what an exact one for n of n allows (Clopper-Pearson): the share of other questions may be 1 - 0.025^(1/n).
-    """
+    """Mean of after - before with its BCa bootstrap interval over questions. Where yes/no scores change the same way on
+    every one of n questions, the exact interval for n of n: the share of other questions may be 1 - 0.025^(1/n)."""
     differences, values = np.subtract(after, before), np.concatenate([after, before])
     found = mean_interval(differences, confidence)
     if found.low == found.high and set(values[~np.isnan(values)]) <= {0.0, 1.0}:
@@ -76,10 +71,8 @@ def sign_test(wins: int, losses: int) -> float:
 
 def permutation_p(after: Sequence[float], before: Sequence[float]) -> float:
     """Two-sided p-value of no difference: the signs of the paired differences are flipped at random (9,999 times, or
-    all ways when there are fewer). It holds at any n, where a bootstrap interval is somewhat too narrow at n = 30.
-
-    Questions without the score (NaN) are left out.
-    """
+    all ways when there are fewer). It holds at any n, where a bootstrap interval is somewhat too narrow at n = 30; NaNs
+    are left out."""
     from scipy.stats import permutation_test
 
     differences = np.subtract(after, before)
@@ -92,8 +85,7 @@ def permutation_p(after: Sequence[float], before: Sequence[float]) -> float:
 
 
 def holm(p_values: dict[Hashable, float]) -> dict[Hashable, float]:
-    """p-values adjusted for how many are looked at together (Holm, 1979): 5 % for one error in all of them. The
-    smallest comes first."""
+    """p-values adjusted for how many are looked at together (Holm, 1979), the smallest first."""
     adjusted, reached = {}, 0.0
     for rank, (name, p) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
         adjusted[name] = reached = max(reached, min(1.0, p * (len(p_values) - rank)))
@@ -123,12 +115,8 @@ def together(found: dict[Hashable, tuple[np.ndarray, np.ndarray]]) -> dict[Hasha
     """One family of paired differences, corrected together, so that no interval contradicts its p.
 
     Each interval has the level at which Holm tests its p: 1 - 0.05 / m for the smallest of m. Where the test and the
-    bootstrap disagree, neither claims: the adjusted p is at least 0.05 and the interval reaches zero. A wider interval
-    still holds what it promises.
-
-    Parameters
-    ----------
-    found : key -> (after, before), n values each; NaN where a question has no score.
+    bootstrap disagree, neither claims: the adjusted p is at least 0.05 and the interval reaches zero. ``found``: key ->
+    (after, before), n values each; NaN where a question has no score.
     """
     p_values = {key: permutation_p(*pair) for key, pair in found.items()}
     differences = {}

@@ -29,19 +29,12 @@ def style_pipeline() -> Pipeline:
 class StyleClassifier:
     """Tells the person's answers from the base model's, and from other people's, by their character n-grams.
 
-    With impostors the probability of 0.5 is moved to where :data:`~persona_ft.evaluate.impostors.FALSE_ACCEPTANCE` of
-    the answers of a person whom it has not heard pass. Weakness: it sees marks and endings, not sense, so nonsense in
-    the person's tone passes; without impostors it knows two ways of speaking only, and a third one falls to whichever
-    is nearer.
-
-    Parameters
-    ----------
-    persona_answers, base_answers : texts of the two classes, n and m of them: training answers only.
-    impostors : name -> other people's answers (:func:`~persona_ft.evaluate.impostors.read_voices`).
-    pipeline : an untrained scikit-learn pipeline of a vectorizer and a linear classifier.
-
-    With fewer than two texts of a class it knows nothing: every probability is NaN, and nothing stops, since the
-    answers that were asked for are worth their other scores.
+    With impostors (name -> answers, of :func:`~persona_ft.evaluate.impostors.read_voices`) the probability of 0.5 is
+    moved to where :data:`~persona_ft.evaluate.impostors.FALSE_ACCEPTANCE` of the answers of somebody whom it has not
+    heard pass; without them a third way of speaking falls to whichever is nearer. Weakness: it sees marks and endings,
+    not sense, so nonsense in the person's tone passes. With fewer than two texts of a class it knows nothing: every
+    probability is NaN, and nothing stops, since the answers are worth their other scores. ``pipeline``: an untrained
+    vectorizer and linear classifier.
     """
 
     def __init__(

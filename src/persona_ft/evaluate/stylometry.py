@@ -65,12 +65,8 @@ def _japanese(text: str) -> float:
 
 
 def learn_features(person: Sequence[str], base: Sequence[str], n_marks: int = 5, n_endings: int = 3) -> list[Feature]:
-    """What to count, from the training answers and the base's answers to the same questions.
-
-    The marks are those whose mean count differs most between the two, the endings the person's most common ones, the
-    word for "I" the one that the person uses most. Weakness: each is one number of a habit, and a model can meet all of
-    them and say nothing.
-    """
+    """What to count: the marks whose mean count differs most between the training answers and the base's, the person's
+    most common endings and word for "I". Weakness: a model can meet all of them and say nothing."""
     features = [
         Feature("length", "characters", len),
         Feature("polite forms", "share of sentences", partial(_share_of_sentences, POLITE.search)),

@@ -44,9 +44,8 @@ def phrases(language: str = "en") -> dict[str, str]:
 
 
 def verdict(comparison: Comparison, language: str = "en") -> list[str]:
-    """Three sentences that a friend understands: how many answers sound like the person and answer the question, what
-    may be claimed against the base, and facts. Where many answers are missing, a sentence on those comes first; where
-    the rulers let few of the person's own answers through, one on that comes last."""
+    """Sentences that a friend understands: many missing answers, how many sound like the person and answer the question,
+    what may be claimed against the base, facts, and rulers that let few of the person's own answers through."""
     say, name, n = phrases(language), comparison.persona, len(comparison.questions)
     own = comparison.person.get(HEADLINE.key)
 
@@ -97,15 +96,9 @@ def build_comparison(
     person_sense: Sequence[float] | None = None,
     language: str = "en",
 ) -> Comparison:
-    """Put scored conditions together into one comparison.
-
-    Parameters
-    ----------
-    conditions : the scored conditions, ``base + prompt`` and ``tuned + prompt`` among them.
-    setup : what was run on what, for the record.
-    person_sense : information that the person's own test answers share with their questions, nats per token.
-    language : of the verdict.
-    """
+    """Put scored conditions, ``base + prompt`` and ``tuned + prompt`` among them, together. ``setup``: what was run on
+    what, for the record; ``person_sense``: information that the person's own test answers share with their questions,
+    nats per token; ``language``: of the verdict."""
     by_name, questions, style = {condition.name: condition for condition in conditions}, scorer.questions, scorer.style
     person = scorer.person(person_sense)
     known = {"style", "facts_said"} | ({"headline", "sense"} if style.trained and person_sense is not None else set())
@@ -145,11 +138,8 @@ def _interval(condition: ConditionResult, score: Score) -> Interval:
 
 
 def _differences(conditions: dict[str, ConditionResult]) -> list[DifferenceModel]:
-    """``tuned + prompt`` minus each other condition, every score, over the questions that both have it for.
-
-    The headline was named before anybody looked, so it is a family of its own under Holm's correction; all other scores
-    together are the second.
-    """
+    """``tuned + prompt`` minus each other condition, every score, over the questions that both have it for. The headline
+    was named before anybody looked, so it is a family of its own under Holm's correction; all others are the second."""
     found = {}
     for family in (HEADLINES[:1], HEADLINES[1:]):
         pairs = [(name, score.key) for name in conditions if name != AFTER for score in family]

@@ -22,19 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Trial:
-    """One experiment's outcome on the test questions.
-
-    Attributes
-    ----------
-    steps : optimizer steps that were trained.
-    loss : on the last training batch, nats per graded token.
-    style : share of answers in the person's style, with its exact 95 % interval.
-    log_likelihood : of the person's own answers, nats per token, mean over the questions.
-    copied : longest run of characters that an answer shares with one that was trained on, mean over the questions.
-    person_copied : the same of the person's own test answers: shared without having been copied.
-    answers : what was answered.
-    value : of the setting that was changed, filled in by whoever changed it.
-    """
+    """One experiment's outcome on the test questions: the last batch's loss (nats per graded token), the share of answers
+    in the person's style, the likelihood of the person's own answers (nats per token), the longest run of characters
+    that is shared with a trained answer, by the answers and by the person's own (both are means), and the answers.
+    ``value``, of the setting that was changed, is filled in by whoever changed it."""
 
     steps: int
     loss: float
@@ -73,14 +64,8 @@ def measure(
     losses: Sequence[float],
     max_new_tokens: int = 96,
 ) -> Trial:
-    """Ask the test questions, greedily, and score the answers.
-
-    Parameters
-    ----------
-    prompts, references : n rendered prompts, and the person's own answers to them.
-    trained_on : the pairs of this trial, whose answers may have been copied.
-    losses : one a step; none of a base that was not trained.
-    """
+    """Ask the n test questions, greedily, and score the answers against the person's ``references``. ``trained_on``: the
+    pairs of this trial, whose answers may have been copied; ``losses``: one a step, none of a base."""
     answers = [c.answer or "" for c in generate_completions(model, tokenizer, prompts, max_new_tokens)]
     likely = reference_likelihoods(model, tokenizer, prompts, references)
     shown = [pair.answer for pair in trained_on]

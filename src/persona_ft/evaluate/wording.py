@@ -35,9 +35,7 @@ class Copied:
 
 def copied(answer: str, training_answers: Sequence[str]) -> Copied:
     """Compare one answer with all training answers (longest common substring; Carlini et al., arXiv 2202.07646).
-
-    Weakness: everyday phrases are shared without having been copied, so read it against the person's own test answers.
-    """
+    Everyday phrases are shared without having been copied: read it against the person's own test answers."""
     from rapidfuzz import fuzz, process
 
     if not (answer and training_answers):

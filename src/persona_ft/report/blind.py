@@ -1,7 +1,6 @@
 """People as the reference: which of two answers sounds more like the person, without knowing whose answer it is.
 
 Which answer is shown as A is drawn by a seed and kept in ``blind_key.json``; a sheet for a friend does not hold it.
-Votes are written one by one, so that a closed tab loses none.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from persona_ft.errors import PersonaError, reason_of
 from persona_ft.evaluate.statistics import sign_test
 from persona_ft.io import append_line, digest, mend_last_line, move_aside, write_text
-from persona_ft.report.render import render_page
+from persona_ft.report.page import render_page
 
 if TYPE_CHECKING:
     from ipywidgets import Widget
@@ -56,24 +55,17 @@ class Tally:
     p: float
 
     def __str__(self) -> str:
-        n = self.first + self.second
-        return (
-            f"{self.conditions[1]} over {self.conditions[0]}: {self.second} of {n} that chose, {self.same} the same, "
-            f"sign test p = {self.p:.2g}"
-        )
+        first, second = self.conditions
+        chose = f"{self.second} of {self.first + self.second} that chose"
+        return f"{second} over {first}: {chose}, {self.same} the same, sign test p = {self.p:.2g}"
 
 
 class BlindTest:
-    """A blind comparison of two conditions in a run folder, resumable.
+    """A blind comparison of two conditions in a run folder, resumable. Votes on other answers that the folder holds are
+    moved aside, with their key.
 
-    Parameters
-    ----------
-    folder : the run folder.
-    conditions : the two conditions' names.
-    questions : (id, question, the first condition's answer, the second's) for each question.
-    seed : for the order of questions and of answers.
-
-    Votes on other answers that the folder holds are moved aside, with their key.
+    ``questions``: (id, question, the first condition's answer, the second's) for each; ``seed``: for the order of
+    questions and of answers.
     """
 
     def __init__(
@@ -110,11 +102,10 @@ class BlindTest:
 
     def undo(self) -> Pair | None:
         """Take the latest vote back and return its pair."""
-        done = list(self.votes())
-        if not done:
-            return None
-        self.vote(done[-1], None)
-        return next(pair for pair in self.pairs if pair.id == done[-1])
+        latest = next(reversed(self.votes()), None)
+        if latest is not None:
+            self.vote(latest, None)
+        return next((pair for pair in self.pairs if pair.id == latest), None)
 
     def tally(self, votes: dict[str, Choice] | None = None) -> Tally:
         """Count votes by condition: those in the folder, or a friend's."""
@@ -133,17 +124,8 @@ class BlindTest:
 
 
 def read_votes(path: Path | str, sheet: str | None = None) -> dict[str, Choice]:
-    """Read votes: the folder's own file, or what a friend's sheet saved.
-
-    Parameters
-    ----------
-    sheet : :attr:`BlindTest.sheet`; votes that name another sheet are refused.
-
-    Raises
-    ------
-    PersonaError
-        Names file and line of what is no vote; the last line may be cut off.
-    """
+    """Read votes: the folder's own file, or what a friend's sheet saved; votes that name another sheet than ``sheet``
+    are refused. PersonaError names file and line of what is no vote; the last line may be cut off."""
     path, found = Path(path), {}
     try:
         lines = path.read_text(encoding="utf-8-sig").rstrip("\n").split("\n")

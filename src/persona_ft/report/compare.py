@@ -15,7 +15,7 @@ from persona_ft.evaluate.statistics import together
 from persona_ft.io import write_text
 from persona_ft.paths import resolve, shown
 from persona_ft.report.store import read_comparison
-from persona_ft.report.tables import Rows, difference_text, markdown_table, text_of
+from persona_ft.report.tables import Rows, difference_text, markdown_table, rows_of, text_of
 
 # Each run measures these with what it learnt from its own training pairs and its own base: two rulers, no test.
 OWN_RULER = {"headline", "style", "sense"}
@@ -35,22 +35,18 @@ def compare_runs(runs: dict[str, Comparison]) -> tuple[Rows, Rows, Rows]:
             reason = f"{name} and {start} were not asked the same questions"
             raise PersonaError(reason, "compare runs of one persona and test set")
         same_facts &= all(a.facts == b.facts for a, b in pairs)
-    scores = [
-        {"score": score.label} | {name: text_of(run.summary[AFTER][score.key], score) for name, run in runs.items()}
-        for score in HEADLINES
-    ]
     values = {key: {name: run.condition(AFTER).values(key) for name, run in runs.items()} for key in SCORES}
     left_out = OWN_RULER if same_facts else OWN_RULER | ON_FACTS
     single = [key for key in SCORES if key not in left_out and not np.isnan(list(values[key].values())).all()]
-    found = together({(key, name): (values[key][name], values[key][start]) for name, _ in others for key in single})
-    changes = [
-        {"score": SCORES[key].label}
-        | {f"{name} minus {start}": difference_text(found[key, name]) for name, _ in others}
-        for key in single
-    ]
-    keys = dict.fromkeys(key for run in runs.values() for key in run.setup)
-    rows = [{"setting": key} | {name: str(run.setup.get(key, "")) for name, run in runs.items()} for key in keys]
-    return scores, changes, [row for row in rows if len(set(list(row.values())[1:])) > 1]
+    found = together({(name, key): (values[key][name], values[key][start]) for name, _ in others for key in single})
+    tuned = {name: {s.label: text_of(run.summary[AFTER][s.key], s) for s in HEADLINES} for name, run in runs.items()}
+    changes = {
+        f"{name} minus {start}": {SCORES[key].label: difference_text(found[name, key]) for key in single}
+        for name, _ in others
+    }
+    setup = {name: {key: str(value) for key, value in run.setup.items()} for name, run in runs.items()}
+    set_differently = [row for row in rows_of("setting", setup) if len(set(list(row.values())[1:])) > 1]
+    return rows_of("score", tuned), rows_of("score", changes), set_differently
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -10,7 +10,7 @@ from persona_ft.evaluate.schema import AFTER, HEADLINES
 from persona_ft.evaluate.statistics import ALPHA, holm, permutation_p
 from persona_ft.io import write_text
 from persona_ft.paths import shown
-from persona_ft.report.render import render_page
+from persona_ft.report.page import render_page
 from persona_ft.report.store import read_comparison
 from persona_ft.report.tables import markdown_table
 
@@ -50,12 +50,7 @@ def over_seeds(values: pd.Series) -> str:
 
 def best_setting(rows: pd.DataFrame, settings: list[str], paired_by: list[str]) -> str:
     """The best setting in a sentence, by likelihood over the runs that all settings have, and which are as good.
-
-    Parameters
-    ----------
-    rows : a run each, with ``log_likelihood``.
-    settings, paired_by : the columns that were tried, and those that are repeated for each: persona, seed.
-    """
+    ``settings``: the columns that were tried; ``paired_by``: those that are repeated for each: persona, seed."""
     if not settings or "log_likelihood" not in rows:
         return "No best setting is named: that takes notebook 04, and more than persona and seed varied."
     name, pair = (
@@ -66,7 +61,7 @@ def best_setting(rows: pd.DataFrame, settings: list[str], paired_by: list[str]) 
         return "No best setting is named: no two settings have a persona and a seed in common."
     best, n = table.mean().idxmax(), len(table.columns)
     p = holm({other: permutation_p(table[best], table[other]) for other in table.columns if other != best})
-    alike = ", ".join(f"{other} (p = {value:.2g})" for other, value in p.items() if value >= ALPHA)
+    alike = ", ".join(f"{other} (p = {p[other]:.2g})" for other in table.columns if p.get(other, 0) >= ALPHA)
     return (
         f"Best of {n} settings ({', '.join(settings)}) by the likelihood of the person's answers, {len(table)} runs of "
         f"each: {best}. " + (f"It cannot be told from {alike} (Holm). " if alike else "") + "It was picked as the "
@@ -75,12 +70,8 @@ def best_setting(rows: pd.DataFrame, settings: list[str], paired_by: list[str]) 
 
 
 def write_grid_report(runs: Path, cells: list[dict[str, Any]], n_all: int) -> str:
-    """Write grid.md, grid.csv, grid.json and grid.html into the folder of the runs; the Markdown comes back.
-
-    Parameters
-    ----------
-    cells : name, given and seconds of each cell that is done, of ``n_all``.
-    """
+    """Write grid.md, grid.csv, grid.json and grid.html into the folder of the runs; the Markdown comes back. ``cells``:
+    name, given and seconds of each cell that is done, of ``n_all``."""
     import pandas as pd
 
     found = [{"cell": c["name"], **c["given"], "seconds": c["seconds"], **measured(runs / c["name"])} for c in cells]

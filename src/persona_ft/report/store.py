@@ -6,22 +6,14 @@ from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
+import yaml
+
 from persona_ft.errors import PersonaError
 from persona_ft.evaluate.schema import Comparison
 from persona_ft.io import write_text
 from persona_ft.paths import shown
 
-STACK = {
-    "unsloth": "loads gpt-oss in 4 bit and makes it trainable on one card",
-    "unsloth_zoo": "its patches for each model and library version",
-    "transformers": "the model classes and the tokenizer",
-    "peft": "LoRA",
-    "trl": "SFTTrainer, supervised fine-tuning",
-    "bitsandbytes": "NF4, the 4-bit numbers, and 8-bit AdamW",
-    "accelerate": "puts model and batches on the device",
-    "datasets": "holds the training rows",
-    "torch": "tensors and gradients",
-}
+STACK = yaml.safe_load(Path(__file__).with_name("stack.yaml").read_text(encoding="utf-8"))
 
 
 def versions() -> dict[str, str]:

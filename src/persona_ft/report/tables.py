@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any
 from persona_ft.evaluate.schema import (
     AFTER,
     BEFORE,
-    HEADLINE,
     HEADLINES,
     PERSON,
     SCORES,
     VERDICTS,
     Comparison,
-    DifferenceModel,
     IntervalModel,
     Score,
 )
@@ -41,6 +39,12 @@ def text_table(frame: pd.DataFrame) -> Styler:
     return table
 
 
+def rows_of(title: str, columns: dict[str, dict[str, str]]) -> Rows:
+    """Columns (name -> row -> text) as rows of text; the first entry of each is its own name, under ``title``."""
+    names = dict.fromkeys(name for column in columns.values() for name in column)
+    return [{title: name} | {head: column.get(name, "") for head, column in columns.items()} for name in names]
+
+
 def text_of(interval: IntervalModel, score: Score) -> str:
     """A value with its interval, as tables show it."""
     if interval.value is None:
@@ -51,68 +55,75 @@ def text_of(interval: IntervalModel, score: Score) -> str:
     return f"{interval.value:{form}} [{interval.low:{form}}, {interval.high:{form}}]"
 
 
+def difference_text(d: Difference) -> str:
+    """A difference with its interval, its adjusted p, and what may be said of it."""
+    return f"{d.mean:+.2f} [{d.low:+.2f}, {d.high:+.2f}], p = {d.p_adjusted:.2g}: {word_for(d)}"
+
+
 def score_rows(comparison: Comparison) -> Rows:
     """The headline scores as rows of text: a column a condition, and the person's own test answers.
 
     ★ is the best condition; ≈ one that cannot be told from it (p > 0.05, Holm over them). No mark: all are the same.
     """
-    rows = []
-    for score in HEADLINES:
-        found = {name: scores[score.key] for name, scores in comparison.summary.items()}
-        best, values = comparison.best[score.key], {name: interval.value for name, interval in found.items()}
-        marks = dict.fromkeys(best, " ≈") | {name: " ★" for name, v in values.items() if best and v == values[best[0]]}
-        if len(set(values.values())) == 1:
-            marks = {}
-        row = {name: text_of(interval, score) + marks.get(name, "") for name, interval in found.items()}
-        own = comparison.person.get(score.key)
-        rows.append({"score": score.label, **row, PERSON: text_of(own, score) if own else ""})
-    return rows
 
+    def mark(name: str, key: str) -> str:
+        best, values = comparison.best[key], {n: found[key].value for n, found in comparison.summary.items()}
+        if not best or len(set(values.values())) == 1:
+            return ""
+        return " ★" if values[name] == values[best[0]] else " ≈" if name in best else ""
 
-def difference_text(d: Difference | DifferenceModel) -> str:
-    """A difference with its interval, its adjusted p, and what may be said of it."""
-    return f"{d.mean:+.2f} [{d.low:+.2f}, {d.high:+.2f}], p = {d.p_adjusted:.2g}: {word_for(d)}"
+    columns = {
+        name: {score.label: text_of(found[score.key], score) + mark(name, score.key) for score in HEADLINES}
+        for name, found in comparison.summary.items()
+    }
+    own = {SCORES[key].label: text_of(interval, SCORES[key]) for key, interval in comparison.person.items()}
+    return rows_of("score", columns | {PERSON: own})
 
 
 def difference_rows(comparison: Comparison) -> Rows:
     """The paired differences as rows of text: ``tuned + prompt`` minus each other condition, with Holm's p over all;
     better or worse is said where that is below 0.05."""
-    rows: dict[str, dict[str, str]] = {}
+    columns: dict[str, dict[str, str]] = {}
     for d in comparison.differences:
-        row = rows.setdefault(d.score, {"score": SCORES[d.score].label})
-        row[f"minus {d.before}"] = difference_text(d)
-    return list(rows.values())
+        columns.setdefault(f"minus {d.before}", {})[SCORES[d.score].label] = difference_text(d)
+    return rows_of("score", columns)
 
 
 def count_rows(comparison: Comparison) -> Rows:
     """What is counted beside the scores, as rows of text."""
-    rows: dict[str, dict[str, str]] = {}
-    for condition, counts in comparison.counts.items():
-        for name, number in counts.items():
-            rows.setdefault(name, {"count": name})[condition] = "–" if number is None else f"{number:.3g}"
-    return list(rows.values())
+    columns = {
+        condition: {name: "–" if number is None else f"{number:.3g}" for name, number in counts.items()}
+        for condition, counts in comparison.counts.items()
+    }
+    return rows_of("count", columns)
 
 
 def fact_rows(comparison: Comparison) -> Rows:
     """Verdicts on facts by where they are stated: supported / contradicted / absent for each condition."""
-    rows = []
-    for where, label, right in (
-        ("train", "stated in training", "supported"),
-        ("prompt", "stated in the prompt alone", "supported"),
-        ("never", "never stated", "absent"),
-    ):
-        row = {"facts": f"{label}: {' / '.join(VERDICTS)} (right: {right})"}
-        for condition, table in comparison.facts.items():
-            row[condition] = " / ".join(str(table[where][verdict]) for verdict in VERDICTS)
-        rows.append(row)
-    return rows
+    order = " / ".join(VERDICTS)
+    labels = {
+        "train": f"stated in training: {order} (right: supported)",
+        "prompt": f"stated in the prompt alone: {order} (right: supported)",
+        "never": f"never stated: {order} (right: absent)",
+    }
+    columns = {
+        condition: {label: " / ".join(str(table[where][v]) for v in VERDICTS) for where, label in labels.items()}
+        for condition, table in comparison.facts.items()
+    }
+    return rows_of("facts", columns)
+
+
+def all_rows(comparison: Comparison) -> dict[str, Rows]:
+    """The four tables of numbers, by their keys in phrases.yaml."""
+    made = {"scores": score_rows, "differences": difference_rows, "fact table": fact_rows, "counts": count_rows}
+    return {title: rows_of(comparison) for title, rows_of in made.items()}
 
 
 def picked(comparison: Comparison, n: int = 3) -> tuple[list[int], list[int]]:
     """The questions to read first, by rule: n answers of ``tuned + prompt`` that pass the headline, those that fit
     their question best; and n that do not, no usable answer first, then those that fit it least."""
     after = comparison.condition(AFTER)
-    passed = after.values(HEADLINE.key) > 0.5
+    passed = after.values("headline") > 0.5
     fit = [float("-inf") if a.problem or a.sense is None else a.sense for a in after.answers]
     order = sorted(range(len(fit)), key=lambda i: (-fit[i], i))
     return [i for i in order if passed[i]][:n], [i for i in order[::-1] if not passed[i]][:n]
@@ -140,7 +151,7 @@ def general_rows(general: dict[str, Any]) -> Rows:
         "right before and wrong now": f"{general['lost']} (sign test: p = {general['p']:.2g})",
         "log-likelihood of the right answer, nats per token": f"{likelihoods}, {change:+.2f} [{low:+.2f}, {high:+.2f}]",
     }
-    return [{"general questions": name, "value": value} for name, value in values.items()]
+    return rows_of("general questions", {"value": values})
 
 
 def answer_rows(comparison: Comparison) -> Rows:

@@ -19,16 +19,15 @@ from persona_ft.conversation import FactAnnotation
 from persona_ft.data.persona import Persona, read_persona
 from persona_ft.errors import PersonaError
 from persona_ft.evaluate.conditions import SimilarPairs, condition_messages, conditions
-from persona_ft.evaluate.facts import judge
+from persona_ft.evaluate.facts import judge, says
 from persona_ft.evaluate.judge import judged, pairwise, parse_vote
 from persona_ft.evaluate.schema import HEADLINES, Comparison
 from persona_ft.evaluate.scoring import Scorer, check_test, known_facts, questions_of
 from persona_ft.evaluate.sense import SenseScale
 from persona_ft.evaluate.statistics import holm, paired_difference, permutation_p, share, sign_test
 from persona_ft.evaluate.style import StyleClassifier
-from persona_ft.evaluate.stylometry import learn_features, measure
+from persona_ft.evaluate.stylometry import copied, learn_features, measure
 from persona_ft.evaluate.summary import build_comparison, verdict
-from persona_ft.evaluate.wording import copied, says
 from persona_ft.figures.comparison import plot_marks
 from persona_ft.gpt_oss.ask import endpoint
 from persona_ft.gpt_oss.generate import AnswerStore, Completion, generate_completions, token_limit

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from persona_ft.data.persona import Persona
+from persona_ft.evaluate.facts import says
 from persona_ft.evaluate.schema import Answer, Change, ConditionResult, Question
-from persona_ft.evaluate.wording import says
 from persona_ft.language import LAUGHTER
 
 

@@ -19,10 +19,22 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
 
 from persona_ft.data.persona import Fact
 from persona_ft.evaluate.schema import FactVerdict
-from persona_ft.evaluate.wording import PATTERNS, says
+
+PATTERNS = {
+    name: re.compile("|".join(alternatives.split("\n")), re.IGNORECASE)
+    for name, alternatives in yaml.safe_load(Path(__file__).with_name("patterns.yaml").read_text("utf-8")).items()
+}
+
+
+def says(pattern: str, text: str) -> bool:
+    """Whether a text holds one of the patterns of ``patterns.yaml``, such as ``"says AI"``."""
+    return bool(PATTERNS[pattern].search(text))
 
 
 def normalised(text: str) -> str:

@@ -53,8 +53,8 @@ class Verdict:
 def pairwise(
     ask: Ask, samples: Sequence[str], questions: Sequence[str], first: Sequence[str], second: Sequence[str]
 ) -> Verdict:
-    """Ask about n questions with two conditions' answers in both orders; only a judgement that survives the order counts.
-    ``ask`` sends n prompts and returns n replies; ``samples`` are some of the person's training answers."""
+    """Ask about n questions with two conditions' answers in both orders; only a judgement that survives counts. ``ask``
+    sends n prompts and returns n replies; ``samples`` are some of the person's training answers."""
     pairs = list(zip(questions, first, second, strict=True))
     straight = [judge_messages(samples, q, a, b) for q, a, b in pairs]
     swapped = [judge_messages(samples, q, b, a) for q, a, b in pairs]

@@ -92,19 +92,16 @@ class Answer(BaseModel):
     def values(self, marks: Sequence[FactAnnotation]) -> dict[str, float]:
         """Its headline scores; NaN is no score. What never came has no style, no sense and no facts, and has failed in
         the headline."""
-        whole = not self.problem
-        stated = [self.facts[m.id].verdict == "supported" for m in marks if m.stated != "never" and whole]
-        never = [self.facts[m.id].verdict == "absent" for m in marks if m.stated == "never" and whole]
-        sounds = np.nan if self.style is None or not whole else float(self.style > 0.5)
-        fits = np.nan if self.fits is None or not whole else float(self.fits)
-        return {
-            "headline": sounds * fits if whole else 0.0,
-            "style": sounds,
-            "sense": fits,
-            "log_likelihood": self.log_likelihood,
-            "facts_said": float(np.mean(stated)) if stated else np.nan,
-            "not_invented": float(np.mean(never)) if never else np.nan,
-        }
+        none = dict.fromkeys(SCORES, np.nan) | {"log_likelihood": self.log_likelihood}
+        if self.problem:
+            return none | {"headline": 0.0}
+        stated = [self.facts[m.id].verdict == "supported" for m in marks if m.stated != "never"]
+        never = [self.facts[m.id].verdict == "absent" for m in marks if m.stated == "never"]
+        sounds = None if self.style is None else self.style > 0.5
+        both = None if sounds is None or self.fits is None else sounds and self.fits
+        found = {"headline": both, "style": sounds, "sense": self.fits}
+        found |= {"facts_said": np.mean(stated) if stated else None, "not_invented": np.mean(never) if never else None}
+        return none | {key: float(value) for key, value in found.items() if value is not None}
 
 
 class ConditionResult(BaseModel):
@@ -168,8 +165,8 @@ class Change(BaseModel):
 
 
 class StylometricRow(BaseModel):
-    """A countable habit: the person's mean in training, and each condition's mean with its interval: Bonferroni's, which
-    hold together with 95 %, however many habits the panel shows."""
+    """A countable habit: the person's mean in training, and each condition's with its interval. The intervals hold
+    together with 95 % (Bonferroni), however many habits the panel shows."""
 
     name: str
     unit: str
@@ -215,10 +212,9 @@ class Comparison(BaseModel):
     def protocol(self) -> str:
         """How all conditions were asked, in a sentence."""
         limit, effort = self.setup.get("max_new_tokens", "?"), self.setup.get("reasoning effort", "?")
-        if self.setup.get("think"):
-            how = f"and thought first, within {limit} new tokens, analysis included."
-        else:
-            how = f"with the final channel already open, so all answered without analysis, within {limit} new tokens."
+        thought = f"and thought first, within {limit} new tokens, analysis included."
+        at_once = f"with the final channel already open, so all answered without analysis, within {limit} new tokens."
+        how = thought if self.setup.get("think") else at_once
         return f"Protocol: every condition was asked at {effort} effort {how}"
 
     def condition(self, name: str) -> ConditionResult:

@@ -10,11 +10,11 @@ import numpy as np
 from persona_ft.conversation import FactAnnotation
 from persona_ft.data.persona import Fact, Persona
 from persona_ft.errors import PersonaError
-from persona_ft.evaluate.facts import judge, mentioned
+from persona_ft.evaluate.facts import judge, mentioned, says
 from persona_ft.evaluate.schema import PERSON, PROBLEMS, Answer, ConditionResult, Question
 from persona_ft.evaluate.sense import SenseScale, defect
 from persona_ft.evaluate.style import StyleClassifier
-from persona_ft.evaluate.wording import copied, says
+from persona_ft.evaluate.stylometry import copied
 from persona_ft.gpt_oss.generate import Completion
 from persona_ft.gpt_oss.harmony import HarmonyMessage
 
@@ -85,13 +85,11 @@ class Scorer:
         """
         facts, training = known_facts(self.persona), [pair.answer for pair in self.persona.train]
         texts = [completion.answer or "" for completion in completions]
-        seen = zip(
-            texts, self.style.probabilities(texts), [np.nan] * len(texts) if sense is None else sense, strict=True
-        )
+        sense = [np.nan] * len(texts) if sense is None else sense
+        asked = zip(self.questions, completions, likelihoods, strict=True)
+        seen = zip(texts, self.style.probabilities(texts), sense, strict=True)
         found = []
-        for question, completion, likelihood, (text, probability, shared) in zip(
-            self.questions, completions, likelihoods, seen, strict=True
-        ):
+        for (question, completion, likelihood), (text, probability, shared) in zip(asked, seen, strict=True):
             copy = copied(text, training)
             found.append(
                 Answer(

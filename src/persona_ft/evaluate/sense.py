@@ -41,13 +41,10 @@ def information(
     among: Sequence[str],
     batch_size: int = 32,
 ) -> np.ndarray:
-    """Pointwise mutual information of n answers with their questions under the base weights, nats per token, shape (n,);
-    an empty answer has NaN.
-
-    Each token's log-probability after the answer's own question, less the log of its mean probability after three
-    others of ``among``, averaged over the answer. Weakness: a base that understands little finds no answer likelier
-    than another.
-    """
+    """Pointwise mutual information of n answers with their questions under the base, nats per token, shape (n,);
+    NaN for an empty answer. Each token's log-probability after the answer's own question, less the log of its mean
+    probability after three others of ``among``, averaged over the answer. Weakness: a base that understands little
+    finds no answer likelier than another."""
     draw, place = random.Random(0), {}
     rows: list[list[int]] = []  # for each answer the numbers of what is scored: after its own question, after others
     for question, answer in zip(questions, answers, strict=True):

@@ -1,4 +1,4 @@
-"""Countable habits, each found in the data: length, endings, first person, marks, politeness, language, markdown."""
+"""What is counted in texts: habits, each found in the data, and what is copied from the training answers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from functools import partial
 
 import numpy as np
@@ -18,6 +19,8 @@ from persona_ft.language import JAPANESE, LAUGHTER, POLITE
 # Words for "I" that an answer may use; which one is the person's is learnt.
 FIRST_PERSON = ("僕", "ぼく", "ボク", "俺", "おれ", "オレ", "私", "わたし", "あたし", "うち", "わし", "I")
 MARKDOWN = re.compile(r"\*\*|^#{1,6} |^\s*(?:[-*+]|\d+\.) |`|\]\(|^\|", re.M)
+# Above this similarity (rapidfuzz's ratio, 0 to 100) two answers are the same but for a letter or two.
+NEAR_DUPLICATE = 90.0
 SENTENCE_END = re.compile(r"[。．.！!？?…\n]+")
 
 
@@ -108,3 +111,26 @@ def stylometric_rows(
         mean = float(person[feature.name].mean())
         rows.append(StylometricRow(name=feature.name, unit=feature.unit, person=mean, conditions=found))
     return rows
+
+
+@dataclass(frozen=True)
+class Copied:
+    """The longest run of characters that an answer shares with a training answer, the training answer that is most like
+    the whole of it, and whether it is that answer."""
+
+    span: str = ""
+    nearest: str = ""
+    near_duplicate: bool = False
+
+
+def copied(answer: str, training_answers: Sequence[str]) -> Copied:
+    """Compare one answer with all training answers (longest common substring; Carlini et al., arXiv 2202.07646).
+    Everyday phrases are shared without having been copied: read it against the person's own test answers."""
+    from rapidfuzz import fuzz, process
+
+    if not (answer and training_answers):
+        return Copied()
+    matches = [SequenceMatcher(None, answer, text, autojunk=False).find_longest_match() for text in training_answers]
+    longest = max(matches, key=lambda match: match.size)
+    text, ratio, _ = process.extractOne(answer, training_answers, scorer=fuzz.ratio)
+    return Copied(answer[longest.a :][: longest.size], text, ratio >= NEAR_DUPLICATE)

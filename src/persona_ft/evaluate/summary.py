@@ -44,8 +44,8 @@ def phrases(language: str = "en") -> dict[str, str]:
 
 
 def verdict(comparison: Comparison, language: str = "en") -> list[str]:
-    """Sentences that a friend understands: many missing answers, how many sound like the person and answer the question,
-    what may be claimed against the base, facts, and rulers that let few of the person's own answers through."""
+    """Sentences that a friend understands: many missing answers, how many pass the headline, what is claimed against
+    the base, facts, and rulers that let few of the person's own answers through."""
     say, name, n = phrases(language), comparison.persona, len(comparison.questions)
     own = comparison.person.get(HEADLINE.key)
 
@@ -138,8 +138,8 @@ def _interval(condition: ConditionResult, score: Score) -> Interval:
 
 
 def _differences(conditions: dict[str, ConditionResult]) -> list[DifferenceModel]:
-    """``tuned + prompt`` minus each other condition, every score, over the questions that both have it for. The headline
-    was named before anybody looked, so it is a family of its own under Holm's correction; all others are the second."""
+    """``tuned + prompt`` minus each other condition, every score, over the questions that both have it for. The
+    headline was named before anybody looked, so it is a family of its own under Holm's correction."""
     found = {}
     for family in (HEADLINES[:1], HEADLINES[1:]):
         pairs = [(name, score.key) for name in conditions if name != AFTER for score in family]

@@ -13,7 +13,7 @@ from persona_ft.errors import PersonaError
 from persona_ft.evaluate.conditions import reference_likelihoods
 from persona_ft.evaluate.statistics import Interval, share
 from persona_ft.evaluate.style import StyleClassifier
-from persona_ft.evaluate.wording import copied
+from persona_ft.evaluate.stylometry import copied
 from persona_ft.gpt_oss.generate import generate_completions
 
 if TYPE_CHECKING:
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Trial:
-    """One experiment's outcome on the test questions: the last batch's loss (nats per graded token), the share of answers
-    in the person's style, the likelihood of the person's own answers (nats per token), the longest run of characters
-    that is shared with a trained answer, by the answers and by the person's own (both are means), and the answers.
-    ``value``, of the setting that was changed, is filled in by whoever changed it."""
+    """One experiment on the test questions: the last batch's loss (nats per graded token), the share of answers in the
+    person's style, the likelihood of the person's own answers (nats per token), the longest run of characters shared
+    with a trained answer, mean over the answers and over the person's own, and the answers. ``value``, of the setting
+    that was changed, is filled in by whoever changed it."""
 
     steps: int
     loss: float
@@ -64,7 +64,7 @@ def measure(
     losses: Sequence[float],
     max_new_tokens: int = 96,
 ) -> Trial:
-    """Ask the n test questions, greedily, and score the answers against the person's ``references``. ``trained_on``: the
+    """Ask the n test questions, greedily, and score the answers. ``references``: the person's own; ``trained_on``: the
     pairs of this trial, whose answers may have been copied; ``losses``: one a step, none of a base."""
     answers = [c.answer or "" for c in generate_completions(model, tokenizer, prompts, max_new_tokens)]
     likely = reference_likelihoods(model, tokenizer, prompts, references)

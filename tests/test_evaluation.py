@@ -200,9 +200,9 @@ def test_habits_are_learnt_and_not_written_down(anyone):
 
 def test_copying_is_found():
     training = ["散歩とアニメが好き！", "ねむい、、、"]
-    assert copied("僕は散歩とアニメが好きだよ", training).span == "散歩とアニメが好き"
+    assert copied("僕は散歩とアニメが好きだよ", training).copied == "散歩とアニメが好き"
     assert copied("散歩とアニメが好き！！", training).near_duplicate
-    assert not copied("アニメ見よう", training).near_duplicate and copied("", training).span == ""
+    assert not copied("アニメ見よう", training).near_duplicate and copied("", training).copied == ""
 
 
 def test_the_same_answers_give_no_difference(anyone):

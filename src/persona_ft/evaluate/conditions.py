@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from persona_ft.conversation import Conversation, persona_messages
 from persona_ft.data.persona import Profile
+from persona_ft.evaluate.schema import Texts
 from persona_ft.gpt_oss.harmony import FINAL, as_text
 from persona_ft.gpt_oss.score import log_likelihoods
 
@@ -69,11 +70,7 @@ class SimilarPairs:
 
 
 def condition_messages(
-    condition: Condition,
-    pair: Conversation,
-    system_prompt: str,
-    similar: SimilarPairs | None = None,
-    facts: Sequence[str] = (),
+    condition: Condition, pair: Conversation, system_prompt: str, similar: SimilarPairs | None = None, facts: Texts = ()
 ) -> list[dict[str, str]]:
     """The messages that a condition is asked with: prompt, examples as earlier turns, question."""
     prompt = "\n".join([system_prompt, *facts]) if condition.facts else system_prompt
@@ -85,11 +82,7 @@ def condition_messages(
 
 
 def reference_likelihoods(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    prompts: Sequence[str],
-    references: Sequence[str],
-    batch_size: int = 32,
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Texts, references: Texts, batch_size: int = 32
 ) -> np.ndarray:
     """Log-likelihood per token, in nats, of n reference answers after n rendered prompts once the final channel is
     open, shape (n,). Which channel a model chooses would be a quarter to a third of the figure, and hide how an answer
@@ -102,7 +95,7 @@ def reference_likelihoods(
 
 
 def final_channel_likelihoods(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], batch_size: int = 32
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Texts, batch_size: int = 32
 ) -> list[float]:
     """Log-probability, in nats, that a model goes straight to the final channel, without analysis: one a prompt."""
     asked = [prompt.removesuffix(FINAL) for prompt in prompts]

@@ -6,12 +6,13 @@ only where others who might have written it fit worse. Who is let in is set by a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from persona_ft.conversation import Conversation
+from persona_ft.evaluate.schema import Texts
 from persona_ft.io import read_rows
 from persona_ft.paths import resolve
 
@@ -33,9 +34,7 @@ def read_voices(language: str) -> dict[str, list[str]]:
     return {path.stem.split("_", 1)[1]: [pair.answer for pair in pairs] for path, pairs in read.items()}
 
 
-def acceptance_threshold(
-    pipeline: Pipeline, person: Sequence[str], base: Sequence[str], impostors: Mapping[str, Sequence[str]]
-) -> float:
+def acceptance_threshold(pipeline: Pipeline, person: Texts, base: Texts, impostors: Mapping[str, Texts]) -> float:
     """The log-odds above which :data:`FALSE_ACCEPTANCE` of impostors' answers lie, each scored by a model that has not
     heard that impostor; 0 with fewer than two of them."""
     from sklearn.base import clone

@@ -6,10 +6,10 @@ A judge that changes its mind with the order has said nothing: a tie (Zheng et a
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from persona_ft.evaluate.schema import Texts
 from persona_ft.evaluate.statistics import sign_test
 from persona_ft.gpt_oss.ask import Ask
 
@@ -20,7 +20,7 @@ INSTRUCTIONS = (
 )
 
 
-def judge_messages(samples: Sequence[str], question: str, first: str, second: str) -> list[dict[str, str]]:
+def judge_messages(samples: Texts, question: str, first: str, second: str) -> list[dict[str, str]]:
     """The messages that ask a judge about one pair in one order."""
     shown = "\n".join(f"- {sample}" for sample in samples)
     text = f"Messages of the person:\n{shown}\n\nMessage to answer:\n{question}\n\nA:\n{first}\n\nB:\n{second}"
@@ -50,9 +50,7 @@ class Verdict:
         return self.ties / max(1, self.first + self.second + self.ties)
 
 
-def pairwise(
-    ask: Ask, samples: Sequence[str], questions: Sequence[str], first: Sequence[str], second: Sequence[str]
-) -> Verdict:
+def pairwise(ask: Ask, samples: Texts, questions: Texts, first: Texts, second: Texts) -> Verdict:
     """Ask about n questions with two conditions' answers in both orders; only a judgement that survives counts. ``ask``
     sends n prompts and returns n replies; ``samples`` are some of the person's training answers."""
     pairs = list(zip(questions, first, second, strict=True))
@@ -66,12 +64,7 @@ def pairwise(
 
 
 def judged(
-    ask: Ask,
-    samples: Sequence[str],
-    questions: Sequence[str],
-    first: Sequence[str],
-    second: Sequence[str],
-    control: tuple[Sequence[str], Sequence[str]],
+    ask: Ask, samples: Texts, questions: Texts, first: Texts, second: Texts, control: tuple[Texts, Texts]
 ) -> dict[str, Any]:
     """A judge's verdict on two conditions, and beside it its verdict on one condition against itself: ``control``, two
     passes sampled alike, which it should call ties."""

@@ -22,6 +22,7 @@ VERDICTS = get_args(Verdict)
 # Below this share of whole answers a condition is named before anything is said of it.
 ENOUGH_ANSWERS = 0.9
 
+Texts = Sequence[str]
 # A number, or None where there is none: JSON has no NaN.
 Known = Annotated[float | None, BeforeValidator(lambda value: None if value != value else value)]
 

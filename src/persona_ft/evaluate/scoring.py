@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -78,11 +78,8 @@ class Scorer:
     def score(
         self, completions: Sequence[Completion], likelihoods: Sequence[float], sense: Sequence[float] | None = None
     ) -> list[Answer]:
-        """Score one pass over the n test questions.
-
-        ``likelihoods``: of the references under the condition, nats per token. ``sense``: of the answers, from
-        :func:`~persona_ft.evaluate.sense.information`.
-        """
+        """Score one pass over the n test questions. ``likelihoods``: of the references under the condition, nats per
+        token; ``sense``: of the answers, from :func:`~persona_ft.evaluate.sense.information`."""
         facts, training = known_facts(self.persona), [pair.answer for pair in self.persona.train]
         texts = [completion.answer or "" for completion in completions]
         sense = [np.nan] * len(texts) if sense is None else sense
@@ -90,7 +87,6 @@ class Scorer:
         seen = zip(texts, self.style.probabilities(texts), sense, strict=True)
         found = []
         for (question, completion, likelihood), (text, probability, shared) in zip(asked, seen, strict=True):
-            copy = copied(text, training)
             found.append(
                 Answer(
                     text=text,
@@ -106,9 +102,7 @@ class Scorer:
                     facts={mark.id: judge(text, facts[mark.id]) for mark in question.facts},
                     says_ai=says("says AI", text),
                     refuses=says("refuses", text),
-                    copied=copy.span,
-                    nearest=copy.nearest,
-                    near_duplicate=copy.near_duplicate,
+                    **asdict(copied(text, training)),
                 )
             )
         return found

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from persona_ft.conversation import Conversation
+from persona_ft.evaluate.schema import Texts
 from persona_ft.gpt_oss.harmony import FINAL, as_text, encode, render_prompt
 from persona_ft.gpt_oss.score import token_scores
 
@@ -36,9 +37,9 @@ def defect(text: str) -> str | None:
 def information(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    questions: Sequence[str],
-    answers: Sequence[str],
-    among: Sequence[str],
+    questions: Texts,
+    answers: Texts,
+    among: Texts,
     batch_size: int = 32,
 ) -> np.ndarray:
     """Pointwise mutual information of n answers with their questions under the base, nats per token, shape (n,);

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from persona_ft.evaluate.impostors import acceptance_threshold
+from persona_ft.evaluate.schema import Texts
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -39,9 +40,9 @@ class StyleClassifier:
 
     def __init__(
         self,
-        persona_answers: Sequence[str],
-        base_answers: Sequence[str],
-        impostors: Mapping[str, Sequence[str]] | None = None,
+        persona_answers: Texts,
+        base_answers: Texts,
+        impostors: Mapping[str, Texts] | None = None,
         pipeline: Pipeline | None = None,
     ) -> None:
         from sklearn.base import clone
@@ -65,7 +66,7 @@ class StyleClassifier:
         self.pipeline.fit(texts, labels)
         self.pipeline[-1].intercept_ -= threshold
 
-    def probabilities(self, answers: Sequence[str]) -> np.ndarray:
+    def probabilities(self, answers: Texts) -> np.ndarray:
         """Probability of the person's style for each of n answers, shape (n,), above 0.5 where it is accepted; an empty
         answer has 0."""
         if not self.trained or not answers:

@@ -12,7 +12,7 @@ from functools import partial
 
 import numpy as np
 
-from persona_ft.evaluate.schema import StylometricRow
+from persona_ft.evaluate.schema import StylometricRow, Texts
 from persona_ft.evaluate.statistics import ALPHA, mean_interval
 from persona_ft.language import JAPANESE, LAUGHTER, POLITE
 
@@ -67,7 +67,7 @@ def _japanese(text: str) -> float:
     return len(JAPANESE.findall(text)) / letters if letters else 0.0
 
 
-def learn_features(person: Sequence[str], base: Sequence[str], n_marks: int = 5, n_endings: int = 3) -> list[Feature]:
+def learn_features(person: Texts, base: Texts, n_marks: int = 5, n_endings: int = 3) -> list[Feature]:
     """What to count: the marks whose mean count differs most between the training answers and the base's, the person's
     most common endings and word for "I". Weakness: a model can meet all of them and say nothing."""
     features = [
@@ -93,22 +93,19 @@ def learn_features(person: Sequence[str], base: Sequence[str], n_marks: int = 5,
     return features
 
 
-def measure(features: Sequence[Feature], answers: Sequence[str]) -> dict[str, np.ndarray]:
+def measure(features: Sequence[Feature], answers: Texts) -> dict[str, np.ndarray]:
     """Each feature's value for each of n answers: name -> shape (n,)."""
     return {feature.name: np.array([feature.count(answer) for answer in answers], float) for feature in features}
 
 
-def stylometric_rows(
-    features: Sequence[Feature], training: Sequence[str], conditions: dict[str, Sequence[str]]
-) -> list[StylometricRow]:
+def stylometric_rows(person: Texts, base: Texts, conditions: dict[str, Texts]) -> list[StylometricRow]:
     """The stylometry panel: each habit's mean in the training answers and, with its interval, in each condition."""
-    person = measure(features, training)
-    measured = {name: measure(features, texts) for name, texts in conditions.items()}
-    confidence = 1 - ALPHA / max(1, len(features) * len(conditions))
-    rows = []
+    features = learn_features(person, base)
+    own, *measured = (measure(features, texts) for texts in (person, *conditions.values()))
+    confidence, rows = 1 - ALPHA / max(1, len(features) * len(conditions)), []
     for feature in features:
-        found = {name: mean_interval(values[feature.name], confidence) for name, values in measured.items()}
-        mean = float(person[feature.name].mean())
+        intervals = (mean_interval(values[feature.name], confidence) for values in measured)
+        found, mean = dict(zip(conditions, intervals, strict=True)), own[feature.name].mean()
         rows.append(StylometricRow(name=feature.name, unit=feature.unit, person=mean, conditions=found))
     return rows
 
@@ -118,12 +115,12 @@ class Copied:
     """The longest run of characters that an answer shares with a training answer, the training answer that is most like
     the whole of it, and whether it is that answer."""
 
-    span: str = ""
+    copied: str = ""
     nearest: str = ""
     near_duplicate: bool = False
 
 
-def copied(answer: str, training_answers: Sequence[str]) -> Copied:
+def copied(answer: str, training_answers: Texts) -> Copied:
     """Compare one answer with all training answers (longest common substring; Carlini et al., arXiv 2202.07646).
     Everyday phrases are shared without having been copied: read it against the person's own test answers."""
     from rapidfuzz import fuzz, process

@@ -11,16 +11,17 @@ from typing import Any
 import numpy as np
 import yaml
 
-from persona_ft.evaluate.changes import classify_changes
+from persona_ft.evaluate.facts import says
 from persona_ft.evaluate.schema import (
     AFTER,
     BEFORE,
     ENOUGH_ANSWERS,
-    HEADLINE,
     HEADLINES,
     PROBLEMS,
     STATED,
     VERDICTS,
+    Answer,
+    Change,
     Comparison,
     ConditionResult,
     DifferenceModel,
@@ -30,7 +31,8 @@ from persona_ft.evaluate.schema import (
 )
 from persona_ft.evaluate.scoring import Scorer
 from persona_ft.evaluate.statistics import ALPHA, Interval, mean_interval, share, together, word_for
-from persona_ft.evaluate.stylometry import learn_features, stylometric_rows
+from persona_ft.evaluate.stylometry import stylometric_rows
+from persona_ft.language import LAUGHTER
 
 # Where fewer of the person's own answers pass, the rulers see little, and the verdict says so.
 WEAK_RULER = 0.6
@@ -47,16 +49,16 @@ def verdict(comparison: Comparison, language: str = "en") -> list[str]:
     """Sentences that a friend understands: many missing answers, how many pass the headline, what is claimed against
     the base, facts, and rulers that let few of the person's own answers through."""
     say, name, n = phrases(language), comparison.persona, len(comparison.questions)
-    own = comparison.person.get(HEADLINE.key)
+    own = comparison.person.get("headline")
 
     def times(interval: IntervalModel | None) -> str:
         return "?" if interval is None or interval.value is None else f"{round(interval.value * n)}"
 
-    tuned, base = (times(comparison.summary[condition][HEADLINE.key]) for condition in (AFTER, BEFORE))
+    tuned, base = (times(comparison.summary[condition]["headline"]) for condition in (AFTER, BEFORE))
     sentences = [say["headline"].format(name=name, own=times(own), n=n, tuned=tuned, base=base)]
     claims = []
     for d in comparison.differences:
-        if d.score == HEADLINE.key and d.before in (BEFORE, "base + examples"):
+        if d.score == "headline" and d.before in (BEFORE, "base + examples"):
             over = say["over"].format(n=d.n) if d.n < n else ""
             points = f"({d.mean * 100:+.0f} [{d.low * 100:+.0f}, {d.high * 100:+.0f}]{over})"
             claims.append(f"{say[word_for(d)].format(other=d.before)} {points}")
@@ -116,12 +118,10 @@ def build_comparison(
         person={score.key: _interval(person, score) for score in HEADLINES if score.key in known},
         differences=_differences(by_name),
         scales=scales,
-        stylometry=stylometric_rows(
-            learn_features(style.person, style.base), style.person, {name: c.whole_texts for name, c in by_name.items()}
-        ),
+        stylometry=stylometric_rows(style.person, style.base, {n: c.whole_texts for n, c in by_name.items()}),
         facts={name: _fact_table(questions, condition) for name, condition in by_name.items()},
         counts={condition.name: _counts(questions, condition) for condition in [*conditions, person]},
-        changes=classify_changes(questions, by_name[BEFORE], by_name[AFTER], scorer.persona),
+        changes=_changes(questions, by_name[BEFORE], by_name[AFTER], any(map(LAUGHTER.search, style.person))),
         verdict=[],
     )
     comparison.verdict = verdict(comparison, language)
@@ -185,3 +185,55 @@ def _counts(questions: Sequence[Question], condition: ConditionResult) -> dict[s
         "longest copied run, most characters": runs.max(),
         "length, mean characters": np.mean([len(a.text) for a in answers]),
     }
+
+
+def _changes(
+    questions: Sequence[Question], before: ConditionResult, after: ConditionResult, laughs: bool
+) -> list[Change]:
+    """The article's kinds of change, strongest first. A question has one kind: the first whose rule on the scores fits,
+    bad before good."""
+    rows = zip(questions, before.answers, after.answers, strict=True)
+    names = ("kind", "good", "evidence", "strength")
+    kinds = {q.id: kind for q, b, a in rows if (kind := _change(q, b, a, laughs))}
+    found = [Change(id=name, **dict(zip(names, kind, strict=True))) for name, kind in kinds.items()]
+    return sorted(found, key=lambda change: (-change.strength, change.id))
+
+
+def _wrong_fact(question: Question, answer: Answer) -> tuple[str, str, bool] | None:
+    """The first fact that an answer gets wrong, and whether nobody stated it; else it is another value, or denied."""
+    for mark in question.facts:
+        found, never = answer.facts[mark.id], mark.stated == "never"
+        if found.verdict == "contradicted" or (never and found.verdict == "supported"):
+            return f"{mark.id}: 「{found.evidence}」", found.by, never
+    return None
+
+
+def _change(q: Question, b: Answer, a: Answer, laughs: bool) -> tuple[str, bool, str, float] | None:
+    after, before = (0.5 if answer.style is None or answer.problem else answer.style for answer in (a, b))
+    shift, gain = f"style {before:.2f} → {after:.2f}", after - before
+    if a.problem:
+        return "no usable answer", False, a.problem, 4.0
+    if a.says_ai and not q.asks_for_ai:
+        return "AI disclosure", False, "says that it is an AI", 3.5
+    if bad := _wrong_fact(q, a):
+        words, by, never = bad
+        if never:
+            return "invented facts", False, f"nobody stated {words}", 3.0
+        if by == "negation":
+            return "altered preference", False, words, 2.9
+        return ("wrong domain" if q.category in ("tech", "work") else "invented facts"), False, words, 2.8
+    if a.sense is not None and a.sense < 0:
+        return "answers another question", False, f"{a.sense:+.2f} nats per token after this one", 2.2 - a.sense
+    if a.style is not None and a.style <= 0.5:
+        return "style not learnt", False, shift, 2.0 - a.style
+    if bad := _wrong_fact(q, b):
+        return "avoided hallucination", True, f"the base said {bad[0]}", 3.0
+    for fact, found in a.facts.items():
+        if found.verdict == "supported" and b.facts[fact].verdict != "supported":
+            return "fact recalled", True, f"{fact}: 「{found.evidence}」", 2.5 + gain / 2
+    if says("refuses formally", b.text) and a.refuses and not says("refuses formally", a.text):
+        return "refusal tone", True, shift, 2.0 + gain / 2
+    aside = LAUGHTER.search(a.text) if laughs else None
+    if aside and not LAUGHTER.search(b.text):
+        return "humour", True, f"「{aside.group()}」, {shift}", 1.0 + gain / 2
+    return ("tone", True, shift, gain) if gain > 0 and before <= 0.5 else None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from persona_ft.conversation import Conversation
 from persona_ft.errors import PersonaError
 from persona_ft.evaluate.conditions import reference_likelihoods
+from persona_ft.evaluate.schema import Texts
 from persona_ft.evaluate.statistics import Interval, share
 from persona_ft.evaluate.style import StyleClassifier
 from persona_ft.evaluate.stylometry import copied
@@ -58,7 +59,7 @@ def measure(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     prompts: list[str],
-    references: Sequence[str],
+    references: Texts,
     style: StyleClassifier,
     trained_on: Sequence[Conversation],
     losses: Sequence[float],
@@ -69,7 +70,7 @@ def measure(
     answers = [c.answer or "" for c in generate_completions(model, tokenizer, prompts, max_new_tokens)]
     likely = reference_likelihoods(model, tokenizer, prompts, references)
     shown = [pair.answer for pair in trained_on]
-    runs, own_runs = ([len(copied(text, shown).span) for text in texts] for texts in (answers, references))
+    runs, own_runs = ([len(copied(text, shown).copied) for text in texts] for texts in (answers, references))
     return Trial(
         steps=len(losses),
         loss=losses[-1] if losses else math.nan,

@@ -482,12 +482,12 @@ def test_a_judge_that_goes_by_the_order_has_said_nothing():
         return ["A" if len(a) >= len(b) else "B" for a, b in texts]
 
     questions, short, long = ["q"] * 6, ["a"] * 6, ["aaa"] * 6
-    assert pairwise(first_is_best, ["s"], questions, short, long).ties == 6
+    assert pairwise(first_is_best, ["s"], questions, short, long)["ties"] == 6
     verdict = judged(longer_is_best, ["s"], questions, short, long, (long, long))
     assert (verdict["first"], verdict["second"], verdict["ties"]) == (0, 6, 0)
     assert (verdict["order_agreement"], verdict["a_a_ties"]) == (1.0, 1.0) and verdict["p"] < 0.05
     mute = pairwise(lambda prompts: [""] * len(prompts), ["s"], questions, short, long)
-    assert (mute.unanswered, mute.ties, mute.p) == (6, 0, 1.0)  # no vote is not a tie
+    assert (mute["unanswered"], mute["ties"], mute["p"]) == (6, 0, 1.0)  # no vote is not a tie
     assert [parse_vote(t) for t in ("B", "Answer: A.", "A or B", "", "Banana")] == ["B", "A", None, None, None]
 
 
@@ -517,7 +517,7 @@ def test_a_judge_behind_an_endpoint(monkeypatch):
     url = f"http://127.0.0.1:{server.server_port}/v1"
     try:
         monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-        assert pairwise(endpoint(url, "m"), ["s"], ["q"], ["a"], ["b"]).ties == 1
+        assert pairwise(endpoint(url, "m"), ["s"], ["q"], ["a"], ["b"])["ties"] == 1
         monkeypatch.setenv("OPENAI_API_KEY", "secret-wrong")
         with pytest.raises(PersonaError) as refused:
             endpoint(url, "m")([[{"role": "user", "content": "private"}]])

@@ -32,7 +32,6 @@ class GeneralQuestion(BaseModel):
         return mentioned(text, Fact(id=self.id, stated="never", aliases=self.accept))
 
     def conversation(self) -> Conversation:
-        """The question with its answer."""
         return Conversation.pair(self.question, self.answer, id=self.id)
 
 

@@ -6,7 +6,7 @@ A judge that changes its mind with the order has said nothing: a tie (Zheng et a
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
+from collections import Counter
 from typing import Any
 
 from persona_ft.evaluate.schema import Texts
@@ -33,34 +33,21 @@ def parse_vote(reply: str) -> str | None:
     return letters.pop() if len(letters) == 1 else None
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """Votes for the first condition, for the second, ties (another vote in the other order), pairs without two votes,
-    and the sign test's p-value."""
-
-    first: int
-    second: int
-    ties: int
-    unanswered: int
-    p: float
-
-    @property
-    def tie_share(self) -> float:
-        """Ties among the pairs that got two votes."""
-        return self.ties / max(1, self.first + self.second + self.ties)
-
-
-def pairwise(ask: Ask, samples: Texts, questions: Texts, first: Texts, second: Texts) -> Verdict:
+def pairwise(ask: Ask, samples: Texts, questions: Texts, first: Texts, second: Texts) -> dict[str, Any]:
     """Ask about n questions with two conditions' answers in both orders; only a judgement that survives counts. ``ask``
-    sends n prompts and returns n replies; ``samples`` are some of the person's training answers."""
+    sends n prompts and returns n replies; ``samples`` are some of the person's training answers.
+
+    Returns votes for the first condition, for the second, ties (another vote in the other order), pairs without two
+    votes, and the sign test's p-value.
+    """
     pairs = list(zip(questions, first, second, strict=True))
     straight = [judge_messages(samples, q, a, b) for q, a, b in pairs]
     swapped = [judge_messages(samples, q, b, a) for q, a, b in pairs]
     votes = [parse_vote(reply) for reply in ask(straight + swapped)]
-    both = list(zip(votes[: len(pairs)], votes[len(pairs) :], strict=True))
-    wins, losses = both.count(("A", "B")), both.count(("B", "A"))
-    ties = both.count(("A", "A")) + both.count(("B", "B"))
-    return Verdict(wins, losses, ties, len(pairs) - wins - losses - ties, sign_test(wins, losses))
+    both = Counter(zip(votes[: len(pairs)], votes[len(pairs) :], strict=True))
+    wins, losses, ties = both["A", "B"], both["B", "A"], both["A", "A"] + both["B", "B"]
+    found = {"first": wins, "second": losses, "ties": ties, "unanswered": len(pairs) - wins - losses - ties}
+    return found | {"p": sign_test(wins, losses)}
 
 
 def judged(
@@ -69,5 +56,5 @@ def judged(
     """A judge's verdict on two conditions, and beside it its verdict on one condition against itself: ``control``, two
     passes sampled alike, which it should call ties."""
     verdict, a_a = (pairwise(ask, samples, questions, *texts) for texts in ((first, second), control))
-    order = {"n": len(questions), "order_agreement": 1 - verdict.tie_share, "a_a_ties": a_a.tie_share}
-    return asdict(verdict) | order | {"a_a": asdict(a_a)}
+    tied, tied_a_a = (v["ties"] / max(1, v["first"] + v["second"] + v["ties"]) for v in (verdict, a_a))
+    return verdict | {"n": len(questions), "order_agreement": 1 - tied, "a_a_ties": tied_a_a, "a_a": a_a}

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import random
+from collections import namedtuple
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -26,14 +27,8 @@ Choice = Literal["A", "B", "same"]
 VOTES, KEY, SHEET = "blind_votes.jsonl", "blind_key.json", "blind_sheet.html"
 
 
-@dataclass(frozen=True)
-class Pair:
-    """A question and two answers, in the order in which they are shown."""
-
-    id: str
-    question: str
-    A: str
-    B: str
+# A question and two answers, in the order in which they are shown.
+Pair = namedtuple("Pair", "id question A B")
 
 
 class Vote(BaseModel):
@@ -76,7 +71,8 @@ class BlindTest:
         order = draw.sample(list(questions), len(questions))
         self.swapped = {row[0]: draw.random() < 0.5 for row in order}
         self.pairs = [Pair(i, q, b, a) if self.swapped[i] else Pair(i, q, a, b) for i, q, a, b in order]
-        key = {"conditions": list(conditions), "pairs": [asdict(pair) for pair in self.pairs], "swapped": self.swapped}
+        shown = [pair._asdict() for pair in self.pairs]
+        key = {"conditions": list(conditions), "pairs": shown, "swapped": self.swapped}
         self.sheet = digest(json.dumps(key, ensure_ascii=False, sort_keys=True))[:16]
         text, path, votes = json.dumps(key, ensure_ascii=False, indent=1) + "\n", self.folder / KEY, self.folder / VOTES
         if path.exists() and votes.exists() and path.read_bytes() != text.encode():

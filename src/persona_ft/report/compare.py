@@ -26,23 +26,20 @@ ON_FACTS = {"facts_said", "not_invented"}
 def compare_runs(runs: dict[str, Comparison]) -> tuple[Rows, Rows, Rows]:
     """Three tables as rows of text: the tuned model's scores by run, each run minus the first, and what was set
     differently. PersonaError where the runs were not asked the same questions."""
-    (start, first), *others = runs.items()
-    same_facts = True
-    for name, run in others:
-        pairs = list(zip(run.questions, first.questions, strict=False))
-        same = all((a.id, a.question, a.reference) == (b.id, b.question, b.reference) for a, b in pairs)
-        if not same or len(run.questions) != len(first.questions):
-            reason = f"{name} and {start} were not asked the same questions"
-            raise PersonaError(reason, "compare runs of one persona and test set")
-        same_facts &= all(a.facts == b.facts for a, b in pairs)
+    start, *others = runs
+    asked = {name: [(q.id, q.question, q.reference) for q in run.questions] for name, run in runs.items()}
+    if other := next((name for name in others if asked[name] != asked[start]), None):
+        reason = f"{other} and {start} were not asked the same questions"
+        raise PersonaError(reason, "compare runs of one persona and test set")
+    marks = [[question.facts for question in run.questions] for run in runs.values()]
     values = {key: {name: run.condition(AFTER).values(key) for name, run in runs.items()} for key in SCORES}
-    left_out = OWN_RULER if same_facts else OWN_RULER | ON_FACTS
+    left_out = OWN_RULER if all(found == marks[0] for found in marks) else OWN_RULER | ON_FACTS
     single = [key for key in SCORES if key not in left_out and not np.isnan(list(values[key].values())).all()]
-    found = together({(name, key): (values[key][name], values[key][start]) for name, _ in others for key in single})
+    found = together({(name, key): (values[key][name], values[key][start]) for name in others for key in single})
     tuned = {name: {s.label: text_of(run.summary[AFTER][s.key], s) for s in HEADLINES} for name, run in runs.items()}
     changes = {
         f"{name} minus {start}": {SCORES[key].label: difference_text(found[name, key]) for key in single}
-        for name, _ in others
+        for name in others
     }
     setup = {name: {key: str(value) for key, value in run.setup.items()} for name, run in runs.items()}
     set_differently = [row for row in rows_of("setting", setup) if len(set(list(row.values())[1:])) > 1]

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from persona_ft.evaluate.schema import AFTER, HEADLINES
+from persona_ft.evaluate.schema import AFTER, SCORES
 from persona_ft.evaluate.statistics import ALPHA, holm, permutation_p
 from persona_ft.io import write_text
 from persona_ft.paths import shown
@@ -17,7 +17,6 @@ from persona_ft.report.tables import markdown_table
 if TYPE_CHECKING:
     import pandas as pd
 
-SCORES = [score.key for score in HEADLINES]
 TRAINING = ["validation_loss", "training_seconds", "units", "usd", "peak_gib"]
 # Where a cell's link leads: to the first that is there.
 PAGES = ("report.html", "04_compare.ipynb", "03_train_qlora.ipynb", "cell.log")

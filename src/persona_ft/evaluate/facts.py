@@ -43,10 +43,8 @@ def normalised(text: str) -> str:
 
 
 def _occurrences(text: str, alias: str) -> list[re.Match[str]]:
-    """Where an alias stands in a normalised text.
-
-    One that begins or ends with an ASCII letter or digit must stand alone there: 11月 does not say 1月, nor Google Go.
-    """
+    """Where an alias stands in a normalised text. One that begins or ends with an ASCII letter or digit must stand
+    alone there: 11月 does not say 1月, nor Google Go."""
     wanted = normalised(alias)
     before = r"(?<![a-z0-9])" if re.match("[a-z0-9]", wanted) else ""
     after = r"(?![a-z0-9])" if re.search("[a-z0-9]$", wanted) else ""

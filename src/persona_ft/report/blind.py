@@ -56,12 +56,9 @@ class Tally:
 
 
 class BlindTest:
-    """A blind comparison of two conditions in a run folder, resumable. Votes on other answers that the folder holds are
-    moved aside, with their key.
-
-    ``questions``: (id, question, the first condition's answer, the second's) for each; ``seed``: for the order of
-    questions and of answers.
-    """
+    """A blind comparison of two conditions in a run folder, resumable; votes on other answers that the folder holds are
+    moved aside, with their key. ``questions``: (id, question, the first condition's answer, the second's) for each;
+    ``seed``: for the order of questions and of answers."""
 
     def __init__(
         self, folder: Path, conditions: tuple[str, str], questions: Sequence[tuple[str, str, str, str]], seed: int = 0

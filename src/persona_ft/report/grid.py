@@ -52,9 +52,7 @@ def best_setting(rows: pd.DataFrame, settings: list[str], paired_by: list[str]) 
     ``settings``: the columns that were tried; ``paired_by``: those that are repeated for each: persona, seed."""
     if not settings or "log_likelihood" not in rows:
         return "No best setting is named: that takes notebook 04, and more than persona and seed varied."
-    name, pair = (
-        rows[[*columns]].astype(str).agg(", ".join, axis=1) for columns in (settings, paired_by or settings[:0])
-    )
+    name, pair = (rows[columns].astype(str).agg(", ".join, axis=1) for columns in (settings, paired_by))
     table = rows.pivot_table("log_likelihood", pair, name).dropna()
     if len(table) < 1 or len(table.columns) < 2:
         return "No best setting is named: no two settings have a persona and a seed in common."
@@ -75,9 +73,8 @@ def write_grid_report(runs: Path, cells: list[dict[str, Any]], n_all: int) -> st
 
     found = [{"cell": c["name"], **c["given"], "seconds": c["seconds"], **measured(runs / c["name"])} for c in cells]
     rows = pd.DataFrame(found).dropna(axis=1, how="all")
-    varied = [
-        name for name in {name: None for c in cells for name in c["given"]} if rows[name].astype(str).nunique() > 1
-    ]
+    given = dict.fromkeys(name for c in cells for name in c["given"])
+    varied = [name for name in given if rows[name].astype(str).nunique() > 1]
     numbers = [name for name in (*SCORES, *TRAINING, "seconds") if name in rows]
     by = [name for name in varied if name != "SEED"]
     groups = rows.groupby(by or (lambda _: "all"), dropna=False, sort=False)

@@ -63,8 +63,7 @@ def difference_text(d: Difference) -> str:
 def score_rows(comparison: Comparison) -> Rows:
     """The headline scores as rows of text: a column a condition, and the person's own test answers.
 
-    ★ is the best condition; ≈ one that cannot be told from it (p > 0.05, Holm over them). No mark: all are the same.
-    """
+    ★ is the best condition; ≈ one that cannot be told from it (p > 0.05, Holm over them). No mark: all are the same."""
 
     def mark(name: str, key: str) -> str:
         best, values = comparison.best[key], {n: found[key].value for n, found in comparison.summary.items()}

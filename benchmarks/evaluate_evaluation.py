@@ -20,10 +20,10 @@ import numpy as np
 from sense import tiny_model
 
 from persona_ft.data.persona import read_persona
-from persona_ft.evaluate.impostors import acceptance_threshold, read_voices
+from persona_ft.evaluate.impostors import read_voices
 from persona_ft.evaluate.sense import SenseScale, information
 from persona_ft.evaluate.statistics import ALPHA, permutation_p, share
-from persona_ft.evaluate.style import StyleClassifier, style_pipeline
+from persona_ft.evaluate.style import StyleClassifier, acceptance_threshold, style_pipeline
 from persona_ft.io import write_text
 from persona_ft.paths import repository_root, resolve
 from persona_ft.report.tables import markdown_table

@@ -19,16 +19,14 @@ from persona_ft.conversation import FactAnnotation
 from persona_ft.data.persona import Persona, read_persona
 from persona_ft.errors import PersonaError
 from persona_ft.evaluate.conditions import SimilarPairs, condition_messages, conditions
-from persona_ft.evaluate.copying import copied
-from persona_ft.evaluate.disclosure import asked_for_ai, refuses, refuses_formally, says_ai
-from persona_ft.evaluate.facts import judge
+from persona_ft.evaluate.facts import judge, says
 from persona_ft.evaluate.judge import judged, pairwise, parse_vote
 from persona_ft.evaluate.schema import HEADLINES, Comparison
 from persona_ft.evaluate.scoring import Scorer, check_test, known_facts, questions_of
 from persona_ft.evaluate.sense import SenseScale
 from persona_ft.evaluate.statistics import holm, paired_difference, permutation_p, share, sign_test
 from persona_ft.evaluate.style import StyleClassifier
-from persona_ft.evaluate.stylometry import learn_features, measure
+from persona_ft.evaluate.stylometry import copied, learn_features, measure
 from persona_ft.evaluate.summary import build_comparison, verdict
 from persona_ft.figures.comparison import plot_marks
 from persona_ft.gpt_oss.ask import endpoint
@@ -94,8 +92,7 @@ def references(persona: Persona) -> list[str]:
 def test_intervals_and_tests_are_the_exact_ones():
     """0 of 30 allows 11.6 %, 21 of 30 is the first significant sign test, Holm multiplies by how many are left."""
     assert share(0, 30).high == pytest.approx(0.1157, abs=1e-4)
-    assert sign_test([1] * 21 + [0] * 9, [0] * 21 + [1] * 9)[2] < 0.05
-    assert sign_test([1] * 20 + [0] * 10, [0] * 20 + [1] * 10)[2] > 0.05
+    assert sign_test(21, 9) < 0.05 < sign_test(20, 10)
     same = paired_difference([1.0, 2.0], [1.0, 2.0])
     assert (same.value, same.low, same.high) == (0, 0, 0)
     assert holm({"a": 0.01, "b": 0.04, "c": 0.03}) == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06})
@@ -145,7 +142,7 @@ def test_a_persons_own_answers_state_their_facts(anyone):
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "discloses"),
     [
         ("私はAIですので、誕生日はありません。", True),
         ("僕はAIだからわかんないw", True),
@@ -162,8 +159,8 @@ def test_a_persons_own_answers_state_their_facts(anyone):
         ("I'm an AI engineer, I love ramen", False),
     ],
 )
-def test_ai_disclosure(text, says):
-    assert says_ai(text) is says
+def test_ai_disclosure(text, discloses):
+    assert says("says AI", text) is discloses
 
 
 @pytest.mark.parametrize(
@@ -177,7 +174,7 @@ def test_ai_disclosure(text, says):
     ],
 )
 def test_refusals(text, any_kind, formal):
-    assert (refuses(text), refuses_formally(text)) == (any_kind, formal)
+    assert (says("refuses", text), says("refuses formally", text)) == (any_kind, formal)
 
 
 def test_style_knows_the_person_from_the_base(anyone):
@@ -203,9 +200,9 @@ def test_habits_are_learnt_and_not_written_down(anyone):
 
 def test_copying_is_found():
     training = ["散歩とアニメが好き！", "ねむい、、、"]
-    assert copied("僕は散歩とアニメが好きだよ", training).span == "散歩とアニメが好き"
+    assert copied("僕は散歩とアニメが好きだよ", training).copied == "散歩とアニメが好き"
     assert copied("散歩とアニメが好き！！", training).near_duplicate
-    assert not copied("アニメ見よう", training).near_duplicate and copied("", training).span == ""
+    assert not copied("アニメ見よう", training).near_duplicate and copied("", training).copied == ""
 
 
 def test_the_same_answers_give_no_difference(anyone):
@@ -485,12 +482,12 @@ def test_a_judge_that_goes_by_the_order_has_said_nothing():
         return ["A" if len(a) >= len(b) else "B" for a, b in texts]
 
     questions, short, long = ["q"] * 6, ["a"] * 6, ["aaa"] * 6
-    assert pairwise(first_is_best, ["s"], questions, short, long).ties == 6
+    assert pairwise(first_is_best, ["s"], questions, short, long)["ties"] == 6
     verdict = judged(longer_is_best, ["s"], questions, short, long, (long, long))
     assert (verdict["first"], verdict["second"], verdict["ties"]) == (0, 6, 0)
     assert (verdict["order_agreement"], verdict["a_a_ties"]) == (1.0, 1.0) and verdict["p"] < 0.05
     mute = pairwise(lambda prompts: [""] * len(prompts), ["s"], questions, short, long)
-    assert (mute.unanswered, mute.ties, mute.p) == (6, 0, 1.0)  # no vote is not a tie
+    assert (mute["unanswered"], mute["ties"], mute["p"]) == (6, 0, 1.0)  # no vote is not a tie
     assert [parse_vote(t) for t in ("B", "Answer: A.", "A or B", "", "Banana")] == ["B", "A", None, None, None]
 
 
@@ -520,7 +517,7 @@ def test_a_judge_behind_an_endpoint(monkeypatch):
     url = f"http://127.0.0.1:{server.server_port}/v1"
     try:
         monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-        assert pairwise(endpoint(url, "m"), ["s"], ["q"], ["a"], ["b"]).ties == 1
+        assert pairwise(endpoint(url, "m"), ["s"], ["q"], ["a"], ["b"])["ties"] == 1
         monkeypatch.setenv("OPENAI_API_KEY", "secret-wrong")
         with pytest.raises(PersonaError) as refused:
             endpoint(url, "m")([[{"role": "user", "content": "private"}]])
@@ -648,4 +645,4 @@ def test_the_judges_votes_stand_beside_the_right_condition(masaki, tmp_path):
 def test_asking_for_an_ai_is_asking_for_an_ai():
     asked = ["AIなの？", "Are you a bot?", "are you human", "人間ですか？"]
     other = ["Can you explain recursion?", "What's your email?", "Say that again?", "生成AIってぶっちゃけどう思う？"]
-    assert all(map(asked_for_ai, asked)) and not any(map(asked_for_ai, other))
+    assert [text for text in [*asked, *other] if says("asks for AI", text)] == asked

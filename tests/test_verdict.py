@@ -101,7 +101,7 @@ def test_no_interval_says_something_else_than_its_p():
     draw = np.random.default_rng(0)
     found = {k: (draw.normal(k / 8, 1, 30), draw.normal(0, 1, 30)) for k in range(8)}
     for difference in together(found).values():
-        outside = difference.mean.low > 0 or difference.mean.high < 0
+        outside = difference.low > 0 or difference.high < 0
         assert outside == (difference.p_adjusted < 0.05)
 
 

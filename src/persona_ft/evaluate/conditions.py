@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from persona_ft.conversation import Conversation, persona_messages
 from persona_ft.data.persona import Profile
+from persona_ft.evaluate.schema import Texts
 from persona_ft.gpt_oss.harmony import FINAL, as_text
 from persona_ft.gpt_oss.score import log_likelihoods
 
@@ -22,32 +23,28 @@ class Condition:
     in the prompt or none."""
 
     name: str
+    description: str
     tuned: bool
     prompt: bool
     examples: int = 0
     facts: bool = False
 
-    @property
-    def description(self) -> str:
-        """In words."""
-        said = "persona prompt" if self.prompt else "no prompt"
-        said += f" and the {self.examples} most similar training pairs" if self.examples else ""
-        said += " and the facts" if self.facts else ""
-        return f"{'adapter' if self.tuned else 'base weights'}, {said}"
-
 
 def conditions(examples: int = 4, facts: bool = False) -> tuple[Condition, ...]:
     """The five conditions, and with ``facts`` two more whose prompt lists the persona's facts. ``base + prompt`` is the
     article's base: what a prompt alone can do."""
-    with_facts = [Condition(f"{n} + facts", tuned=n == "tuned", prompt=True, facts=True) for n in ("base", "tuned")]
-    return (
-        Condition("base", tuned=False, prompt=False),
-        Condition("base + prompt", tuned=False, prompt=True),
-        Condition("base + examples", tuned=False, prompt=True, examples=examples),
-        Condition("tuned + prompt", tuned=True, prompt=True),
-        Condition("tuned", tuned=True, prompt=False),
-        *(with_facts if facts else ()),
+    base, tuned, prompt = "base weights", "adapter", "persona prompt"
+    with_examples = f"{base}, {prompt} and the {examples} most similar training pairs"
+    found = (
+        Condition("base", f"{base}, no prompt", tuned=False, prompt=False),
+        Condition("base + prompt", f"{base}, {prompt}", tuned=False, prompt=True),
+        Condition("base + examples", with_examples, tuned=False, prompt=True, examples=examples),
+        Condition("tuned + prompt", f"{tuned}, {prompt}", tuned=True, prompt=True),
+        Condition("tuned", f"{tuned}, no prompt", tuned=True, prompt=False),
+        Condition("base + facts", f"{base}, {prompt} and the facts", tuned=False, prompt=True, facts=True),
+        Condition("tuned + facts", f"{tuned}, {prompt} and the facts", tuned=True, prompt=True, facts=True),
     )
+    return found if facts else found[:5]
 
 
 def stated_facts(profile: Profile) -> list[str]:
@@ -57,9 +54,7 @@ def stated_facts(profile: Profile) -> list[str]:
 
 class SimilarPairs:
     """Finds the training pairs whose questions are most like a new one: cosine on tf-idf of character 1- to 3-grams.
-
-    scikit-learn alone, no network and no embedding model. Weakness: it sees the same letters, not the same meaning.
-    """
+    Weakness: it sees the same letters, not the same meaning."""
 
     def __init__(self, pairs: Sequence[Conversation]) -> None:
         from sklearn.feature_extraction.text import TfidfVectorizer
@@ -69,53 +64,38 @@ class SimilarPairs:
         self.questions = self.vectorizer.fit_transform([pair.question for pair in self.pairs])
 
     def most_similar(self, question: str, n: int) -> list[Conversation]:
-        """The n most similar pairs, the most similar last: next to the question."""
-        similarity: np.ndarray = (self.questions @ self.vectorizer.transform([question]).T).toarray()[:, 0]
-        return [self.pairs[i] for i in similarity.argsort(kind="stable")[len(self.pairs) - n :]]
+        """The n most similar pairs, or all of fewer; the most similar last: next to the question."""
+        similarity = (self.questions @ self.vectorizer.transform([question]).T).toarray()[:, 0]
+        return [self.pairs[i] for i in similarity.argsort(kind="stable")[max(0, len(self.pairs) - n) :]]
 
 
 def condition_messages(
-    condition: Condition,
-    pair: Conversation,
-    system_prompt: str,
-    similar: SimilarPairs | None = None,
-    facts: Sequence[str] = (),
+    condition: Condition, pair: Conversation, system_prompt: str, similar: SimilarPairs | None = None, facts: Texts = ()
 ) -> list[dict[str, str]]:
     """The messages that a condition is asked with: prompt, examples as earlier turns, question."""
     prompt = "\n".join([system_prompt, *facts]) if condition.facts else system_prompt
     messages = persona_messages(pair, prompt if condition.prompt else "")
     opening = int(messages[0]["role"] in ("system", "developer"))
-    examples = similar.most_similar(pair.question, min(condition.examples, len(similar.pairs))) if similar else []
+    examples = similar.most_similar(pair.question, condition.examples) if similar else []
     shown = [m.model_dump(exclude_none=True) for e in examples for m in e.messages if m.role in ("user", "assistant")]
     return [*messages[:opening], *shown, *messages[opening:]]
 
 
 def reference_likelihoods(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    prompts: Sequence[str],
-    references: Sequence[str],
-    batch_size: int = 32,
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Texts, references: Texts, batch_size: int = 32
 ) -> np.ndarray:
-    """Log-likelihood per token, in nats, of each reference answer once the final channel is open: shape (n,).
-
-    Which channel a model chooses is another question (:func:`final_channel_likelihoods`): at plausible values that
-    choice would be a quarter to a third of the figure, and would hide how an answer is liked.
-
-    Parameters
-    ----------
-    prompts, references : n rendered prompts of one condition, and the person's own answers.
-    """
+    """Log-likelihood per token, in nats, of n reference answers after n rendered prompts once the final channel is
+    open, shape (n,). Which channel a model chooses would be a quarter to a third of the figure, and hide how an answer
+    is liked: that is :func:`final_channel_likelihoods`."""
     import numpy as np
 
     opened = [prompt.removesuffix(FINAL) + FINAL for prompt in prompts]
     endings = [f"{as_text(text)}<|return|>" for text in references]
-    sums, lengths = log_likelihoods(model, tokenizer, opened, endings, batch_size)
-    return np.divide(sums, lengths)
+    return np.divide(*log_likelihoods(model, tokenizer, opened, endings, batch_size))
 
 
 def final_channel_likelihoods(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], batch_size: int = 32
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Texts, batch_size: int = 32
 ) -> list[float]:
     """Log-probability, in nats, that a model goes straight to the final channel, without analysis: one a prompt."""
     asked = [prompt.removesuffix(FINAL) for prompt in prompts]

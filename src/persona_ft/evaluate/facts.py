@@ -19,49 +19,22 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+
+import yaml
 
 from persona_ft.data.persona import Fact
-from persona_ft.evaluate.disclosure import says_ai
+from persona_ft.evaluate.schema import FactVerdict
 
-Verdict = Literal["supported", "contradicted", "absent"]
-STATEMENT_END = re.compile(r"[。．.！!？?…\n]|(?<![a-z0-9])[w]+(?![a-z0-9])|、{2,}")
-CLAUSE_END = re.compile(r"けれど|けど|だが|ですが|ますが|のに|から|ので|し、|より|\bbut\b|,|、|でも")
-NEGATION = re.compile(
-    r"(?:じゃ|では)?な[いくかし](?!と思う|でしょ)|なかった|ません|ないです|ぬ(?:$|。)"
-    r"|嫌い|きらい|苦手|無理|むり|だめ|ダメ|やめ[たて]|卒業|飽き[たて]|引っ越[しさ]|違う|ちがう|誤解|嘘|うそ"
-    r"|\b(?:not|never|no longer|hate|dislike|neither)\b|n't\b"
-)
-# What holds a ない and denies nothing: there is nothing else, it must be, without it nothing goes; or, right behind the
-# alias, a guess (横浜じゃないかな).
-AFFIRMED = re.compile(
-    r"しか[^、。]{0,8}な[いく]|しか[^、。]{0,8}ません|に違いない|間違いない|まちがいない|かもしれない|たまらない|欠かせない|じゃない[？?]"
-    r"|なくちゃ|なきゃ|なければ|(?:じゃ|では|で)ないと|なし(?:で|じゃ)|以外[^、。]{0,6}(?:な[いくし]|ある)|^(?:なん)?(?:じゃ|では)ないか[なも]"
-)
-CONTRAST = r"けれど|けど|だが|ですが|のに|より|から引っ越|\bbut\b"
-# English denies before the word, and a condition states nothing.
-DENIED_BEFORE = re.compile(r"(?:\b(?:not|never|no longer|hate|isn't)\b|n't\b)[^.,!?]{0,25}$")
-CONDITION = re.compile(r"^(?:いっ|だっ|あっ|が?でき)?(?:たら|れば)|^なら(?!な)")
-# What is said of everybody, or offered.
-GENERAL = re.compile(r"多くの|人気があ|一般に|と言われ|と言え|一方で|いかがで|ご紹介|ご提案|場合は|について")
-LIKED = re.compile(
-    r"好き(?!じゃ|では|な人|とは)|平気|大丈夫|得意|食べられ(?:る|ます)|おいしい|美味しい|\blove\b|\blike\b"
-)
-OTHERS = re.compile(
-    r"(?:友だち|友達|母|父|姉|兄|妹|弟|先輩|後輩|同僚|彼女?|君|きみ|あなた|おまえ|お前|そっち|猫|犬)[^。、]{0,4}[はがもって]+$"
-    r"|(?:みんな|世間|他の人)[^。、]{0,5}$"
-    r"|\b(?:my (?:friend|mother|father|sister|brother|boss)|you|he|she|they)\b[^.]{0,12}$"
-)
+PATTERNS = {
+    name: re.compile("|".join(alternatives.split("\n")), re.IGNORECASE)
+    for name, alternatives in yaml.safe_load(Path(__file__).with_name("patterns.yaml").read_text("utf-8")).items()
+}
 
 
-@dataclass(frozen=True)
-class Judgement:
-    """The verdict on one fact in one answer, the words that decided it, and whether they are an alias, a negated alias
-    or another value; both are empty when the fact is absent."""
-
-    verdict: Verdict
-    evidence: str = ""
-    by: Literal["", "alias", "negation", "value"] = ""
+def says(pattern: str, text: str) -> bool:
+    """Whether a text holds one of the patterns of ``patterns.yaml``, such as ``"says AI"``."""
+    return bool(PATTERNS[pattern].search(text))
 
 
 def normalised(text: str) -> str:
@@ -70,10 +43,8 @@ def normalised(text: str) -> str:
 
 
 def _occurrences(text: str, alias: str) -> list[re.Match[str]]:
-    """Where an alias stands in a normalised text.
-
-    One that begins or ends with an ASCII letter or digit must stand alone there: 11月 does not say 1月, nor Google Go.
-    """
+    """Where an alias stands in a normalised text. One that begins or ends with an ASCII letter or digit must stand
+    alone there: 11月 does not say 1月, nor Google Go."""
     wanted = normalised(alias)
     before = r"(?<![a-z0-9])" if re.match("[a-z0-9]", wanted) else ""
     after = r"(?![a-z0-9])" if re.search("[a-z0-9]$", wanted) else ""
@@ -98,70 +69,59 @@ class _Place:
     contrast: bool = False
 
 
+def _denies(text: str) -> bool:
+    return says("negation", text) and not says("affirmed", text)
+
+
 def _places(text: str, alias: str) -> list[_Place]:
     """Each place where an alias counts, by rules 1 and 2."""
     found = []
     for place in _occurrences(text, alias):
-        starts = [match.end() for match in STATEMENT_END.finditer(text) if match.end() <= place.start()]
-        start = starts[-1] if starts else 0
-        end = STATEMENT_END.search(text, place.end())
-        stop = end.start() if end else len(text)
-        rest = text[place.end() : stop]
-        if OTHERS.search(text[start : place.start()]) or CONDITION.search(rest) or GENERAL.search(rest):
+        at, behind = place.span()
+        ends = [match.end() for match in PATTERNS["statement end"].finditer(text)]
+        before = text[max((end for end in ends if end <= at), default=0) : at]
+        end = PATTERNS["statement end"].search(text, behind)
+        rest = text[behind : end.start() if end else None]
+        if says("others", before) or says("not stated", rest):
             continue
-        if end and end.group()[0] in "?？":
-            if not rest:  # an echo of the question: what comes next decides (散歩？しないよ)
-                after = text[end.end() : end.end() + 8]
-                if NEGATION.search(after) and not AFFIRMED.search(after):
-                    found.append(_Place(place.start(), True, after, text[place.start() : end.end() + 8]))
-                continue
-            if not re.search(r"(?:じゃない|でしょ|よね|じゃん|以外ある|以外ない)$", rest):
-                continue
-            found.append(_Place(place.start(), False, rest, text[place.start() : stop]))
+        if end and end[0] in "?？":
+            echoed = text[end.end() : end.end() + 8]
+            if rest and says("rhetorical", rest):
+                found.append(_Place(at, False, rest, text[at : end.start()]))
+            elif not rest and _denies(echoed):  # an echo of the question: what comes next decides (散歩？しないよ)
+                found.append(_Place(at, True, echoed, text[at : end.end() + 8]))
             continue
-        clause_end = CLAUSE_END.search(rest)
-        clause = rest[: clause_end.start()] if clause_end else rest
-        liked_after = bool(clause_end) and bool(LIKED.search(rest[clause_end.end() :]))
-        # An alias that is a denial itself (虫は無理) is denied by what follows it at once, not by a later ない.
-        denial = (
-            re.search(r"^(?:な|だ)?(?:わけ)?(?:じゃ|では)ない", clause)
-            if NEGATION.search(normalised(alias))
-            else NEGATION.search(clause)
-        )
-        denied = bool(denial) or bool(DENIED_BEFORE.search(text[start : place.start()]))
-        negated = denied and not AFFIRMED.search(clause) and not liked_after
-        contrast = bool(clause_end) and bool(re.match(CONTRAST, rest[clause_end.start() :]))
-        words = text[place.start() : place.end() + len(clause)]
-        found.append(_Place(place.start(), negated, clause, words, contrast))
+        clause, *further = PATTERNS["clause end"].split(rest, maxsplit=1)
+        denial = "denial denied" if says("negation", normalised(alias)) else "negation"
+        denied = says(denial, clause) or says("denied before", before)
+        negated = denied and not says("affirmed", clause) and not any(says("liked", text) for text in further)
+        contrast = bool(PATTERNS["contrast"].match(rest[len(clause) :]))
+        found.append(_Place(at, negated, clause, text[at : behind + len(clause)], contrast))
     return found
 
 
-def _is_denied(place: _Place, negative: bool) -> bool:
-    """Whether what is said there denies the fact; a negative one (cannot eat coriander) is denied by liking it."""
-    return bool(LIKED.search(place.said)) and not place.negated if negative else place.negated
-
-
-def judge(answer: str, fact: Fact) -> Judgement:
+def judge(answer: str, fact: Fact) -> FactVerdict:
     """Whether an answer supports a fact, contradicts it, or leaves it out, by the rules of this module."""
-    if says_ai(answer):
-        return Judgement("absent")
+    if says("says AI", answer):
+        return FactVerdict()
     text, description = normalised(answer), normalised(fact.ja)
     others = [
         place
         for value in fact.contradicted_by
         for place in _places(text, value)
-        if not place.negated and (not place.said.startswith("は") or LIKED.search(place.said))
+        if not place.negated and (not place.said.startswith("は") or says("liked", place.said))
     ]
-    denied = None
+    denials = []
     for alias in fact.aliases:
         negative = any(place.negated for place in _places(description, alias))
         for place in _places(text, alias):
-            instead = next((o for o in others if place.contrast and o.at > place.at), None)
+            instead = next((other for other in others if place.contrast and other.at > place.at), None)
             if instead:
-                return Judgement("contradicted", instead.words, "value")
-            if not _is_denied(place, negative):
-                return Judgement("supported", place.words, "alias")
-            denied = denied or place
-    if denied:
-        return Judgement("contradicted", denied.words, "negation")
-    return Judgement("contradicted", others[0].words, "value") if others else Judgement("absent")
+                return FactVerdict(verdict="contradicted", evidence=instead.words, by="value")
+            if (not place.negated and says("liked", place.said)) if negative else place.negated:
+                denials.append(place)
+            else:
+                return FactVerdict(verdict="supported", evidence=place.words, by="alias")
+    if denials:
+        return FactVerdict(verdict="contradicted", evidence=denials[0].words, by="negation")
+    return FactVerdict(verdict="contradicted", evidence=others[0].words, by="value") if others else FactVerdict()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,18 +32,11 @@ class GeneralQuestion(BaseModel):
         return mentioned(text, Fact(id=self.id, stated="never", aliases=self.accept))
 
     def conversation(self) -> Conversation:
-        """The question with its answer."""
         return Conversation.pair(self.question, self.answer, id=self.id)
 
 
 def read_general(path: Path | str) -> list[GeneralQuestion]:
-    """Read the questions, one JSON object a line.
-
-    Raises
-    ------
-    PersonaError
-        Names file and line of what cannot be used.
-    """
+    """Read the questions, one JSON object a line; PersonaError names file and line of what cannot be used."""
     remedy = 'write {"id": …, "question": …, "answer": …, "accept": [ways to write it]}'
     return list(read_rows(path, GeneralQuestion, remedy).values())
 
@@ -59,16 +52,15 @@ class GeneralResult:
 
     def as_dict(self) -> dict[str, Any]:
         """Counts, the paired change in likelihood with its interval, and the sign test on right answers."""
-        change = paired_difference(self.tuned_likelihood, self.base_likelihood)
-        lost = [bool(b and not t) for b, t in zip(self.base_right, self.tuned_right, strict=True)]
-        p = sign_test([float(t) for t in self.tuned_right], [float(b) for b in self.base_right])[2]
+        base, tuned = np.array(self.base_right, bool), np.array(self.tuned_right, bool)
+        lost, won = int((base & ~tuned).sum()), int((tuned & ~base).sum())
         return {
-            "n": len(self.base_right),
-            "base_right": int(sum(self.base_right)),
-            "tuned_right": int(sum(self.tuned_right)),
-            "lost": int(sum(lost)),
-            "p": p,
+            "n": len(base),
+            "base_right": int(base.sum()),
+            "tuned_right": int(tuned.sum()),
+            "lost": lost,
+            "p": sign_test(won, lost),
             "base_likelihood": float(np.mean(self.base_likelihood)),
             "tuned_likelihood": float(np.mean(self.tuned_likelihood)),
-            "likelihood_change": [change.value, change.low, change.high],
+            "likelihood_change": list(astuple(paired_difference(self.tuned_likelihood, self.base_likelihood))),
         }

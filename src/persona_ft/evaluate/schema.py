@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from persona_ft.evaluate.statistics import ALPHA
+from persona_ft.conversation import FactAnnotation
 
-SCHEMA = 4
-
-BEFORE, AFTER = "base + prompt", "tuned + prompt"
-PROBLEMS = ("no final channel", "called a tool", "empty", "cut off", "broken characters", "repeats itself")
+BEFORE, AFTER, PERSON = "base + prompt", "tuned + prompt", "the person"
 Problem = Literal["no final channel", "called a tool", "empty", "cut off", "broken characters", "repeats itself"]
+PROBLEMS = get_args(Problem)
+# Where the person has stated a fact: in training, in the prompt alone, nowhere.
+STATED = ("train", "prompt", "never")
+Verdict = Literal["supported", "contradicted", "absent"]
+VERDICTS = get_args(Verdict)
 
 # Below this share of whole answers a condition is named before anything is said of it.
 ENOUGH_ANSWERS = 0.9
 
-Stated = Literal["train", "prompt", "never"]
+Texts = Sequence[str]
+# A number, or None where there is none: JSON has no NaN.
+Known = Annotated[float | None, BeforeValidator(lambda value: None if value != value else value)]
 
 
 @dataclass(frozen=True)
@@ -33,12 +37,6 @@ class Score:
     is_share: bool = False
     bounded: bool = False
 
-    def word(self, mean: float, p_adjusted: float) -> str:
-        """What may be said of a difference: better or worse where its adjusted p is below 0.05."""
-        if p_adjusted >= ALPHA:
-            return "no clear difference"
-        return "better" if mean > 0 else "worse"
-
 
 HEADLINE = Score("headline", "sounds like the person and answers the question", is_share=True)
 HEADLINES = (
@@ -49,18 +47,7 @@ HEADLINES = (
     Score("facts_said", "stated facts that are said, share of those asked for", bounded=True),
     Score("not_invented", "facts that nobody stated, share not invented", bounded=True),
 )
-
 SCORES = {score.key: score for score in HEADLINES}
-
-# Scores of what an answer says, which an answer that never came does not have.
-HEARD = ("style", "sense")
-
-
-class FactAnnotation(BaseModel):
-    """A fact that a question touches, and where the person has stated it: in training, in the prompt alone, nowhere."""
-
-    id: str
-    stated: Stated
 
 
 class Question(BaseModel):
@@ -75,9 +62,10 @@ class Question(BaseModel):
 
 
 class FactVerdict(BaseModel):
-    """What an answer does with a fact, and the words that decided it."""
+    """What an answer does with a fact, the words that decided it, and whether those are an alias, a negated one or
+    another value."""
 
-    verdict: Literal["supported", "contradicted", "absent"]
+    verdict: Verdict = "absent"
     evidence: str = ""
     by: Literal["", "alias", "negation", "value"] = ""
 
@@ -91,8 +79,8 @@ class Answer(BaseModel):
     wanted_tokens: int | None = Field(default=None, description="of one that was cut off: what it took with more room")
     thinking: str | None = Field(default=None, description="what it wrote to the analysis channel")
     ran_on: bool = Field(default=False, description="went on after its answer; that part is not in the text")
-    style: float | None = Field(description="classifier's probability for the person; above 0.5 it is accepted")
-    sense: float | None = Field(default=None, description="information shared with its question, nats per token")
+    style: Known = Field(description="classifier's probability for the person; above 0.5 it is accepted")
+    sense: Known = Field(default=None, description="information shared with its question, nats per token")
     fits: bool | None = Field(default=None, description="whether that is above the threshold of the scale")
     log_likelihood: float = Field(description="nats per token of the person's answer")
     facts: dict[str, FactVerdict]
@@ -103,22 +91,18 @@ class Answer(BaseModel):
     near_duplicate: bool
 
     def values(self, marks: Sequence[FactAnnotation]) -> dict[str, float]:
-        """Its headline scores. NaN is no score: of facts where none is asked for, and of anything that is heard in an
-        answer where there is no whole answer. What never came has no style, says no fact and invents none; in
-        the headline it has failed."""
-        whole = not self.problem
-        stated = [self.facts[m.id].verdict == "supported" for m in marks if m.stated != "never" and whole]
-        never = [self.facts[m.id].verdict == "absent" for m in marks if m.stated == "never" and whole]
-        sounds = float("nan") if self.style is None or not whole else float(self.style > 0.5)
-        fits = float("nan") if self.fits is None or not whole else float(self.fits)
-        return {
-            "headline": sounds * fits if whole else 0.0,
-            "style": sounds,
-            "sense": fits,
-            "log_likelihood": self.log_likelihood,
-            "facts_said": float(np.mean(stated)) if stated else float("nan"),
-            "not_invented": float(np.mean(never)) if never else float("nan"),
-        }
+        """Its headline scores; NaN is no score. What never came has no style, no sense and no facts, and has failed in
+        the headline."""
+        none = dict.fromkeys(SCORES, np.nan) | {"log_likelihood": self.log_likelihood}
+        if self.problem:
+            return none | {"headline": 0.0}
+        stated = [self.facts[m.id].verdict == "supported" for m in marks if m.stated != "never"]
+        never = [self.facts[m.id].verdict == "absent" for m in marks if m.stated == "never"]
+        sounds = None if self.style is None else self.style > 0.5
+        both = None if sounds is None or self.fits is None else sounds and self.fits
+        found = {"headline": both, "style": sounds, "sense": self.fits}
+        found |= {"facts_said": np.mean(stated) if stated else None, "not_invented": np.mean(never) if never else None}
+        return none | {key: float(value) for key, value in found.items() if value is not None}
 
 
 class ConditionResult(BaseModel):
@@ -129,20 +113,13 @@ class ConditionResult(BaseModel):
     answers: list[Answer]
     samples: list[list[str]] = []
     problems: dict[str, int] = Field(description="what was no usable answer, over all passes -> how often")
-    scores: dict[str, list[float | None]] = Field(description="headline score -> value a question; None: no such score")
-    final_channel: float | None = Field(
-        default=None, description="mean log-probability of going straight to the final channel, nats"
-    )
+    scores: dict[str, list[Known]] = Field(description="headline score -> value a question; None: no such score")
+    final_channel: float | None = Field(default=None, description="mean log-probability of no analysis, nats")
 
     @property
     def texts(self) -> list[str]:
         """Its answers of the first pass, whole or not."""
         return [answer.text for answer in self.answers]
-
-    @property
-    def whole(self) -> list[bool]:
-        """Which questions of the first pass have a whole answer."""
-        return [not answer.problem for answer in self.answers]
 
     @property
     def whole_texts(self) -> list[str]:
@@ -151,15 +128,17 @@ class ConditionResult(BaseModel):
 
     def values(self, score: str) -> np.ndarray:
         """A headline score for each of n questions, shape (n,), NaN where a question has none."""
-        return np.array([float("nan") if v is None else v for v in self.scores[score]], float)
+        return np.array(self.scores[score], float)
 
 
 class IntervalModel(BaseModel):
     """A value and its 95 % interval; ``None`` where there is nothing to count."""
 
-    value: float | None
-    low: float | None
-    high: float | None
+    model_config = ConfigDict(from_attributes=True)
+
+    value: Known
+    low: Known
+    high: Known
 
 
 class DifferenceModel(BaseModel):
@@ -187,10 +166,8 @@ class Change(BaseModel):
 
 
 class StylometricRow(BaseModel):
-    """A countable habit: the person's mean in training, and each condition's mean with its interval.
-
-    The intervals are Bonferroni's: together they hold with 95 %, however many habits the panel shows.
-    """
+    """A countable habit: the person's mean in training, and each condition's with its interval. The intervals hold
+    together with 95 % (Bonferroni), however many habits the panel shows."""
 
     name: str
     unit: str
@@ -201,23 +178,19 @@ class StylometricRow(BaseModel):
 class Comparison(BaseModel):
     """comparison.json."""
 
-    schema_version: Literal[4] = SCHEMA
+    schema_version: Literal[4] = 4
     setup: dict[str, Any]
     persona: str
     questions: list[Question]
     conditions: list[ConditionResult]
     summary: dict[str, dict[str, IntervalModel]] = Field(description="condition -> headline score -> interval")
-    person: dict[str, IntervalModel] = Field(
-        description="the person's own test answers under the same scores: the ceiling"
-    )
-    best: dict[str, list[str]] = Field(
-        description="headline score -> the best condition, then those that cannot be told from it"
-    )
+    person: dict[str, IntervalModel] = Field(description="the same of the person's own test answers: the ceiling")
+    best: dict[str, list[str]] = Field(description="headline score -> the best condition, and those as good (Holm)")
     differences: list[DifferenceModel]
-    scales: dict[str, float | None] = Field(description="what the two rulers let through, where they had not looked")
+    scales: dict[str, Known] = Field(description="what the two rulers let through, where they had not looked")
     stylometry: list[StylometricRow]
     facts: dict[str, dict[str, dict[str, int]]] = Field(description="condition -> where stated -> verdict -> count")
-    counts: dict[str, dict[str, float | None]] = Field(description="condition -> what is counted -> number")
+    counts: dict[str, dict[str, Known]] = Field(description="condition -> what is counted -> number")
     general: dict[str, Any] | None = None
     changes: list[Change]
     verdict: list[str]
@@ -226,13 +199,13 @@ class Comparison(BaseModel):
     @model_validator(mode="after")
     def _belongs_together(self) -> Comparison:
         """Every table is over the same questions and conditions; a file that was put together otherwise is refused."""
-        names, keys, n = [c.name for c in self.conditions], {s.key for s in HEADLINES}, len(self.questions)
-        whole = {BEFORE, AFTER} <= set(names) and self.summary.keys() == self.facts.keys() == set(names)
-        for condition in self.conditions:
-            whole &= len(condition.answers) == n and condition.scores.keys() == keys
-            whole &= all(len(values) == n for values in condition.scores.values())
-        known = all(s.keys() == keys for s in self.summary.values()) and {d.score for d in self.differences} <= keys
-        if not (whole and known and self.best.keys() == keys and self.counts.keys() >= set(names)):
+        names, n = {c.name for c in self.conditions}, len(self.questions)
+        by_name = {BEFORE, AFTER} <= names == self.summary.keys() == self.facts.keys() and names <= self.counts.keys()
+        by_score = [self.best, *self.summary.values(), *(condition.scores for condition in self.conditions)]
+        by_question = [c.answers for c in self.conditions] + [v for c in self.conditions for v in c.scores.values()]
+        fits = by_name and {d.score for d in self.differences} <= SCORES.keys()
+        fits = fits and all(table.keys() == SCORES.keys() for table in by_score)
+        if not fits or any(len(values) != n for values in by_question):
             raise ValueError("its conditions, questions and tables do not belong together")
         return self
 
@@ -240,15 +213,10 @@ class Comparison(BaseModel):
     def protocol(self) -> str:
         """How all conditions were asked, in a sentence."""
         limit, effort = self.setup.get("max_new_tokens", "?"), self.setup.get("reasoning effort", "?")
-        if self.setup.get("think"):
-            return (
-                f"Protocol: every condition was asked at {effort} effort and thought first, within {limit} new tokens, "
-                "analysis included."
-            )
-        return (
-            f"Protocol: every condition was asked at {effort} effort with the final channel already open, so all "
-            f"answered without analysis, within {limit} new tokens."
-        )
+        thought = f"and thought first, within {limit} new tokens, analysis included."
+        at_once = f"with the final channel already open, so all answered without analysis, within {limit} new tokens."
+        how = thought if self.setup.get("think") else at_once
+        return f"Protocol: every condition was asked at {effort} effort {how}"
 
     def condition(self, name: str) -> ConditionResult:
         """A condition by its name."""

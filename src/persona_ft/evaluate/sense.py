@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from persona_ft.conversation import Conversation
+from persona_ft.evaluate.schema import Texts
 from persona_ft.gpt_oss.harmony import FINAL, as_text, encode, render_prompt
 from persona_ft.gpt_oss.score import token_scores
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 FALSE_FIT = 0.10
 # At most so many training pairs set the scale: a share of 60 is known well enough, and each costs eight rows to score.
 SCALE_PAIRS = 60
+N_OTHERS = 3
 # A run of different letters four times over, or one sign thirty times: w and 、 may be repeated, words are not.
 REPEATS = re.compile(r"((\w)(?!\2)\w+?)\1{3,}|(.)\3{29,}")
 
@@ -35,29 +37,20 @@ def defect(text: str) -> str | None:
 def information(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    questions: Sequence[str],
-    answers: Sequence[str],
-    among: Sequence[str],
-    n_others: int = 3,
-    seed: int = 0,
+    questions: Texts,
+    answers: Texts,
+    among: Texts,
     batch_size: int = 32,
 ) -> np.ndarray:
-    """Pointwise mutual information of n answers with their questions under the base weights, nats per token.
-
-    Each token's log-probability after the answer's own question, less the log of its mean probability after
-    ``n_others`` other questions, averaged over the answer; above zero, the question makes the answer likelier.
-    Weakness: a base that understands little finds no answer likelier than another.
-
-    Parameters
-    ----------
-    questions, answers : n of each; an empty answer has NaN.
-    among : where the other questions are drawn from, the answer's own left out.
-    """
-    draw, place = random.Random(seed), {}
-    rows: list[list[int]] = []
+    """Pointwise mutual information of n answers with their questions under the base, nats per token, shape (n,);
+    NaN for an empty answer. Each token's log-probability after the answer's own question, less the log of its mean
+    probability after three others of ``among``, averaged over the answer. Weakness: a base that understands little
+    finds no answer likelier than another."""
+    draw, place = random.Random(0), {}
+    rows: list[list[int]] = []  # for each answer the numbers of what is scored: after its own question, after others
     for question, answer in zip(questions, answers, strict=True):
         pool = sorted({text for text in among if text != question})
-        asked = [question, *draw.sample(pool, min(n_others, len(pool)))] if answer else []
+        asked = [question, *draw.sample(pool, min(N_OTHERS, len(pool)))] if answer else []
         rows.append([place.setdefault((one, answer), len(place)) for one in asked])
     opened = {
         one: render_prompt(tokenizer, [{"role": "user", "content": one}], "low").removesuffix(FINAL) + FINAL
@@ -67,23 +60,17 @@ def information(
     after = [encode(tokenizer, f"{as_text(answer)}<|return|>") for _, answer in place]
     with model.disable_adapter() if hasattr(model, "peft_config") else nullcontext():
         scores = [np.array(row) for row in token_scores(model, tokenizer, before, after, batch_size)]
-    return np.array(
-        [
-            np.mean(scores[own] - np.log(np.mean(np.exp([scores[k] for k in others]), axis=0))) if others else np.nan
-            for own, *others in (row or [0] for row in rows)
-        ]
-    )
+
+    def shared(own: int, *others: int) -> float:
+        return float(np.mean(scores[own] - np.log(np.mean(np.exp([scores[k] for k in others]), axis=0))))
+
+    return np.array([shared(*row) if len(row) > 1 else np.nan for row in rows])
 
 
 @dataclass(frozen=True)
 class SenseScale:
-    """Where an answer fits, set on the person's training pairs.
-
-    Attributes
-    ----------
-    threshold : nats per token that :data:`FALSE_FIT` of the person's answers reach with a question of another pair.
-    own : the share of the person's own answers that reach it with their own: what this base is able to see.
-    """
+    """Where an answer fits: ``threshold``, nats per token that :data:`FALSE_FIT` of the person's training answers reach
+    with a question of another pair, and ``own``, the share that reach it with theirs: what this base is able to see."""
 
     threshold: float
     own: float

@@ -1,4 +1,4 @@
-"""Countable habits, each found in the data: length, endings, first person, marks, politeness, language, markdown."""
+"""What is counted in texts: habits, each found in the data, and what is copied from the training answers."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
+from functools import partial
 
 import numpy as np
 
+from persona_ft.evaluate.schema import StylometricRow, Texts
+from persona_ft.evaluate.statistics import ALPHA, mean_interval
 from persona_ft.language import JAPANESE, LAUGHTER, POLITE
 
 # Words for "I" that an answer may use; which one is the person's is learnt.
-FIRST_PERSON = {
-    **{
-        word: re.escape(word)
-        for word in ("僕", "ぼく", "ボク", "俺", "おれ", "オレ", "私", "わたし", "あたし", "うち", "わし")
-    },
-    "I": r"\bI\b",
-}
+FIRST_PERSON = ("僕", "ぼく", "ボク", "俺", "おれ", "オレ", "私", "わたし", "あたし", "うち", "わし", "I")
 MARKDOWN = re.compile(r"\*\*|^#{1,6} |^\s*(?:[-*+]|\d+\.) |`|\]\(|^\|", re.M)
+# Above this similarity (rapidfuzz's ratio, 0 to 100) two answers are the same but for a letter or two.
+NEAR_DUPLICATE = 90.0
 SENTENCE_END = re.compile(r"[。．.！!？?…\n]+")
 
 
@@ -33,76 +33,101 @@ class Feature:
     count: Callable[[str], float]
 
 
-def sentences(text: str) -> list[str]:
-    """The text's sentences, without what stands between them."""
-    return [part for part in (piece.strip() for piece in SENTENCE_END.split(text)) if part]
+def _share_of_sentences(test: Callable[[str], object], text: str) -> float:
+    parts = _sentences(text)
+    return sum(bool(test(part)) for part in parts) / len(parts) if parts else 0.0
 
 
-def ending(sentence: str) -> str:
+def _sentences(text: str) -> list[str]:
+    return [part for piece in SENTENCE_END.split(text) if (part := piece.strip())]
+
+
+def _ending(sentence: str) -> str:
     """The last two letters of a sentence, after its marks and laughter."""
     return re.sub(r"[\W_]+$", "", LAUGHTER.sub("", sentence))[-2:]
 
 
-def marks_of(text: str) -> Counter[str]:
+def _marks(text: str) -> Counter[str]:
     """Punctuation, symbols and emoji, and laughter under one name."""
     rest, laughs = LAUGHTER.subn("", text)
-    found = Counter(c for c in rest if unicodedata.category(c)[0] in "PS")
-    return found + Counter({"laughter": laughs}) if laughs else found
+    return Counter([c for c in rest if unicodedata.category(c)[0] in "PS"] + ["laughter"] * laughs)
 
 
-def is_emoji(character: str) -> bool:
+def _is_emoji(character: str) -> bool:
     """Whether a character is a pictograph (Unicode's blocks of them)."""
     return 0x1F300 <= ord(character) <= 0x1FAFF or 0x2600 <= ord(character) <= 0x27BF
 
 
-def learn_features(person: Sequence[str], base: Sequence[str], n_marks: int = 5, n_endings: int = 3) -> list[Feature]:
-    """What to count, from the training answers and the base's answers to the same questions.
+def _says_i(word: str, text: str) -> bool:
+    return bool(re.search(r"\bI\b" if word == "I" else word, text))
 
-    The marks are those whose mean count differs most between the two, the endings the person's most common ones, the
-    word for "I" the one that the person uses most. Weakness: each is one number of a habit, and a model can meet all of
-    them and say nothing.
-    """
+
+def _japanese(text: str) -> float:
+    letters = sum(map(str.isalpha, text))
+    return len(JAPANESE.findall(text)) / letters if letters else 0.0
+
+
+def learn_features(person: Texts, base: Texts, n_marks: int = 5, n_endings: int = 3) -> list[Feature]:
+    """What to count: the marks whose mean count differs most between the training answers and the base's, the person's
+    most common endings and word for "I". Weakness: a model can meet all of them and say nothing."""
     features = [
         Feature("length", "characters", len),
-        Feature("polite forms", "share of sentences", lambda text: _share(text, lambda s: bool(POLITE.search(s)))),
-        Feature("Japanese", "share of letters", _japanese_share),
+        Feature("polite forms", "share of sentences", partial(_share_of_sentences, POLITE.search)),
+        Feature("Japanese", "share of letters", _japanese),
         Feature("markdown", "share of answers", lambda text: float(bool(MARKDOWN.search(text)))),
-        Feature("emoji", "per answer", lambda text: float(sum(map(is_emoji, text)))),
+        Feature("emoji", "per answer", lambda text: float(sum(map(_is_emoji, text)))),
     ]
-    words = Counter({word: sum(bool(re.search(p, text)) for text in person) for word, p in FIRST_PERSON.items()})
-    if words and words.most_common(1)[0][1]:
-        word = words.most_common(1)[0][0]
-        pattern = re.compile(FIRST_PERSON[word])
-        features.append(Feature(f"says {word}", "share of answers", lambda text: float(bool(pattern.search(text)))))
-    means = [Counter[str]() for _ in range(2)]
-    for texts, mean in zip((person, base), means, strict=True):
-        for text in texts:
-            mean.update({mark: n / len(texts) for mark, n in marks_of(text).items()})
-    apart = sorted(means[0].keys() | means[1].keys(), key=lambda m: -abs(means[0][m] - means[1][m]))
-    for mark in [m for m in apart if m == "laughter" or not is_emoji(m)][:n_marks]:
-        features.append(
-            Feature(
-                mark if mark == "laughter" else f"mark {mark}", "per answer", lambda text, m=mark: marks_of(text)[m]
-            )
-        )
-    endings = Counter(e for text in person for sentence in sentences(text) if len(e := ending(sentence)) == 2)
-    for end, n in endings.most_common(n_endings):
-        if n >= 2:
-            count = lambda text, e=end: _share(text, lambda s: ending(s) == e)  # noqa: E731
-            features.append(Feature(f"ends in -{end}", "share of sentences", count))
+    word, n = Counter({word: sum(_says_i(word, text) for text in person) for word in FIRST_PERSON}).most_common(1)[0]
+    if n:
+        features.append(Feature(f"says {word}", "share of answers", partial(_says_i, word)))
+    own, other = (sum(map(_marks, texts), Counter()) for texts in (person, base))
+    apart = sorted(own | other, key=lambda m: -abs(own[m] / max(1, len(person)) - other[m] / max(1, len(base))))
+    for mark in [m for m in apart if m == "laughter" or not _is_emoji(m)][:n_marks]:
+        name = mark if mark == "laughter" else f"mark {mark}"
+        features.append(Feature(name, "per answer", lambda text, mark=mark: _marks(text)[mark]))
+    endings = Counter(_ending(sentence) for text in person for sentence in _sentences(text))
+    common = [end for end, n in endings.most_common() if n >= 2 and len(end) == 2]
+    for end in common[:n_endings]:
+        count = partial(_share_of_sentences, lambda sentence, end=end: _ending(sentence) == end)
+        features.append(Feature(f"ends in -{end}", "share of sentences", count))
     return features
 
 
-def measure(features: Sequence[Feature], answers: Sequence[str]) -> dict[str, np.ndarray]:
+def measure(features: Sequence[Feature], answers: Texts) -> dict[str, np.ndarray]:
     """Each feature's value for each of n answers: name -> shape (n,)."""
     return {feature.name: np.array([feature.count(answer) for answer in answers], float) for feature in features}
 
 
-def _share(text: str, test: Callable[[str], bool]) -> float:
-    parts = sentences(text)
-    return sum(map(test, parts)) / len(parts) if parts else 0.0
+def stylometric_rows(person: Texts, base: Texts, conditions: dict[str, Texts]) -> list[StylometricRow]:
+    """The stylometry panel: each habit's mean in the training answers and, with its interval, in each condition."""
+    features = learn_features(person, base)
+    own, *measured = (measure(features, texts) for texts in (person, *conditions.values()))
+    confidence, rows = 1 - ALPHA / max(1, len(features) * len(conditions)), []
+    for feature in features:
+        intervals = (mean_interval(values[feature.name], confidence) for values in measured)
+        found, mean = dict(zip(conditions, intervals, strict=True)), own[feature.name].mean()
+        rows.append(StylometricRow(name=feature.name, unit=feature.unit, person=mean, conditions=found))
+    return rows
 
 
-def _japanese_share(text: str) -> float:
-    letters = [c for c in text if c.isalpha()]
-    return len(JAPANESE.findall(text)) / len(letters) if letters else 0.0
+@dataclass(frozen=True)
+class Copied:
+    """The longest run of characters that an answer shares with a training answer, the training answer that is most like
+    the whole of it, and whether it is that answer."""
+
+    copied: str = ""
+    nearest: str = ""
+    near_duplicate: bool = False
+
+
+def copied(answer: str, training_answers: Texts) -> Copied:
+    """Compare one answer with all training answers (longest common substring; Carlini et al., arXiv 2202.07646).
+    Everyday phrases are shared without having been copied: read it against the person's own test answers."""
+    from rapidfuzz import fuzz, process
+
+    if not (answer and training_answers):
+        return Copied()
+    matches = [SequenceMatcher(None, answer, text, autojunk=False).find_longest_match() for text in training_answers]
+    longest = max(matches, key=lambda match: match.size)
+    text, ratio, _ = process.extractOne(answer, training_answers, scorer=fuzz.ratio)
+    return Copied(answer[longest.a :][: longest.size], text, ratio >= NEAR_DUPLICATE)

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from persona_ft.conversation import Conversation
 from persona_ft.errors import PersonaError
 from persona_ft.evaluate.conditions import reference_likelihoods
-from persona_ft.evaluate.copying import copied
+from persona_ft.evaluate.schema import Texts
 from persona_ft.evaluate.statistics import Interval, share
 from persona_ft.evaluate.style import StyleClassifier
+from persona_ft.evaluate.stylometry import copied
 from persona_ft.gpt_oss.generate import generate_completions
 
 if TYPE_CHECKING:
@@ -22,19 +23,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Trial:
-    """One experiment's outcome on the test questions.
-
-    Attributes
-    ----------
-    steps : optimizer steps that were trained.
-    loss : on the last training batch, nats per graded token.
-    style : share of answers in the person's style, with its exact 95 % interval.
-    log_likelihood : of the person's own answers, nats per token, mean over the questions.
-    copied : longest run of characters that an answer shares with one that was trained on, mean over the questions.
-    person_copied : the same of the person's own test answers: shared without having been copied.
-    answers : what was answered.
-    value : of the setting that was changed, filled in by whoever changed it.
-    """
+    """One experiment on the test questions: the last batch's loss (nats per graded token), the share of answers in the
+    person's style, the likelihood of the person's own answers (nats per token), the longest run of characters shared
+    with a trained answer, mean over the answers and over the person's own, and the answers. ``value``, of the setting
+    that was changed, is filled in by whoever changed it."""
 
     steps: int
     loss: float
@@ -51,58 +43,40 @@ class Trial:
         return f"{trained}; {scores}, copied {self.copied:.1f} of {self.person_copied:.1f}"
 
 
-def values_to_try(name: str, values: object, least: float, most: float | None = None, whole: bool = True) -> list:
-    """A parameter's list of values, sorted; those above ``most`` are left out, with a word.
-
-    Raises
-    ------
-    PersonaError
-        It is no list of numbers, or one of them is below ``least``.
-    """
+def values_to_try(name: str, values: object, least: float, most: float = math.inf, whole: bool = True) -> list:
+    """A parameter's list of values, sorted; those above ``most`` are left out, with a word. PersonaError names what is
+    no list of numbers, or holds one below ``least``."""
     kind = int if whole else (int, float)
-    numbers = [value for value in values if isinstance(value, kind)] if isinstance(values, list) else None
-    if numbers is None or len(numbers) < len(values) or any(value < least for value in numbers):
+    if not isinstance(values, list) or not all(isinstance(value, kind) and value >= least for value in values):
         what = f"{'whole numbers' if whole else 'numbers'} of at least {least:g}"
         raise PersonaError(f"{name} is {values!r}, no list of {what}", f"give {name} as a list, or [] to leave it out")
-    over = [value for value in numbers if most is not None and value > most]
-    if over:
-        print(f"{name}: {', '.join(map(str, over))} left out, since there are {most}")
-    return sorted(set(numbers) - set(over))
+    if over := [str(value) for value in values if value > most]:
+        print(f"{name}: {', '.join(over)} left out, since there are {most}")
+    return sorted({value for value in values if value <= most})
 
 
 def measure(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     prompts: list[str],
-    references: Sequence[str],
+    references: Texts,
     style: StyleClassifier,
     trained_on: Sequence[Conversation],
     losses: Sequence[float],
     max_new_tokens: int = 96,
 ) -> Trial:
-    """Ask the test questions, greedily, and score the answers.
-
-    Parameters
-    ----------
-    prompts, references : n rendered prompts, and the person's own answers to them.
-    trained_on : the pairs of this trial, whose answers may have been copied.
-    losses : one a step; none of a base that was not trained.
-    """
+    """Ask the n test questions, greedily, and score the answers. ``references``: the person's own; ``trained_on``: the
+    pairs of this trial, whose answers may have been copied; ``losses``: one a step, none of a base."""
     answers = [c.answer or "" for c in generate_completions(model, tokenizer, prompts, max_new_tokens)]
     likely = reference_likelihoods(model, tokenizer, prompts, references)
-    texts = [pair.answer for pair in trained_on]
+    shown = [pair.answer for pair in trained_on]
+    runs, own_runs = ([len(copied(text, shown).copied) for text in texts] for texts in (answers, references))
     return Trial(
         steps=len(losses),
         loss=losses[-1] if losses else math.nan,
         style=share(int((style.probabilities(answers) > 0.5).sum()), len(answers)),
         log_likelihood=float(likely.mean()),
-        copied=mean_copied(answers, texts),
-        person_copied=mean_copied(references, texts),
+        copied=statistics.mean(runs),
+        person_copied=statistics.mean(own_runs),
         answers=tuple(answers),
     )
-
-
-def mean_copied(answers: Sequence[str], training_answers: Sequence[str]) -> float:
-    """Longest run of characters that an answer shares with a training answer, mean over the answers. Of the person's
-    own test answers it says how much is shared without having been copied."""
-    return statistics.mean(len(copied(answer, training_answers).span) for answer in answers)

@@ -6,18 +6,17 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from persona_ft.evaluate.schema import AFTER, HEADLINES
-from persona_ft.evaluate.statistics import ALPHA, holm, jackknife_interval, permutation_p
+from persona_ft.evaluate.schema import AFTER, SCORES
+from persona_ft.evaluate.statistics import ALPHA, holm, permutation_p
 from persona_ft.io import write_text
 from persona_ft.paths import shown
-from persona_ft.report.render import render_page
+from persona_ft.report.page import render_page
 from persona_ft.report.store import read_comparison
 from persona_ft.report.tables import markdown_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SCORES = [score.key for score in HEADLINES]
 TRAINING = ["validation_loss", "training_seconds", "units", "usd", "peak_gib"]
 # Where a cell's link leads: to the first that is there.
 PAGES = ("report.html", "04_compare.ipynb", "03_train_qlora.ipynb", "cell.log")
@@ -39,32 +38,27 @@ def measured(run: Path) -> dict[str, Any]:
 
 def over_seeds(values: pd.Series) -> str:
     """A mean with its 95 % interval (Student's t over the seeds); a value that stands alone has none."""
-    kept = values.dropna().to_numpy(float)
-    if kept.size < 2:
-        return f"{kept[0]:.3g}" if kept.size else "–"
-    found = jackknife_interval(kept.mean(), (kept.sum() - kept) / (kept.size - 1))
-    return f"{found.value:.3g} [{found.low:.3g}, {found.high:.3g}]"
+    from scipy.stats import t
+
+    kept = values.dropna()
+    if len(kept) < 2:
+        return f"{kept.iloc[0]:.3g}" if len(kept) else "–"
+    reach = t.ppf(1 - ALPHA / 2, len(kept) - 1) * kept.sem()
+    return f"{kept.mean():.3g} [{kept.mean() - reach:.3g}, {kept.mean() + reach:.3g}]"
 
 
 def best_setting(rows: pd.DataFrame, settings: list[str], paired_by: list[str]) -> str:
     """The best setting in a sentence, by likelihood over the runs that all settings have, and which are as good.
-
-    Parameters
-    ----------
-    rows : a run each, with ``log_likelihood``.
-    settings, paired_by : the columns that were tried, and those that are repeated for each: persona, seed.
-    """
+    ``settings``: the columns that were tried; ``paired_by``: those that are repeated for each: persona, seed."""
     if not settings or "log_likelihood" not in rows:
         return "No best setting is named: that takes notebook 04, and more than persona and seed varied."
-    name, pair = (
-        rows[[*columns]].astype(str).agg(", ".join, axis=1) for columns in (settings, paired_by or settings[:0])
-    )
+    name, pair = (rows[columns].astype(str).agg(", ".join, axis=1) for columns in (settings, paired_by))
     table = rows.pivot_table("log_likelihood", pair, name).dropna()
     if len(table) < 1 or len(table.columns) < 2:
         return "No best setting is named: no two settings have a persona and a seed in common."
     best, n = table.mean().idxmax(), len(table.columns)
     p = holm({other: permutation_p(table[best], table[other]) for other in table.columns if other != best})
-    alike = ", ".join(f"{other} (p = {value:.2g})" for other, value in p.items() if value >= ALPHA)
+    alike = ", ".join(f"{other} (p = {p[other]:.2g})" for other in table.columns if p.get(other, 0) >= ALPHA)
     return (
         f"Best of {n} settings ({', '.join(settings)}) by the likelihood of the person's answers, {len(table)} runs of "
         f"each: {best}. " + (f"It cannot be told from {alike} (Holm). " if alike else "") + "It was picked as the "
@@ -73,19 +67,14 @@ def best_setting(rows: pd.DataFrame, settings: list[str], paired_by: list[str]) 
 
 
 def write_grid_report(runs: Path, cells: list[dict[str, Any]], n_all: int) -> str:
-    """Write grid.md, grid.csv, grid.json and grid.html into the folder of the runs; the Markdown comes back.
-
-    Parameters
-    ----------
-    cells : name, given and seconds of each cell that is done, of ``n_all``.
-    """
+    """Write grid.md, grid.csv, grid.json and grid.html into the folder of the runs; the Markdown comes back. ``cells``:
+    name, given and seconds of each cell that is done, of ``n_all``."""
     import pandas as pd
 
     found = [{"cell": c["name"], **c["given"], "seconds": c["seconds"], **measured(runs / c["name"])} for c in cells]
     rows = pd.DataFrame(found).dropna(axis=1, how="all")
-    varied = [
-        name for name in {name: None for c in cells for name in c["given"]} if rows[name].astype(str).nunique() > 1
-    ]
+    given = dict.fromkeys(name for c in cells for name in c["given"])
+    varied = [name for name in given if rows[name].astype(str).nunique() > 1]
     numbers = [name for name in (*SCORES, *TRAINING, "seconds") if name in rows]
     by = [name for name in varied if name != "SEED"]
     groups = rows.groupby(by or (lambda _: "all"), dropna=False, sort=False)

@@ -1,30 +1,34 @@
-"""A comparison as files for people: report.html, comparison.md, answers.csv."""
+"""Pages and tables for people, each complete in one file that runs no script but its own."""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 from difflib import SequenceMatcher
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from persona_ft.evaluate.schema import AFTER, BEFORE, Comparison
 from persona_ft.evaluate.summary import phrases, verdict
 from persona_ft.io import write_text
-from persona_ft.report.render import render_page
-from persona_ft.report.tables import (
-    answer_rows,
-    count_rows,
-    difference_rows,
-    fact_rows,
-    markdown_table,
-    picked,
-    score_rows,
-    side_by_side,
-)
+from persona_ft.report import tables
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+def render_page(template: str, /, **values: Any) -> str:
+    """The page of ``template.html.j2`` with its script ``template.js``; every value is escaped. The page's
+    Content-Security-Policy lets this script run, known by its hash, and no other."""
+    from jinja2 import Environment, FileSystemLoader
+
+    folder = Path(__file__).parent
+    script = (folder / f"{template}.js").read_text(encoding="utf-8")
+    known = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+    environment = Environment(loader=FileSystemLoader(folder), autoescape=True, keep_trailing_newline=True)
+    page = environment.get_template(f"{template}.html.j2")
+    return page.render(script=script, script_hash=f"sha256-{known}", **values)
 
 
 def write_tables(folder: Path, comparison: Comparison) -> tuple[Path, Path]:
@@ -32,67 +36,50 @@ def write_tables(folder: Path, comparison: Comparison) -> tuple[Path, Path]:
     import pandas as pd
 
     # Excel reads UTF-8 only with a byte order mark, and runs what begins with = + - @ as a formula.
-    frame = pd.DataFrame(answer_rows(comparison))
+    frame = pd.DataFrame(tables.answer_rows(comparison))
     texts = frame.select_dtypes(exclude="number").columns
     frame[texts] = frame[texts].map(lambda v: f"'{v}" if isinstance(v, str) and v[:1] in ("=", "+", "-", "@") else v)
     csv = write_text(folder / "answers.csv", "\ufeff" + frame.to_csv(index=False))
+    setup = [{"setting": key, "value": value} for key, value in comparison.setup.items()]
     parts = [f"# Does it sound like {comparison.persona} now?", comparison.protocol, *comparison.verdict]
-    parts += [markdown_table(rows) for rows in (score_rows(comparison), difference_rows(comparison))]
-    parts += [markdown_table(rows) for rows in (fact_rows(comparison), count_rows(comparison))]
-    parts += [markdown_table([{"setting": k, "value": v} for k, v in comparison.setup.items()])]
+    parts += map(tables.markdown_table, [*tables.all_rows(comparison).values(), setup])
     return csv, write_text(folder / "comparison.md", "\n\n".join(parts) + "\n")
 
 
-def marked(before: str, after: str) -> list[tuple[str, bool]]:
+def _marked(before: str, after: str) -> list[tuple[str, bool]]:
     """A text in pieces, each with whether it is new against another text."""
     matcher = SequenceMatcher(None, before, after, autojunk=False)
     return [(after[j1:j2], tag != "equal") for tag, _, _, j1, j2 in matcher.get_opcodes() if j2 > j1]
 
 
 def write_report(path: Path | str, comparison: Comparison, figures: dict[str, Figure], language: str = "en") -> Path:
-    """Write report.html, complete in one file: answers first, then what happened, then the numbers. Every text of a
-    person or a model is escaped, and the page's policy lets no script run but its own.
-
-    Parameters
-    ----------
-    figures : description -> figure, embedded as PNG.
-    language : of the page's own words, ``"en"`` or ``"ja"``.
-    """
-    say = phrases(language)
+    """Write report.html: answers first, then what happened, then the numbers and the figures (description -> figure),
+    embedded as PNG. ``language``: of the page's own words, ``"en"`` or ``"ja"``."""
+    say, conditions = phrases(language), comparison.conditions
     after, before = comparison.condition(AFTER).answers, comparison.condition(BEFORE).answers
     changes = {change.id: change for change in comparison.changes}
-    good, bad = picked(comparison)
+    items = [
+        {
+            "question": question,
+            "answers": [(c.name, c.answers[i], _marked(b.text, c.answers[i].text)) for c in conditions],
+            "nearest": a.nearest,
+            "change": changes.get(question.id),
+            "style": (a.style or 0) - (b.style or 0),
+            "likelihood": a.log_likelihood - b.log_likelihood,
+        }
+        for i, (question, a, b) in enumerate(zip(comparison.questions, after, before, strict=True))
+    ]
+    good, bad = (tables.side_by_side(comparison, chosen) for chosen in tables.picked(comparison))
     page = render_page(
         "report",
         say=say,
         language=language,
         comparison=comparison,
         verdict=verdict(comparison, language),
-        tables=[
-            (say["scores"], score_rows(comparison)),
-            (say["differences"], difference_rows(comparison)),
-            (say["fact table"], fact_rows(comparison)),
-            (say["counts"], count_rows(comparison)),
-        ],
+        tables=[(say[title], rows) for title, rows in tables.all_rows(comparison).items()],
         figures=[{"alt": alt, "png": _png(figure)} for alt, figure in figures.items()],
-        items=[
-            {
-                "question": question,
-                "answers": [
-                    (condition.name, condition.answers[i], marked(before[i].text, condition.answers[i].text))
-                    for condition in comparison.conditions
-                ],
-                "nearest": after[i].nearest,
-                "change": changes.get(question.id),
-                "style": (after[i].style or 0) - (before[i].style or 0),
-                "likelihood": after[i].log_likelihood - before[i].log_likelihood,
-            }
-            for i, question in enumerate(comparison.questions)
-        ],
-        picks=[
-            (say["good"], say["good rule"], side_by_side(comparison, good)),
-            (say["bad"], say["bad rule"], side_by_side(comparison, bad)),
-        ],
+        items=items,
+        picks=[(say["good"], say["good rule"], good), (say["bad"], say["bad rule"], bad)],
     )
     return write_text(path, page)
 

@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
+
+import yaml
 
 from persona_ft.errors import PersonaError
 from persona_ft.evaluate.schema import Comparison
 from persona_ft.io import write_text
 from persona_ft.paths import shown
 
-STACK = {
-    "unsloth": "loads gpt-oss in 4 bit and makes it trainable on one card",
-    "unsloth_zoo": "its patches for each model and library version",
-    "transformers": "the model classes and the tokenizer",
-    "peft": "LoRA",
-    "trl": "SFTTrainer, supervised fine-tuning",
-    "bitsandbytes": "NF4, the 4-bit numbers, and 8-bit AdamW",
-    "accelerate": "puts model and batches on the device",
-    "datasets": "holds the training rows",
-    "torch": "tensors and gradients",
-}
+STACK = yaml.safe_load(Path(__file__).with_name("stack.yaml").read_text(encoding="utf-8"))
 
 
 def versions() -> dict[str, str]:
     """Installed versions of the stack; a package that is missing is left out."""
     found = {}
     for name in STACK:
-        try:
+        with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
     return found
 
 
@@ -40,21 +31,13 @@ def write_comparison(path: Path | str, comparison: Comparison) -> Path:
 
 
 def read_comparison(path: Path | str) -> Comparison:
-    """Read what :func:`write_comparison` wrote.
-
-    Raises
-    ------
-    PersonaError
-        The file is missing, or is not a comparison of this version.
-    """
+    """Read what :func:`write_comparison` wrote; PersonaError where it is missing or no comparison of this version."""
     path = Path(path)
     try:
         return Comparison.model_validate_json(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise PersonaError(
-            "there is no comparison", "run notebook 04_compare with the same RUN", shown(path)
-        ) from error
+        reason, remedy = "there is no comparison", "run notebook 04_compare with the same RUN"
+        raise PersonaError(reason, remedy, shown(path)) from error
     except ValueError as error:
-        raise PersonaError(
-            "this is no comparison of this version", "run notebook 04_compare again", shown(path)
-        ) from error
+        reason, remedy = "this is no comparison of this version", "run notebook 04_compare again"
+        raise PersonaError(reason, remedy, shown(path)) from error

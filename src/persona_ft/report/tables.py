@@ -5,11 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from persona_ft.evaluate.schema import AFTER, BEFORE, HEADLINE, HEADLINES, SCORES, Comparison, IntervalModel, Score
+from persona_ft.evaluate.schema import (
+    AFTER,
+    BEFORE,
+    HEADLINES,
+    PERSON,
+    SCORES,
+    VERDICTS,
+    Comparison,
+    IntervalModel,
+    Score,
+)
+from persona_ft.evaluate.statistics import Difference, word_for
 
 if TYPE_CHECKING:
     import pandas as pd
     from pandas.io.formats.style import Styler
+
+Rows = list[dict[str, Any]]
 
 
 def text_table(frame: pd.DataFrame) -> Styler:
@@ -20,8 +33,16 @@ def text_table(frame: pd.DataFrame) -> Styler:
     pd.set_option("display.html.use_mathjax", False)  # plain tables escape HTML themselves
     left = [{"selector": "th, td", "props": [("text-align", "left"), ("vertical-align", "top")]}]
     table = frame.style.set_table_styles(left).set_table_attributes('class="tex2jax_ignore mathjax_ignore"')
-    table = table.format(escape="html").format_index(escape="html", axis=0).format_index(escape="html", axis=1)
-    return table.format_index_names(escape="html", axis=0).format_index_names(escape="html", axis=1)
+    table = table.format(escape="html")
+    for axis in (0, 1):
+        table = table.format_index(escape="html", axis=axis).format_index_names(escape="html", axis=axis)
+    return table
+
+
+def rows_of(title: str, columns: dict[str, dict[str, str]]) -> Rows:
+    """Columns (name -> row -> text) as rows of text; the first entry of each is its own name, under ``title``."""
+    names = dict.fromkeys(name for column in columns.values() for name in column)
+    return [{title: name} | {head: column.get(name, "") for head, column in columns.items()} for name in names]
 
 
 def text_of(interval: IntervalModel, score: Score) -> str:
@@ -30,141 +51,123 @@ def text_of(interval: IntervalModel, score: Score) -> str:
         return "–"
     if interval.low is None or interval.high is None:  # one question alone
         return f"{interval.value:.2f}"
-    if score.is_share:
-        return f"{interval.value:.0%} [{interval.low:.0%}, {interval.high:.0%}]"
-    return f"{interval.value:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
+    form = ".0%" if score.is_share else ".2f"
+    return f"{interval.value:{form}} [{interval.low:{form}}, {interval.high:{form}}]"
 
 
-def score_rows(comparison: Comparison) -> list[dict[str, str]]:
+def difference_text(d: Difference) -> str:
+    """A difference with its interval, its adjusted p, and what may be said of it."""
+    return f"{d.mean:+.2f} [{d.low:+.2f}, {d.high:+.2f}], p = {d.p_adjusted:.2g}: {word_for(d)}"
+
+
+def score_rows(comparison: Comparison) -> Rows:
     """The headline scores as rows of text: a column a condition, and the person's own test answers.
 
-    ★ is the best condition; ≈ one that cannot be told from it (p > 0.05, Holm over them). No mark: all are the same.
-    """
-    best, rows = comparison.best, []
-    for score in HEADLINES:
-        row = {"score": score.label}
-        values = {
-            condition.name: comparison.summary[condition.name][score.key].value for condition in comparison.conditions
-        }
-        for name, value in values.items():
-            mark = ""
-            if best[score.key] and len(set(values.values())) > 1:
-                mark = " ★" if value == values[best[score.key][0]] else " ≈" if name in best[score.key] else ""
-            row[name] = text_of(comparison.summary[name][score.key], score) + mark
-        row["the person"] = text_of(comparison.person[score.key], score) if score.key in comparison.person else ""
-        rows.append(row)
-    return rows
+    ★ is the best condition; ≈ one that cannot be told from it (p > 0.05, Holm over them). No mark: all are the same."""
+
+    def mark(name: str, key: str) -> str:
+        best, values = comparison.best[key], {n: found[key].value for n, found in comparison.summary.items()}
+        if not best or len(set(values.values())) == 1:
+            return ""
+        return " ★" if values[name] == values[best[0]] else " ≈" if name in best else ""
+
+    columns = {
+        name: {score.label: text_of(found[score.key], score) + mark(name, score.key) for score in HEADLINES}
+        for name, found in comparison.summary.items()
+    }
+    own = {SCORES[key].label: text_of(interval, SCORES[key]) for key, interval in comparison.person.items()}
+    return rows_of("score", columns | {PERSON: own})
 
 
-def difference_text(score: Score, mean: float, low: float, high: float, p_adjusted: float) -> str:
-    """A difference with its interval, its adjusted p, and what may be said of it."""
-    return f"{mean:+.2f} [{low:+.2f}, {high:+.2f}], p = {p_adjusted:.2g}: {score.word(mean, p_adjusted)}"
-
-
-def difference_rows(comparison: Comparison) -> list[dict[str, str]]:
+def difference_rows(comparison: Comparison) -> Rows:
     """The paired differences as rows of text: ``tuned + prompt`` minus each other condition, with Holm's p over all;
     better or worse is said where that is below 0.05."""
-    rows: dict[str, dict[str, str]] = {}
+    columns: dict[str, dict[str, str]] = {}
     for d in comparison.differences:
-        row = rows.setdefault(d.score, {"score": SCORES[d.score].label})
-        row[f"minus {d.before}"] = difference_text(SCORES[d.score], d.mean, d.low, d.high, d.p_adjusted)
-    return list(rows.values())
+        columns.setdefault(f"minus {d.before}", {})[SCORES[d.score].label] = difference_text(d)
+    return rows_of("score", columns)
 
 
-def count_rows(comparison: Comparison) -> list[dict[str, str]]:
+def count_rows(comparison: Comparison) -> Rows:
     """What is counted beside the scores, as rows of text."""
-    names = list(next(iter(comparison.counts.values())))
-    return [
-        {
-            "count": name,
-            **{
-                condition: "–" if counts[name] is None else f"{counts[name]:.3g}"
-                for condition, counts in comparison.counts.items()
-            },
-        }
-        for name in names
-    ]
+    columns = {
+        condition: {name: "–" if number is None else f"{number:.3g}" for name, number in counts.items()}
+        for condition, counts in comparison.counts.items()
+    }
+    return rows_of("count", columns)
 
 
-def fact_rows(comparison: Comparison) -> list[dict[str, str]]:
+def fact_rows(comparison: Comparison) -> Rows:
     """Verdicts on facts by where they are stated: supported / contradicted / absent for each condition."""
-    wanted = {"train": "supported", "prompt": "supported", "never": "absent"}
-    labels = {"train": "stated in training", "prompt": "stated in the prompt alone", "never": "never stated"}
-    return [
-        {"facts": f"{labels[where]}: supported / contradicted / absent (right: {right})"}
-        | {
-            condition: " / ".join(str(table[where][v]) for v in ("supported", "contradicted", "absent"))
-            for condition, table in comparison.facts.items()
-        }
-        for where, right in wanted.items()
-    ]
+    order = " / ".join(VERDICTS)
+    labels = {
+        "train": f"stated in training: {order} (right: supported)",
+        "prompt": f"stated in the prompt alone: {order} (right: supported)",
+        "never": f"never stated: {order} (right: absent)",
+    }
+    columns = {
+        condition: {label: " / ".join(str(table[where][v]) for v in VERDICTS) for where, label in labels.items()}
+        for condition, table in comparison.facts.items()
+    }
+    return rows_of("facts", columns)
+
+
+def all_rows(comparison: Comparison) -> dict[str, Rows]:
+    """The four tables of numbers, by their keys in phrases.yaml."""
+    made = {"scores": score_rows, "differences": difference_rows, "fact table": fact_rows, "counts": count_rows}
+    return {title: rows_of(comparison) for title, rows_of in made.items()}
 
 
 def picked(comparison: Comparison, n: int = 3) -> tuple[list[int], list[int]]:
     """The questions to read first, by rule: n answers of ``tuned + prompt`` that pass the headline, those that fit
     their question best; and n that do not, no usable answer first, then those that fit it least."""
-    answers = comparison.condition(AFTER).answers
-    passed = comparison.condition(AFTER).values(HEADLINE.key) > 0.5
-
-    def fit(i: int) -> float:
-        return float("-inf") if answers[i].problem or answers[i].sense is None else answers[i].sense
-
-    order = sorted(range(len(answers)), key=lambda i: (-fit(i), i))
+    after = comparison.condition(AFTER)
+    passed = after.values("headline") > 0.5
+    fit = [float("-inf") if a.problem or a.sense is None else a.sense for a in after.answers]
+    order = sorted(range(len(fit)), key=lambda i: (-fit[i], i))
     return [i for i in order if passed[i]][:n], [i for i in order[::-1] if not passed[i]][:n]
 
 
-def side_by_side(comparison: Comparison, chosen: Sequence[int]) -> list[dict[str, str]]:
+def side_by_side(comparison: Comparison, chosen: Sequence[int]) -> Rows:
     """Some questions as rows of text: the answers before and after, the person's, and the training answer nearest to
     the one after."""
     before, after = (comparison.condition(name).answers for name in (BEFORE, AFTER))
-    return [
-        {"": q.id, "question": q.question, BEFORE: before[i].text, AFTER: after[i].text}
-        | {"the person": q.reference, "nearest training answer": after[i].nearest}
-        for i, q in ((i, comparison.questions[i]) for i in chosen)
-    ]
+    rows = []
+    for i in chosen:
+        question = comparison.questions[i]
+        row = {"": question.id, "question": question.question, BEFORE: before[i].text, AFTER: after[i].text}
+        rows.append(row | {PERSON: question.reference, "nearest training answer": after[i].nearest})
+    return rows
 
 
-def general_rows(general: dict[str, Any]) -> list[dict[str, str]]:
+def general_rows(general: dict[str, Any]) -> Rows:
     """What was lost, in words: right answers of base and tuned, and the likelihood of the right answer."""
     change, low, high = general["likelihood_change"]
-    return [
-        {"general questions": "right, base", "value": f"{general['base_right']} of {general['n']}"},
-        {"general questions": "right, tuned", "value": f"{general['tuned_right']} of {general['n']}"},
-        {
-            "general questions": "right before and wrong now",
-            "value": f"{general['lost']} (sign test: p = {general['p']:.2g})",
-        },
-        {
-            "general questions": "log-likelihood of the right answer, nats per token",
-            "value": f"{general['base_likelihood']:.2f} → {general['tuned_likelihood']:.2f}, "
-            f"{change:+.2f} [{low:+.2f}, {high:+.2f}]",
-        },
-    ]
+    likelihoods = f"{general['base_likelihood']:.2f} → {general['tuned_likelihood']:.2f}"
+    values = {
+        "right, base": f"{general['base_right']} of {general['n']}",
+        "right, tuned": f"{general['tuned_right']} of {general['n']}",
+        "right before and wrong now": f"{general['lost']} (sign test: p = {general['p']:.2g})",
+        "log-likelihood of the right answer, nats per token": f"{likelihoods}, {change:+.2f} [{low:+.2f}, {high:+.2f}]",
+    }
+    return rows_of("general questions", {"value": values})
 
 
-def answer_rows(comparison: Comparison) -> list[dict[str, Any]]:
+def answer_rows(comparison: Comparison) -> Rows:
     """One row a question and condition, as answers.csv holds them."""
     rows = []
     for condition in comparison.conditions:
         for question, answer in zip(comparison.questions, condition.answers, strict=True):
-            verdicts = "; ".join(f"{fact}: {found.verdict}" for fact, found in answer.facts.items())
-            fields = answer.model_dump(exclude={"facts"})
-            rows.append(
-                {"id": question.id, "category": question.category, "question": question.question}
-                | {"reference": question.reference, "condition": condition.name}
-                | fields
-                | {"facts": verdicts}
-            )
+            asked = question.model_dump(include={"id", "category", "question", "reference"})
+            facts = "; ".join(f"{fact}: {found.verdict}" for fact, found in answer.facts.items())
+            rows.append(asked | {"condition": condition.name} | answer.model_dump(exclude={"facts"}) | {"facts": facts})
     return rows
 
 
 def markdown_table(rows: Sequence[dict[str, Any]]) -> str:
-    """Rows of text as a Markdown table."""
-
-    def cell(value: Any) -> str:
-        return " ".join(str(value).replace("|", "\\|").replace("<", "&lt;").split())
-
+    """Rows of text as a Markdown table; empty without rows."""
     if not rows:
         return ""
-    lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
-    return "\n".join("| " + " | ".join(map(cell, line)) + " |" for line in lines) + "\n"
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *(row.values() for row in rows)]
+    cells = ((" ".join(str(v).replace("|", "\\|").replace("<", "&lt;").split()) for v in line) for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells) + "\n"

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from persona_ft.data.persona import Profile, read_profile
 from persona_ft.errors import PersonaError
-from persona_ft.gpt_oss.load import choose_model, compute_in_float32, prepare_environment, this_machine
+from persona_ft.gpt_oss.download import fetch_model
+from persona_ft.gpt_oss.harmony import check_template, freeze_date
+from persona_ft.gpt_oss.load import choose_model, load_model, this_machine
 from persona_ft.paths import resolve, shown
 from persona_ft.train.identity import check_adapter
 
@@ -24,8 +26,17 @@ CONTEXT = 4096
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A run folder after notebook 03. ``training`` is its training.json; ``model`` is what to load, in the kind of
-    4 bit that ``weights`` names."""
+    """A run folder after notebook 03, and how its model is asked.
+
+    Attributes
+    ----------
+    training : its training.json.
+    model, weights : the base to load, a folder or a Hub name, and the kind of 4 bit in it.
+    adapter : the folder with the adapter's weights and its config.
+    think, effort : whether it was trained, and is asked, to think before it answers, and at which reasoning effort.
+    prompt : the persona's prompt as training had it; empty where the recipe left it out.
+    tiny : whether it stands on the model that comes with this repository.
+    """
 
     folder: Path
     training: dict[str, Any]
@@ -35,41 +46,29 @@ class TrainedRun:
 
     @property
     def adapter(self) -> Path:
-        """The folder with the adapter's weights and its config."""
         return self.folder / "adapter"
 
     @property
     def think(self) -> bool:
-        """Whether it was trained, and is asked, to think before it answers."""
         return self.training.get("think", "no") == "yes"
 
     @property
     def effort(self) -> str:
-        """The reasoning effort that it was trained at."""
         return self.training["reasoning_effort"]
 
     @property
     def prompt(self) -> str:
-        """The persona's prompt as training had it; empty where the recipe left it out."""
         return self.profile.system_prompt * self.training["recipe"]["system_prompt"]
 
     @property
     def tiny(self) -> bool:
-        """Whether it stands on the model that comes with this repository."""
         return self.training["tiny"]
 
 
 def trained_run(run: Path | str, model: str = "") -> TrainedRun:
-    """Read a run folder and check its adapter, without loading a model.
+    """Read a run folder and check its adapter, without loading a model; ``model`` says where a base that has moved is.
 
-    Parameters
-    ----------
-    model : where the base model is now, when it has moved; empty for the one that was trained on.
-
-    Raises
-    ------
-    PersonaError
-        The folder lacks what notebook 03 writes, or the adapter is damaged or of another training.
+    Raises a PersonaError where it lacks what notebook 03 writes, or the adapter is damaged or of another training.
     """
     folder = resolve(run)
     training = check_adapter(folder, data=False)  # pairs may have been corrected since: a talk asks no test question
@@ -80,30 +79,14 @@ def trained_run(run: Path | str, model: str = "") -> TrainedRun:
 def load_run(run: TrainedRun) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The run's base model in 4 bit with its adapter over it, and the tokenizer with the training's date.
 
-    ``with model.disable_adapter():`` takes the adapter off.
-
-    Raises
-    ------
-    PersonaError
-        The base cannot be had, its chat template is another than in training, or the adapter does not fit it.
+    ``with model.disable_adapter():`` takes the adapter off. Raises a PersonaError where the base cannot be had, its
+    chat template is another than in training, or the adapter does not fit it.
     """
-    prepare_environment()
-    from unsloth import FastLanguageModel  # before peft: it patches it
-    from peft import PeftModel  # isort: skip
-
-    from persona_ft.gpt_oss.download import fetch_model
-    from persona_ft.gpt_oss.harmony import check_template, freeze_date
-    from persona_ft.gpt_oss.load import check_experts, use_split_experts
-
-    use_split_experts(run.weights)
-    source = fetch_model(run.model)
-    model, tokenizer = FastLanguageModel.from_pretrained(
-        source, dtype=None, max_seq_length=CONTEXT, load_in_4bit=run.weights == "nf4"
-    )
-    check_experts(model, source)
-    compute_in_float32(model)
+    model, tokenizer = load_model(fetch_model(run.model), run.weights, CONTEXT)
     check_template(tokenizer, run.training)
     tokenizer.chat_template = freeze_date(tokenizer.chat_template, run.training["date"])
+    from peft import PeftModel  # after Unsloth, which patches it
+
     try:
         return PeftModel.from_pretrained(model, run.adapter).eval(), tokenizer
     except RuntimeError as error:
@@ -128,5 +111,4 @@ def command(doc: str, act: Callable[[TrainedRun, argparse.Namespace], None], **m
     try:
         act(trained_run(options.run, options.model), options)
     except PersonaError as error:
-        print(f"\n{error}", file=sys.stderr)
-        raise SystemExit(1) from None
+        sys.exit(f"\n{error}")

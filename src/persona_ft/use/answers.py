@@ -1,20 +1,16 @@
-"""A persona's answers: written from the interview, corrected, added, taken back, and undone.
+"""A persona's answers: written from the interview, corrected, added, taken back, and undone. ``interview.jsonl`` only
+ever grows; train.jsonl and test.jsonl are kept in step with it, and what they replace stays in ``history/``.
 
     python -m persona_ft.use.answers --persona data/me --from changes.jsonl | --undo | --remove "question" | --who
-
-``interview.jsonl`` only ever grows and is the history of every answer; train.jsonl and test.jsonl are kept in step with
-it, and each state of the two that is replaced stays in ``history/``.
 """
-
-from __future__ import annotations
 
 import argparse
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, model_validator
 
 from persona_ft.conversation import Conversation, FactAnnotation, Text, jsonl_line, rows_in, write_jsonl
 from persona_ft.data.bank import is_test, read_bank, words
@@ -33,8 +29,6 @@ ROWS = (*(f"{side}.jsonl" for side in SIDES), "validation.jsonl", ANSWERS)
 class Change(BaseModel):
     """A question and its new answer; without one the answer is taken back. A conversation's row is taken too."""
 
-    model_config = ConfigDict(extra="ignore")
-
     question: Text
     answer: str = ""
 
@@ -48,7 +42,7 @@ class Change(BaseModel):
 
 
 def own_folder(persona: str, command: str) -> Path:
-    """The persona's folder. Raises a PersonaError where PERSONA was forgotten or is the shipped one, nobody's own."""
+    """The persona's folder. PersonaError where PERSONA was forgotten or is the shipped one, nobody's own."""
     if not persona or resolve(persona) == resolve(SHIPPED):
         reason = f"{SHIPPED} is まさき。, the shipped persona" if persona else "PERSONA is missing"
         raise PersonaError(reason, f"name a folder of your own: make {command} PERSONA=data/me")
@@ -67,27 +61,22 @@ def with_marks(pair: Conversation, profile: Profile) -> Conversation:
 
 
 def settle(folder: Path) -> dict[str, list[Conversation]]:
-    """Bring train.jsonl and test.jsonl in step with interview.jsonl; what stands in them and not there is kept.
-
-    Answers get the marks of the facts whose aliases they write. What is replaced is copied to ``history/`` first.
-    """
+    """Bring train.jsonl and test.jsonl in step with interview.jsonl; what stands in them and not there is kept. Answers
+    get the marks of the facts whose aliases they write. What is replaced is copied to ``history/`` first."""
     profile = read_profile(folder / "persona.yaml")
-    left = {pair.question: pair for pair in Interview([], folder / ANSWERS, profile.language).pairs()}
-    log, before = latest(folder / ANSWERS), read_sides(folder)
-    after: dict[str, list[Conversation]] = {side: [] for side in SIDES}
+    pairs = Interview([], folder / ANSWERS, profile.language).pairs()
+    given = {pair.question: with_marks(pair, profile) for pair in pairs}
+    log, before, after = latest(folder / ANSWERS), read_sides(folder), {}
     for side, rows in before.items():
-        for row in rows:
-            if row.question not in log:
-                after[side].append(row)
-            elif pair := left.pop(row.question, None):
-                after[side].append(with_marks(pair, profile))
-    for pair in left.values():
-        after["test" if is_test(pair) else "train"].append(with_marks(pair, profile))
+        kept = [given.pop(row.question, None) if row.question in log else row for row in rows]
+        after[side] = [row for row in kept if row]
+    for pair in given.values():
+        after["test" if is_test(pair) else "train"].append(pair)
     if after != before:
-        if kept := [path for side in SIDES if (path := folder / f"{side}.jsonl").exists()]:
+        if there := [path for side in SIDES if (path := folder / f"{side}.jsonl").exists()]:
             version = folder / f"history/{len(list(folder.glob('history/*'))) + 1:04d}"
             version.mkdir(parents=True, mode=0o700)
-            for path in kept:
+            for path in there:
                 shutil.copy2(path, version)
         for side, rows in after.items():
             write_jsonl(folder / f"{side}.jsonl", rows)
@@ -95,10 +84,8 @@ def settle(folder: Path) -> dict[str, list[Conversation]]:
 
 
 def change(folder: Path, changes: Iterable[Change]) -> dict[str, int]:
-    """Correct, add or take back answers: how many of each. What changes nothing is passed over.
-
-    Raises a PersonaError where an answer is to be taken back to a question that has none.
-    """
+    """Correct, add or take back answers: how many of each. What changes nothing is passed over. PersonaError where an
+    answer is to be taken back to a question that has none."""
     language = read_profile(folder / "persona.yaml").language
     there = {row.question: row for rows in read_sides(folder).values() for row in rows}
     bank = {question.question: question for question in read_bank(language)}
@@ -122,10 +109,8 @@ def change(folder: Path, changes: Iterable[Change]) -> dict[str, int]:
 
 
 def undo(folder: Path) -> dict[str, int]:
-    """Bring back the answers of the last state in history/. Once more brings back what was undone.
-
-    Raises a PersonaError where nothing was changed yet.
-    """
+    """Bring back the answers of the last state in history/. Once more brings back what was undone. PersonaError where
+    nothing was changed yet."""
     versions = sorted(folder.glob("history/*"))
     if not versions:
         raise PersonaError("nothing was changed yet", "undo follows a change of the answers", folder)
@@ -139,9 +124,7 @@ def undo(folder: Path) -> dict[str, int]:
 
 def holders(folder: Path, question: str = "") -> list[str]:
     """Where a person's answer is kept, or without a question anything of theirs: run folders and what they made of it.
-
-    Files are searched for the question, or persona.yaml for the name. Copies elsewhere are not known.
-    """
+    Files are searched for the question, or persona.yaml for the name. Copies elsewhere are not known."""
 
     def holds(path: Path) -> bool:
         return any(question in (row.question, "") for row in rows_in(path))
@@ -157,7 +140,7 @@ def holders(folder: Path, question: str = "") -> list[str]:
     return found + [typed(folder / "history")] * any(map(holds, folder.glob("history/*/*.jsonl")))
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--persona", required=True)
     what = parser.add_mutually_exclusive_group(required=True)

@@ -5,8 +5,6 @@
 Tokens are counted with the tiny model's tokenizer, which stands in for gpt-oss-20b's: nothing is downloaded.
 """
 
-from __future__ import annotations
-
 import argparse
 import math
 import sys
@@ -36,12 +34,14 @@ BORROWED = 8
 # gpt-oss-20b in 4 bit; on Colab notebooks 03 and 04 each have a machine of their own. The rate is an assumption.
 DOWNLOAD_GB, DOWNLOADS, MB_S = 12, 2, 50
 CARDS = ("T4", "L4", "A100")
+Rows = Sequence[Conversation]
+Mark = Literal["✓", "!", "✗"]
 
 
 class Finding(NamedTuple):
     """A line of the check: fine, worth knowing, or what would spoil a run."""
 
-    mark: Literal["✓", "!", "✗"]
+    mark: Mark
     text: str
 
 
@@ -52,22 +52,14 @@ class Findings(list[Finding]):
         self.language = "en" if folder == resolve(SHIPPED) else profile.language
         self.words = words(self.language)
 
-    def add(self, mark: Literal["✓", "!", "✗"], key: str, **what: Any) -> None:
+    def add(self, mark: Mark, key: str, **what: Any) -> None:
         """Add a line of words.yaml, its {…} filled in."""
         self.append(Finding(mark, self.words[key].format(**what)))
 
 
-def check_data(
-    profile: Profile,
-    folder: Path,
-    train: Sequence[Conversation],
-    test: Sequence[Conversation],
-    **sizes: tuple[int, int],
-) -> list[Finding]:
-    """Marks and facts, borrowed answers, leaks, and what the sizes allow, of the data of a persona's folder.
-
-    ``sizes``: ``n_test`` and ``n_validation`` as (taken, asked for), where few pairs may have less of them.
-    """
+def check_data(profile: Profile, folder: Path, train: Rows, test: Rows, **sizes: tuple[int, int]) -> list[Finding]:
+    """Marks and facts, borrowed answers, leaks, and what the sizes allow, of the data of a persona's folder. ``sizes``:
+    ``n_test`` and ``n_validation`` as (taken, asked for), where few pairs may have less of them."""
     found = Findings(profile, folder)
     facts = {fact.id: fact for fact in profile.facts}
     known = facts.keys() | {topic.id for topic in profile.unknown_topics}
@@ -111,7 +103,7 @@ def what_a_test_allows(n: int, language: str) -> str:
     return words(language)["allows"].format(n=n, wins=wins, miss=1 - 0.025 ** (1 / n))
 
 
-def with_room_for_tests(import_with: Callable[[int], Imported], n_test: int) -> Imported:
+def with_room_for_tests(import_with: Callable[[int], "Imported"], n_test: int) -> "Imported":
     """A chat imported with ``n_test`` replies to test with, or with a quarter of them where there are fewer."""
     try:
         found = import_with(n_test)
@@ -122,7 +114,7 @@ def with_room_for_tests(import_with: Callable[[int], Imported], n_test: int) -> 
     return found if room == n_test else import_with(room)
 
 
-def check_costs(profile: Profile, folder: Path, train: Sequence[Conversation]) -> list[Finding]:
+def check_costs(profile: Profile, folder: Path, train: Rows) -> list[Finding]:
     """Tokens of the rows; memory, time and money of training gpt-oss-20b on some cards, downloads counted."""
     from transformers import AutoTokenizer, GptOssConfig
 
@@ -151,10 +143,8 @@ def check_costs(profile: Profile, folder: Path, train: Sequence[Conversation]) -
 
 
 def check_persona(folder: Path, run: Path | None = None, costs: bool = True) -> list[Finding]:
-    """Check a persona's folder, and that a run is this person's and was made from the answers of today.
-
-    Raises a PersonaError where a file is missing or cannot be used, or the run folder is somebody else's.
-    """
+    """Check a persona's folder, and that a run is this person's and was made from the answers of today. PersonaError
+    where a file is missing or cannot be used, or the run folder is somebody else's."""
     profile = read_profile(folder / "persona.yaml")
     found, where = Findings(profile, folder), {"folder": typed(folder), "run": typed(run) if run else "runs/…"}
     if run:
@@ -190,9 +180,7 @@ def check_chat(chat: Path, me: str, folder: Path) -> list[Finding]:
 
 def check_first(notebooks: Sequence[str], run: Path, given: dict[str, Any]) -> None:
     """What ``make run`` looks at before its first notebook: minutes and a download come before notebook 02 does.
-
-    Raises a PersonaError where the data would spoil the run, or the run folder is somebody else's.
-    """
+    PersonaError where the data would spoil the run, or the run folder is somebody else's."""
     folder = resolve(given.get("PERSONA", SHIPPED))
     if any(name.startswith("02_") for name in notebooks):
         check_owner(run, folder)
@@ -210,7 +198,7 @@ def stop_on_problems(found: Sequence[Finding]) -> None:
         raise PersonaError("; ".join(problems), "mend these before anything is trained: nothing was written")
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--persona", default=SHIPPED)
     for name in ("--run", "--chat", "--me"):

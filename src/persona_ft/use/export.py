@@ -5,8 +5,6 @@ a chat for the terminal, ``hub`` a private repository on the Hugging Face Hub, a
 but ``hub`` leaves the machine. All lie in the run folder's ``export/``.
 """
 
-from __future__ import annotations
-
 import shutil
 import sys
 import zipfile
@@ -21,45 +19,24 @@ from persona_ft.paths import shown
 from persona_ft.report.store import read_comparison
 from persona_ft.report.tables import text_of
 from persona_ft.use.load import TrainedRun, command
-from persona_ft.use.stock import base_name, stock_base, write_stock, write_tokenizer
-
-HERE = Path(__file__).parent
-GGUF = """llama.cpp converts the adapter; that was not tried here. In a checkout of llama.cpp:
-  python convert_lora_to_gguf.py {adapter} --base {base} --outfile me.gguf
-  llama-server --jinja -m gpt-oss-20b-MXFP4.gguf --lora me.gguf --chat-template-file {adapter}/chat_template.jinja
-The base must be a GGUF of openai/gpt-oss-20b itself. Ollama takes no adapters since 0.34.1."""
+from persona_ft.use.stock import TEXTS, base_name, stock_base, write_stock, write_tokenizer
 
 
-def text_of_file(name: str, run: TrainedRun) -> str:
-    """A file of this folder, with the base's name in it."""
-    return (HERE / name).read_text(encoding="utf-8").replace('"BASE"', f'"{base_name(run)}"')
+def rendered(template: str, run: TrainedRun, **values: Any) -> str:
+    """A file of this folder, with the base's name and other values in it."""
+    from jinja2 import Environment, PackageLoader
+
+    environment = Environment(loader=PackageLoader("persona_ft.use", "."), keep_trailing_newline=True)
+    return environment.get_template(template).render(run=run, base=base_name(run), **values)
 
 
 def model_card(run: TrainedRun, consent: str) -> str:
     """The model card, out of training.json and, where there is one, comparison.json. It holds no training text."""
-    from huggingface_hub import ModelCard, ModelCardData
-
-    path = run.folder / "comparison.json"
-    comparison = read_comparison(path) if path.exists() else None
-    facts = comparison.facts[AFTER] if comparison else {}
-    known: dict[str, Any] = {"language": run.profile.language, "library_name": "peft", "license": "other"}
-    known |= {"tags": ["lora", "gpt-oss", "persona"], "pipeline_tag": "text-generation"}
-    card = ModelCard.from_template(
-        ModelCardData(**known, **({} if run.tiny else {"base_model": base_name(run)})),
-        template_path=HERE / "card.md.j2",
-        name=run.profile.name,
-        base="tiny-gpt-oss, in the folder `base`" if run.tiny else base_name(run),
-        consent=consent or "not stated; without it, keep this to yourself",
-        training=run.training,
-        comparison=comparison,
-        scores=HEADLINES,
-        text_of=text_of,
-        counts=comparison.counts[AFTER] if comparison else {},
-        wrong=sum(n["contradicted"] + n["supported"] * (stated == "never") for stated, n in facts.items()),
-        asked=sum(sum(n.values()) for n in facts.values()),
-        snippet=text_of_file("load_adapter.py.txt", run),
-    )
-    return str(card)
+    known: dict[str, Any] = {"consent": consent, "after": AFTER, "scores": HEADLINES, "text_of": text_of}
+    if (path := run.folder / "comparison.json").exists():
+        known["comparison"] = read_comparison(path)
+        known["asked"] = sum(sum(verdicts.values()) for verdicts in known["comparison"].facts[AFTER].values())
+    return rendered("card.md.j2", run, **known)
 
 
 def export_adapter(run: TrainedRun, consent: str = "", name: str = "adapter") -> Path:
@@ -76,9 +53,7 @@ def export_adapter(run: TrainedRun, consent: str = "", name: str = "adapter") ->
 
 def export_merged(run: TrainedRun, consent: str = "", n_checked: int = 5) -> Path:
     """Whole weights with the adapter in them, in 16 bit (the tiny model's in 32), checked on some test questions.
-
-    Raises a PersonaError where the disk has too little room, or the merged model answers otherwise than the two apart.
-    """
+    PersonaError where the disk has too little room, or the merged model answers otherwise than the two apart."""
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer, Mxfp4Config
@@ -120,7 +95,7 @@ def export_merged(run: TrainedRun, consent: str = "", n_checked: int = 5) -> Pat
 def export_friend(run: TrainedRun, consent: str = "") -> Path:
     """A zip with a chat for the terminal, listed before it is written."""
     folder, out = export_adapter(run, consent, "friend"), run.folder / "export/friend.zip"
-    write_text(folder / "chat.py", text_of_file("friend.py.txt", run))
+    write_text(folder / "chat.py", rendered("friend.py.txt", run))
     needed = [f"{name}=={run.training['versions'][name]}" for name in ("transformers", "peft")]
     write_text(folder / "requirements.txt", "\n".join([*needed, "torch", "accelerate"]) + "\n")
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -138,10 +113,8 @@ def listed(folder: Path) -> list[Path]:
 
 
 def upload(folder: Path, repository: str) -> str:
-    """Upload a folder to a private repository of the Hub, after its list and one question.
-
-    Raises a PersonaError where there is no name, or the answer was not yes.
-    """
+    """Upload a folder to a private repository of the Hub, after its list and one question. PersonaError where there is
+    no name, or the answer was not yes."""
     if repository.count("/") != 1:
         raise PersonaError("the repository has no name", "make export TO=hub REPO=owner/name")
     listed(folder)
@@ -159,7 +132,7 @@ def export(run: TrainedRun, to: str, repo: str, consent: str) -> None:
     """Make what was asked for and say where it is; a PersonaError says why it cannot be made."""
     out = {"merged": export_merged, "friend": export_friend}.get(to, export_adapter)(run, consent)
     if to == "gguf":
-        print(GGUF.format(adapter=shown(out), base=shown(stock_base(run))))
+        print(TEXTS["gguf"].format(adapter=shown(out), base=shown(stock_base(run))))
     print(upload(out, repo) if to == "hub" else f"in {shown(out)}; nothing was sent anywhere")
 
 

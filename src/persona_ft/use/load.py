@@ -1,7 +1,5 @@
 """A finished run: how it was trained and is asked, and its model with the adapter laid over it."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Callable
@@ -28,14 +26,9 @@ CONTEXT = 4096
 class TrainedRun:
     """A run folder after notebook 03, and how its model is asked.
 
-    Attributes
-    ----------
-    training : its training.json.
-    model, weights : the base to load, a folder or a Hub name, and the kind of 4 bit in it.
-    adapter : the folder with the adapter's weights and its config.
-    think, effort : whether it was trained, and is asked, to think before it answers, and at which reasoning effort.
-    prompt : the persona's prompt as training had it; empty where the recipe left it out.
-    tiny : whether it stands on the model that comes with this repository.
+    ``training`` is its training.json, ``model`` the base to load (a folder or a Hub name), ``weights`` the kind of 4
+    bit in it. ``think`` and ``effort`` say whether it was trained to think before it answers, and how hard; ``prompt``
+    is the persona's as training had it, empty where the recipe left it out; ``tiny`` is the model in this repository.
     """
 
     folder: Path
@@ -67,21 +60,17 @@ class TrainedRun:
 
 def trained_run(run: Path | str, model: str = "") -> TrainedRun:
     """Read a run folder and check its adapter, without loading a model; ``model`` says where a base that has moved is.
-
-    Raises a PersonaError where it lacks what notebook 03 writes, or the adapter is damaged or of another training.
-    """
+    PersonaError where it lacks what notebook 03 writes, or the adapter is damaged or of another training."""
     folder = resolve(run)
     training = check_adapter(folder, data=False)  # pairs may have been corrected since: a talk asks no test question
     choice = choose_model(model or training["model"], this_machine(), "auto", training.get("weights"))
     return TrainedRun(folder, training, read_profile(folder / "persona.yaml"), choice.source, choice.weights)
 
 
-def load_run(run: TrainedRun) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The run's base model in 4 bit with its adapter over it, and the tokenizer with the training's date.
-
-    ``with model.disable_adapter():`` takes the adapter off. Raises a PersonaError where the base cannot be had, its
-    chat template is another than in training, or the adapter does not fit it.
-    """
+def load_run(run: TrainedRun) -> tuple["PreTrainedModel", "PreTrainedTokenizerBase"]:
+    """The run's base model in 4 bit with its adapter over it, and the tokenizer with the training's date. ``with
+    model.disable_adapter():`` takes the adapter off. PersonaError where the base cannot be had, its chat template is
+    another than in training, or the adapter does not fit it."""
     model, tokenizer = load_model(fetch_model(run.model), run.weights, CONTEXT)
     check_template(tokenizer, run.training)
     tokenizer.chat_template = freeze_date(tokenizer.chat_template, run.training["date"])
@@ -96,12 +85,7 @@ def load_run(run: TrainedRun) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]
 
 def command(doc: str, act: Callable[[TrainedRun, argparse.Namespace], None], **more: dict[str, Any]) -> None:
     """A module's command line: ``act`` on a run folder; what cannot be done is one sentence and exit status 1.
-
-    Parameters
-    ----------
-    doc : the module's docstring, shown by ``--help``.
-    more : further arguments by name, each with what argparse's ``add_argument`` takes.
-    """
+    ``doc`` is shown by ``--help``; ``more`` arguments are what argparse's ``add_argument`` takes, by name."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", help="the run folder")
     parser.add_argument("--model", default="", help="where the base model is, when it has moved")

@@ -5,13 +5,10 @@
 It can be stopped at any moment; the same command goes on where it stopped.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import re
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +36,7 @@ LEAST = 8
 
 def describe(folder: Path, language: str = "") -> Profile:
     """Ask who the person is, in plain words, and write persona.yaml. Each reply is kept before the next question.
-
-    ``language`` is ``"ja"`` or ``"en"``; empty asks. In a notebook the questions have a field below the cell.
-    """
+    ``language`` is ``"ja"`` or ``"en"``; empty asks. In a notebook the questions have a field below the cell."""
     known = read_draft(folder)
     usual = "ja" if os.environ.get("LC_ALL", os.environ.get("LANG", "")).startswith("ja") else "en"
     language = known.get("language", language)
@@ -111,10 +106,8 @@ def interview(folder: Path, more: int = 0) -> bool:
 
 
 def new_persona(folder: Path, language: str = "", more: int = 0) -> bool:
-    """Describe the person unless persona.yaml is there, interview, and write train.jsonl and test.jsonl.
-
-    ``more`` asks that many questions to train on and no more. Returns whether the interview came to its end.
-    """
+    """Describe the person unless persona.yaml is there, interview, and write train.jsonl and test.jsonl. ``more`` asks
+    that many questions to train on and no more. Returns whether the interview came to its end."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     there, finished, command = folder / "persona.yaml", False, f"make new PERSONA={typed(folder)}"
     try:
@@ -143,9 +136,7 @@ def new_persona(folder: Path, language: str = "", more: int = 0) -> bool:
 
 def profile_file(folder: Path, run: Path, interactive: bool = False) -> Path:
     """The persona.yaml that a notebook works with: the folder's, else the run's, which is written by asking.
-
-    Raises a PersonaError where nobody is there to ask, or the run folder is somebody else's.
-    """
+    PersonaError where nobody is there to ask, or the run folder is somebody else's."""
     if interactive and not is_live():
         raise PersonaError("INTERACTIVE = True needs someone at the keyboard", "open the notebook, or set it to False")
     theirs, kept = folder / "persona.yaml", run / "persona.yaml"
@@ -169,9 +160,7 @@ def asker(ask_back: str, ask_model: str, model: str) -> Ask | None:
 
 def chat_to_read(chat: str, me: str, persona: str, run: Path) -> tuple[Path, str, Path, Path]:
     """The export, who is you in it, the persona's folder, and where to write; without ``chat`` a made-up one.
-
-    Raises a PersonaError where the persona is the shipped one, or the run folder somebody else's.
-    """
+    PersonaError where the persona is the shipped one, or the run folder somebody else's."""
     if chat:
         folder = own_folder(persona, "new")
         print(f"{read_profile(profile_file(folder, run)).name}: {resolve(chat).name}, into {shown(run)}")
@@ -183,7 +172,7 @@ def chat_to_read(chat: str, me: str, persona: str, run: Path) -> tuple[Path, str
     return export, "まさき", resolve(SHIPPED), out
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--persona", default="", help="the new folder, such as data/me")
     parser.add_argument("--language", choices=("", "ja", "en"), default="", help="empty: the persona's, else yours")

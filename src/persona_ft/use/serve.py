@@ -7,8 +7,6 @@ whose chat template has the persona's prompt, date and effort, so that a client 
 model's name is that of the run folder. Nothing of Unsloth runs here, and the server is told to reach no network.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from importlib.util import find_spec
@@ -21,10 +19,8 @@ from persona_ft.use.stock import write_stock
 
 
 def serve(run: TrainedRun, port: str, device: str) -> None:
-    """Make the folder that is served anew and become the server; nothing comes back.
-
-    Raises a PersonaError where the server's packages are missing, or the folder cannot be made.
-    """
+    """Make the folder that is served anew and become the server; nothing comes back. PersonaError where the server's
+    packages are missing, or the folder cannot be made."""
     if not all(map(find_spec, ("fastapi", "uvicorn", "requests"))):
         raise PersonaError("the server's packages are missing", "run: make serve, which installs them")
     name = run.folder.name

@@ -3,17 +3,17 @@
 Nothing of Unsloth is used here.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import yaml
+
 from persona_ft.errors import PersonaError
 from persona_ft.gpt_oss.download import fetch_model
-from persona_ft.gpt_oss.harmony import ASSISTANT, FINAL, MARK, STOPS, freeze_date
+from persona_ft.gpt_oss.harmony import FINAL, MARK, STOPS, freeze_date
 from persona_ft.io import file_digest, write_text
 from persona_ft.paths import shown
 from persona_ft.use.load import TrainedRun
@@ -24,19 +24,7 @@ if TYPE_CHECKING:
 # OpenAI's own checkpoint, in MXFP4: stock transformers and vLLM read it, and not the 4-bit one that is trained on.
 STOCK_20B = "openai/gpt-oss-20b"
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "generation_config.json")
-# How transformers takes an answer apart (serve, pipelines): analysis is thinking, the final channel is content.
-RESPONSE_TEMPLATE = {
-    "defaults": {"role": "assistant"},
-    "start_anchor": ASSISTANT,
-    "fields": {
-        "thinking": {"open": "<|channel|>analysis<|message|>", "close": "<|end|>", "content": "text"},
-        "content": {
-            "open_pattern": rf"(?:{re.escape(ASSISTANT)})?{re.escape(FINAL)}",
-            "close_pattern": r"<\|return\|>|<\|end\|>",
-            "content": "text",
-        },
-    },
-}
+TEXTS = yaml.safe_load((Path(__file__).parent / "stock.yaml").read_text(encoding="utf-8"))
 
 
 def base_name(run: TrainedRun) -> str:
@@ -46,10 +34,8 @@ def base_name(run: TrainedRun) -> str:
 
 def stock_base(run: TrainedRun) -> Path:
     """The folder of the run's base as stock transformers reads it: the tiny model unpacked beside the run, once; else
-    the one of :func:`base_name`, from the Hub or its cache.
-
-    Raises a PersonaError where the base cannot be had, or the adapter is on experts, which are stored otherwise there.
-    """
+    the one of :func:`base_name`, from the Hub or its cache. PersonaError where the base cannot be had, or the adapter
+    is on experts, which are stored otherwise there."""
     if run.training["scope"] != "attention":
         raise PersonaError("an adapter on experts fits Unsloth's layout only", "make talk, or train on attention")
     if not run.tiny:
@@ -64,11 +50,9 @@ def stock_base(run: TrainedRun) -> Path:
     return folder
 
 
-def unpack(base: Path) -> PreTrainedModel:
-    """A split 4-bit gpt-oss as stock transformers has it, in 32 bit: each weight as NF4 gives it.
-
-    Raises a PersonaError for a checkpoint of another kind.
-    """
+def unpack(base: Path) -> "PreTrainedModel":
+    """A split 4-bit gpt-oss as stock transformers has it, in 32 bit: each weight as NF4 gives it. PersonaError for a
+    checkpoint of another kind."""
     import bitsandbytes.functional as bnb
     import torch
     from safetensors.torch import load_file
@@ -120,7 +104,7 @@ def write_tokenizer(base: Path, out: Path, run: TrainedRun) -> None:
     # Marked words have become ordinary text once control tokens were found: the mark is dropped only then.
     drop, before = {"type": "Replace", "pattern": {"String": MARK}, "content": ""}, tokenizer.get("normalizer")
     tokenizer["normalizer"] = {"type": "Sequence", "normalizers": [drop, before]} if before else drop
-    config["response_template"] = RESPONSE_TEMPLATE
+    config["response_template"] = TEXTS["response_template"]
     ids = {token["content"]: token["id"] for token in tokenizer["added_tokens"]}
     settings = {key: value for key, value in settings.items() if key not in ("temperature", "top_p", "top_k")}
     settings |= {"eos_token_id": [ids[name] for name in STOPS], "do_sample": False}
@@ -130,12 +114,10 @@ def write_tokenizer(base: Path, out: Path, run: TrainedRun) -> None:
 
 
 def persona_template(template: str, run: TrainedRun) -> str:
-    """A gpt-oss chat template that asks as the run was trained, whatever client renders it.
-
-    It carries the persona's prompt for a conversation that brings none, the date and the effort, opens the final
-    channel where the run does not think first, and marks words that look like control tokens as
-    :func:`~persona_ft.gpt_oss.harmony.as_text` does. Raises a PersonaError for a template of another model.
-    """
+    """A gpt-oss chat template that asks as the run was trained, whatever client renders it. It carries the persona's
+    prompt for a conversation that brings none, the date and the effort, opens the final channel where the run does not
+    think first, and marks words that look like control tokens as :func:`~persona_ft.gpt_oss.harmony.as_text` does.
+    PersonaError for a template of another model."""
     effort, none = '{%- set reasoning_effort = "medium" %}', '{%- set developer_message = "" %}'
     if effort not in template or none not in template:
         raise PersonaError("the chat template is not gpt-oss's", "use a checkpoint of gpt-oss")

@@ -1,17 +1,15 @@
-"""Talk to a trained persona: several turns, streamed, with the base model a word away.
+"""Talk to a trained persona: several turns, streamed, each in the run folder's ``talks/`` before the next.
 
     python -m persona_ft.use.talk runs/me [--model FOLDER] [--temperature 0.7]
 
-Every answer is in the run folder's ``talks/`` before the next question is asked. Commands: /base and /tuned choose who
-answers, /undo takes the last exchange back, /new begins a new talk, /prompt shows what the model received, /correct
-TEXT puts a better answer into the training data, /save says where the talk is, /quit ends.
+/base and /tuned choose who answers, /undo takes the last exchange back, /new begins a new talk, /prompt shows what the
+model received, /correct TEXT puts a better answer into the training data, /save says where the talk is, /quit ends.
 """
-
-from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -29,7 +27,6 @@ from persona_ft.paths import shown
 from persona_ft.use.load import TrainedRun, command, load_run
 
 if TYPE_CHECKING:
-    from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 # Tokens of a prompt: persona, history and question.
@@ -37,34 +34,24 @@ BUDGET = 2048
 THIS_IS_A_MODEL = "This is a model, trained on somebody's answers. It is not that person, and it makes things up."
 
 
+@dataclass(eq=False, repr=False)
 class Talk:
-    """A talk of several turns with a run's model.
+    """A talk of several turns with what :func:`~persona_ft.use.load.load_run` loaded.
 
-    Parameters
-    ----------
-    run, model, tokenizer : from :func:`~persona_ft.use.load.trained_run` and :func:`~persona_ft.use.load.load_run`.
-    budget : most tokens of a prompt; the oldest exchanges are left out of it first, each as a whole.
-    temperature : 0 is greedy, the same answer every time.
-
-    Attributes
-    ----------
-    turns : the exchanges so far, user and assistant by turns.
-    tuned : whether the adapter answers; False asks the base model.
-    received : the text that the model received last.
+    ``budget`` is the most tokens of a prompt: the oldest exchanges are left out of it first, each as a whole. At
+    ``temperature`` 0 the answer is the same every time; with ``tuned`` off, the base model gives it. ``turns`` are the
+    exchanges so far, user and assistant by turns, and ``received`` is the text that the model received last.
     """
 
-    def __init__(
-        self,
-        run: TrainedRun,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        budget: int = BUDGET,
-        temperature: float = 0.0,
-    ) -> None:
-        self.run, self.model, self.tokenizer = run, model, tokenizer
-        self.budget, self.temperature = budget, temperature
-        self.effort, self.tuned, self.received = run.effort, True, ""
-        self.limit = token_limit(run.think, run.effort)
+    run: TrainedRun
+    model: "PreTrainedModel"
+    tokenizer: "PreTrainedTokenizerBase"
+    budget: int = BUDGET
+    temperature: float = 0.0
+    tuned: bool = True
+
+    def __post_init__(self) -> None:
+        self.effort, self.received = self.run.effort, ""
         self.new()
 
     def new(self) -> None:
@@ -79,9 +66,7 @@ class Talk:
 
     def prompt_for(self, question: str, budget: int | None = None) -> str:
         """The text that the model receives: the persona's prompt, as much of the talk as fits, and the question.
-
-        Raises a PersonaError for an empty question, and for one that is over the budget alone.
-        """
+        PersonaError for an empty question, and for one that is over the budget alone."""
         budget = self.budget if budget is None else budget
         if not question.strip():
             raise PersonaError("there is nothing to answer", "write something")
@@ -96,10 +81,8 @@ class Talk:
         raise PersonaError(f"with its prompt the message is {length} tokens, over {budget}", "write a shorter one")
 
     def stream(self, question: str, tuned: bool | None = None) -> Iterator[str]:
-        """The answer piece by piece, without keeping it. Closing the iterator stops the model.
-
-        ``tuned`` says who answers; None leaves it to whom the talk is set to.
-        """
+        """The answer piece by piece, without keeping it. Closing the iterator stops the model. ``tuned`` says who
+        answers; None leaves it to whom the talk is set to."""
         self.received = self.prompt_for(question)
         ids, shown_so_far = encode(self.tokenizer, FINAL) if self.received.endswith(FINAL) else [], ""
         for token in self._tokens(self.tuned if tuned is None else tuned):
@@ -117,14 +100,15 @@ class Talk:
         arrived: SimpleQueue[list[int] | None] = SimpleQueue()
         closed = Event()
 
-        def put(tokens: Tensor) -> None:
+        def put(tokens: Any) -> None:
             if closed.is_set():
                 raise InterruptedError  # nobody reads on: end model.generate
             arrived.put(tokens.flatten().tolist())
 
-        how: dict[str, Any] = {"max_new_tokens": self.limit, "streamer": SimpleNamespace(put=put, end=lambda: None)}
-        how |= {"do_sample": True, "temperature": self.temperature} if self.temperature else {"do_sample": False}
-        how["eos_token_id"] = stop_tokens(self.model, self.tokenizer)
+        how: dict[str, Any] = {"temperature": self.temperature} if self.temperature else {}
+        how |= {"do_sample": bool(how), "max_new_tokens": token_limit(self.run.think, self.effort)}
+        how |= {"eos_token_id": stop_tokens(self.model, self.tokenizer)}
+        how |= {"streamer": SimpleNamespace(put=put, end=lambda: None)}
         batch = torch.tensor([encode(self.tokenizer, self.received)], device=self.model.device)
 
         def generate() -> None:
@@ -143,10 +127,8 @@ class Talk:
         work.result()  # raises here what was raised there
 
     def say(self, question: str) -> Iterator[str]:
-        """Ask, stream the answer, and keep both: they are on disk when the iterator ends.
-
-        Raises a PersonaError where no answer came, for the most part because the model thought up to its limit.
-        """
+        """Ask, stream the answer, and keep both: they are on disk when the iterator ends. PersonaError where no answer
+        came, for the most part because the model thought up to its limit."""
         answer = ""
         for piece in self.stream(question):
             answer += piece
@@ -172,10 +154,8 @@ class Talk:
 
     def correct(self, answer: str) -> Path:
         """Put a better answer in place of the last one, and the pair, with the turns before it, into the training data.
-
         Its id says which talk it is from; correcting it again replaces it. Returns the file that the next training
-        reads. Raises a PersonaError where nothing was asked, the answer is empty, or the question is one of the test's.
-        """
+        reads. PersonaError where nothing was asked, the answer is empty, or the question is one of the test's."""
         if not self.turns or not answer.strip():
             raise PersonaError("there is no answer to correct", "ask first, then write what should have been said")
         turns = [*self.turns[:-1], Message(role="assistant", content=answer)]

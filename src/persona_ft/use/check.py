@@ -10,8 +10,9 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+from persona_ft.chat.importing import Imported, import_chat
 from persona_ft.conversation import Conversation, read_jsonl, rows_in
 from persona_ft.data.bank import words
 from persona_ft.data.interview import ANSWERS
@@ -25,9 +26,6 @@ from persona_ft.train.memory import GIB, estimate_step, estimate_training, fits
 from persona_ft.train.progress import duration
 from persona_ft.train.rows import row_lengths
 from persona_ft.use.answers import SHIPPED, own_folder, read_sides
-
-if TYPE_CHECKING:
-    from persona_ft.chat.importing import Imported
 
 # An answer this long, letter for letter that of the shipped persona, was not typed anew.
 BORROWED = 8
@@ -103,7 +101,7 @@ def what_a_test_allows(n: int, language: str) -> str:
     return words(language)["allows"].format(n=n, wins=wins, miss=1 - 0.025 ** (1 / n))
 
 
-def with_room_for_tests(import_with: Callable[[int], "Imported"], n_test: int) -> "Imported":
+def with_room_for_tests(import_with: Callable[[int], Imported], n_test: int) -> Imported:
     """A chat imported with ``n_test`` replies to test with, or with a quarter of them where there are fewer."""
     try:
         found = import_with(n_test)
@@ -166,8 +164,6 @@ def check_persona(folder: Path, run: Path | None = None, costs: bool = True) -> 
 
 def check_chat(chat: Path, me: str, folder: Path) -> list[Finding]:
     """Import a chat without writing anything, and check what would come of it."""
-    from persona_ft.chat.importing import import_chat
-
     profile = read_profile(folder / "persona.yaml")
     found, imported = Findings(profile, folder), with_room_for_tests(lambda n: import_chat(chat, me, n_test=n), 30)
     pairs, test = imported.pairs, imported.test

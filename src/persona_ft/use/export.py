@@ -118,8 +118,8 @@ def upload(folder: Path, repository: str) -> str:
     if repository.count("/") != 1:
         raise PersonaError("the repository has no name", "make export TO=hub REPO=owner/name")
     listed(folder)
-    print(f"These files, the persona's prompt among them, go to huggingface.co/{repository}, private.")
-    print("Type yes to go on.")
+    said = f"These files, the persona's prompt among them, go to huggingface.co/{repository}, private."
+    print(f"{said} Type yes to go on.")
     if sys.stdin.readline().strip() != "yes":
         raise PersonaError("nothing was uploaded", "type yes to upload")
     from huggingface_hub import HfApi

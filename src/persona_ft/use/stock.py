@@ -7,7 +7,7 @@ import json
 import re
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import yaml
 
@@ -17,9 +17,6 @@ from persona_ft.gpt_oss.harmony import FINAL, MARK, STOPS, freeze_date
 from persona_ft.io import file_digest, write_text
 from persona_ft.paths import shown
 from persona_ft.use.load import TrainedRun
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 # OpenAI's own checkpoint, in MXFP4: stock transformers and vLLM read it, and not the 4-bit one that is trained on.
 STOCK_20B = "openai/gpt-oss-20b"
@@ -50,7 +47,7 @@ def stock_base(run: TrainedRun) -> Path:
     return folder
 
 
-def unpack(base: Path) -> "PreTrainedModel":
+def unpack(base: Path) -> Any:
     """A split 4-bit gpt-oss as stock transformers has it, in 32 bit: each weight as NF4 gives it. PersonaError for a
     checkpoint of another kind."""
     import bitsandbytes.functional as bnb

@@ -31,7 +31,7 @@ from persona_ft.evaluate.conditions import SimilarPairs, condition_messages, con
 from persona_ft.gpt_oss.harmony import FINAL, freeze_date, render_prompt
 from persona_ft.train.memory import GIB
 from persona_ft.gpt_oss.generate import generate_completions
-from persona_ft.gpt_oss.load import check_experts, use_split_experts
+from persona_ft.gpt_oss.load import load_model
 from persona_ft.gpt_oss.lora import lora_targets
 from persona_ft.gpt_oss.score import check_scores
 from persona_ft.data.persona import read_persona
@@ -54,12 +54,7 @@ def main() -> None:
     write_checkpoint(options.folder, options.weights)
     total = torch.cuda.get_device_properties(0).total_memory / GIB
     torch.cuda.set_per_process_memory_fraction(min(1.0, CAP_GIB / total))
-    use_split_experts(options.weights)
-    folder = str(options.folder / FOLDERS[options.weights])
-    model, tokenizer = FastLanguageModel.from_pretrained(
-        model_name=folder, dtype=None, max_seq_length=2048, load_in_4bit=options.weights == "nf4"
-    )
-    check_experts(model, folder)
+    model, tokenizer = load_model(options.folder / FOLDERS[options.weights], options.weights)
     tokenizer.chat_template = freeze_date(tokenizer.chat_template, "2025-12-04")
     model = FastLanguageModel.get_peft_model(
         model, r=8, target_modules=lora_targets("attention", model.config.num_local_experts), lora_alpha=16

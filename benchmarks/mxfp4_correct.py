@@ -94,14 +94,9 @@ def reference_model(folder: Path, dtype: Any):
 
 def packed_model(folder: Path):
     """What the notebooks load."""
-    from persona_ft.gpt_oss.load import check_experts, prepare_environment
+    from persona_ft.gpt_oss.load import load_model
 
-    prepare_environment()
-    from unsloth import FastLanguageModel
-
-    model, _ = FastLanguageModel.from_pretrained(str(folder), max_seq_length=2048, load_in_4bit=False)
-    check_experts(model, str(folder))
-    return model
+    return load_model(folder, "mxfp4")[0]
 
 
 class Routes:

@@ -28,7 +28,7 @@ from persona_ft.evaluate.facts import judge
 from persona_ft.evaluate.statistics import share
 from persona_ft.data.persona import read_persona
 from persona_ft.report.store import read_comparison
-from persona_ft.gpt_oss.load import prepare_environment
+from persona_ft.gpt_oss.load import load_model
 from persona_ft.paths import resolve
 
 DATE = "2025-12-04"
@@ -70,17 +70,9 @@ def count(sheet: Path) -> None:
 
 def tiny_model(path: str = "data/tiny-gpt-oss") -> tuple[Any, Any]:
     """The tiny model, or another, and its tokenizer, its date frozen."""
-    prepare_environment()
-    from unsloth import FastLanguageModel
-
     from persona_ft.gpt_oss.harmony import freeze_date
-    from persona_ft.gpt_oss.load import compute_in_float32, use_split_experts
 
-    use_split_experts()
-    model, tokenizer = FastLanguageModel.from_pretrained(
-        model_name=str(resolve(path)), dtype=None, max_seq_length=2048, load_in_4bit=True
-    )
-    compute_in_float32(model)
+    model, tokenizer = load_model(resolve(path))
     tokenizer.chat_template = freeze_date(tokenizer.chat_template, DATE)
     return model, tokenizer
 

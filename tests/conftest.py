@@ -10,7 +10,7 @@ import pytest
 from filelock import FileLock
 
 from persona_ft.data.persona import Persona, read_persona
-from persona_ft.gpt_oss.load import prepare_environment
+from persona_ft.gpt_oss.load import load_model
 from persona_ft.notebook.run import NOTEBOOKS, execute
 
 # Two tests run at once: two torches with a thread for each core on two cores are many times slower.
@@ -43,17 +43,7 @@ def tokenizer():
 @pytest.fixture(scope="session")
 def loaded():
     """The tiny model, loaded as the notebooks load it. Tests must not change it."""
-    prepare_environment()
-    from unsloth import FastLanguageModel
-
-    from persona_ft.gpt_oss.load import compute_in_float32, use_split_experts
-
-    use_split_experts()
-    model, _ = FastLanguageModel.from_pretrained(
-        model_name=str(TINY), dtype=None, max_seq_length=1024, load_in_4bit=True
-    )
-    compute_in_float32(model)
-    return model
+    return load_model(TINY, length=1024)[0]
 
 
 @pytest.fixture(scope="session")

@@ -155,13 +155,13 @@ def test_cells_are_told_apart_by_parameters_data_and_code(grid, capsys):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("parameters:\n  SEED: [1, 2\n", "line 4: the grid cannot be read: no YAML in UTF-8"),
+        ("parameters:\n  SEED: [1, 2\n", "line 4: this is not YAML"),
         ("parameters: {SEED: 1}\ncpus: 0\n", "line 2: cpus: Input should be greater than or equal to 1"),
         ("parameters: {SEED: 1}\ncpu: 1\n", "line 2: cpu: Extra inputs are not permitted"),
         ("parameters:\n  TEXT: x\n  SEED: {a: 1}\n", "line 3: SEED is {'a': 1}: give a number"),
         ("parameters: {SEED: 1}\ntogether: [{SEED: 2}]\n", "line 1: SEED is given both in parameters and in together"),
         ("parameters:\n  SEED: [1, 1]\n", "line 1: parameters: a cell is there twice: {'SEED': 1}"),
-        ("[]", "Input should be a valid dictionary"),
+        ("[]", "parameters: Field required"),
         ("parameters: {SED: 1}\n", "no notebook of the grid has a parameter called SED"),
         ("parameters: {RUN: here}\n", "no notebook of the grid has a parameter called RUN"),
         ("parameters: {SEED: 1}\nnotebooks: [none]\n", "has no notebook none"),

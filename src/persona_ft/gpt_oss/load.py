@@ -16,7 +16,7 @@ from persona_ft.errors import PersonaError
 from persona_ft.paths import is_live, resolve
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 # gpt-oss-20b in the two kinds of 4 bit: as it was released, and unpacked and quantised again by Unsloth.
 CHECKPOINTS = {"mxfp4": "unsloth/gpt-oss-20b", "nf4": "unsloth/gpt-oss-20b-unsloth-bnb-4bit"}
@@ -230,3 +230,24 @@ def compute_in_float32(model: PreTrainedModel) -> None:
             layer.compute_dtype, layer.compute_type_is_set = torch.float32, True
             layer.weight.quant_state.dtype = torch.float32
     model.config.dtype = torch.float32
+
+
+def load_model(
+    folder: str | Path, weights: str = "nf4", length: int = 2048
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A checkpoint in 4 bit and its tokenizer, loaded in the steps that notebook 01 takes one by one.
+
+    Parameters
+    ----------
+    weights : ``"mxfp4"`` or ``"nf4"``, the kind of 4 bit in the folder (:func:`choose_model` knows).
+    length : most tokens of a row.
+    """
+    prepare_environment()
+    from unsloth import FastLanguageModel
+
+    use_split_experts(weights)
+    how = {"dtype": None, "max_seq_length": length, "load_in_4bit": weights == "nf4"}
+    model, tokenizer = FastLanguageModel.from_pretrained(str(folder), **how)
+    check_experts(model, str(folder))
+    compute_in_float32(model)
+    return model, tokenizer

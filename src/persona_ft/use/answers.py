@@ -1,20 +1,16 @@
-"""A persona's answers: written from the interview, corrected, added, taken back, and undone.
+"""A persona's answers: written from the interview, corrected, added, taken back, and undone. ``interview.jsonl`` only
+ever grows; train.jsonl and test.jsonl are kept in step with it, and what they replace stays in ``history/``.
 
     python -m persona_ft.use.answers --persona data/me --from changes.jsonl | --undo | --remove "question" | --who
-
-``interview.jsonl`` only ever grows and is the history of every answer; train.jsonl and test.jsonl are kept in step with
-it, and each state of the two that is replaced stays in ``history/``.
 """
-
-from __future__ import annotations
 
 import argparse
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, model_validator
 
 from persona_ft.conversation import Conversation, FactAnnotation, Text, jsonl_line, rows_in, write_jsonl
 from persona_ft.data.bank import is_test, read_bank, words
@@ -33,8 +29,6 @@ ROWS = (*(f"{side}.jsonl" for side in SIDES), "validation.jsonl", ANSWERS)
 class Change(BaseModel):
     """A question and its new answer; without one the answer is taken back. A conversation's row is taken too."""
 
-    model_config = ConfigDict(extra="ignore")
-
     question: Text
     answer: str = ""
 
@@ -48,43 +42,16 @@ class Change(BaseModel):
 
 
 def own_folder(persona: str, command: str) -> Path:
-    """The persona's folder, which has to be somebody's own.
-
-    Raises
-    ------
-    PersonaError
-        PERSONA was forgotten, or is the shipped persona.
-    """
+    """The persona's folder. PersonaError where PERSONA was forgotten or is the shipped one, nobody's own."""
     if not persona or resolve(persona) == resolve(SHIPPED):
         reason = f"{SHIPPED} is まさき。, the shipped persona" if persona else "PERSONA is missing"
         raise PersonaError(reason, f"name a folder of your own: make {command} PERSONA=data/me")
     return resolve(persona)
 
 
-def settle(folder: Path) -> dict[str, list[Conversation]]:
-    """Bring train.jsonl and test.jsonl in step with interview.jsonl; what stands in them and not there is kept.
-
-    Answers get the marks of the facts whose aliases they write. What is replaced is copied to ``history/`` first.
-    """
-    profile = read_profile(folder / "persona.yaml")
-    log = latest(folder / ANSWERS)
-    given = {pair.question: pair for pair in Interview([], folder / ANSWERS, profile.language).pairs()}
-    before = {side: rows_in(folder / f"{side}.jsonl") for side in SIDES}
-    after: dict[str, list[Conversation]] = {side: [] for side in SIDES}
-    left = dict(given)
-    for side, rows in before.items():
-        for row in rows:
-            if row.question not in log:
-                after[side].append(row)
-            elif pair := left.pop(row.question, None):
-                after[side].append(with_marks(pair, profile))
-    for pair in left.values():
-        after["test" if is_test(pair) else "train"].append(with_marks(pair, profile))
-    if after != before:
-        _keep(folder)
-        for side, rows in after.items():
-            write_jsonl(folder / f"{side}.jsonl", rows)
-    return after
+def read_sides(folder: Path) -> dict[str, list[Conversation]]:
+    """The rows of a persona's train.jsonl and test.jsonl, as far as they are there."""
+    return {side: rows_in(folder / f"{side}.jsonl") for side in SIDES}
 
 
 def with_marks(pair: Conversation, profile: Profile) -> Conversation:
@@ -93,40 +60,47 @@ def with_marks(pair: Conversation, profile: Profile) -> Conversation:
     return pair.model_copy(update={"facts": facts})
 
 
-def _keep(folder: Path) -> None:
-    """Copy both files as they are to the next number in history/."""
-    kept = [folder / f"{side}.jsonl" for side in SIDES if (folder / f"{side}.jsonl").exists()]
-    if kept:
-        version = folder / "history" / f"{len(list(folder.glob('history/*'))) + 1:04d}"
-        version.mkdir(parents=True, mode=0o700)
-        for path in kept:
-            shutil.copy2(path, version)
+def settle(folder: Path) -> dict[str, list[Conversation]]:
+    """Bring train.jsonl and test.jsonl in step with interview.jsonl; what stands in them and not there is kept. Answers
+    get the marks of the facts whose aliases they write. What is replaced is copied to ``history/`` first."""
+    profile = read_profile(folder / "persona.yaml")
+    pairs = Interview([], folder / ANSWERS, profile.language).pairs()
+    given = {pair.question: with_marks(pair, profile) for pair in pairs}
+    log, before, after = latest(folder / ANSWERS), read_sides(folder), {}
+    for side, rows in before.items():
+        kept = [given.pop(row.question, None) if row.question in log else row for row in rows]
+        after[side] = [row for row in kept if row]
+    for pair in given.values():
+        after["test" if is_test(pair) else "train"].append(pair)
+    if after != before:
+        if there := [path for side in SIDES if (path := folder / f"{side}.jsonl").exists()]:
+            version = folder / f"history/{len(list(folder.glob('history/*'))) + 1:04d}"
+            version.mkdir(parents=True, mode=0o700)
+            for path in there:
+                shutil.copy2(path, version)
+        for side, rows in after.items():
+            write_jsonl(folder / f"{side}.jsonl", rows)
+    return after
 
 
 def change(folder: Path, changes: Iterable[Change]) -> dict[str, int]:
-    """Correct, add or take back answers: how many of each. What changes nothing is passed over.
-
-    Raises
-    ------
-    PersonaError
-        An answer is to be taken back to a question that has none.
-    """
-    profile = read_profile(folder / "persona.yaml")
-    there = {row.question: row for side in SIDES for row in rows_in(folder / f"{side}.jsonl")}
-    bank = {question.question: question for question in read_bank(profile.language)}
+    """Correct, add or take back answers: how many of each. What changes nothing is passed over. PersonaError where an
+    answer is to be taken back to a question that has none."""
+    language = read_profile(folder / "persona.yaml").language
+    there = {row.question: row for rows in read_sides(folder).values() for row in rows}
+    bank = {question.question: question for question in read_bank(language)}
     counts, lines = {"corrected": 0, "added": 0, "removed": 0}, []
     for one in changes:
         old, answer = there.get(one.question), one.answer.strip()
         if old is None and not answer:
-            reason = words(profile.language)["no_answer"].format(question=one.question)
-            raise PersonaError(reason, words(profile.language)["no_answer_remedy"], folder / "train.jsonl")
+            reason = words(language)["no_answer"].format(question=one.question)
+            raise PersonaError(reason, words(language)["no_answer_remedy"], folder / "train.jsonl")
         if old and old.answer == answer:
             continue
         counts["removed" if not answer else "corrected" if old else "added"] += 1
-        known = old or bank.get(one.question)
-        category = (known.category if known else None) if answer else REMOVED
-        update = {"category": category, "id": known.id if known else None}
-        lines.append(jsonl_line(Conversation.pair(one.question, answer or "…", **update)))
+        known = old or bank.get(one.question) or Conversation.pair(one.question, "…")
+        category = known.category if answer else REMOVED
+        lines.append(jsonl_line(Conversation.pair(one.question, answer or "…", category=category, id=known.id)))
     settle(folder)  # an earlier interview's answers first, so that history holds the state before this change
     for line in lines:
         append_line(folder / ANSWERS, line)
@@ -135,43 +109,38 @@ def change(folder: Path, changes: Iterable[Change]) -> dict[str, int]:
 
 
 def undo(folder: Path) -> dict[str, int]:
-    """Bring back the answers of the last state in history/. Once more brings back what was undone.
-
-    Raises
-    ------
-    PersonaError
-        Nothing was changed yet.
-    """
+    """Bring back the answers of the last state in history/. Once more brings back what was undone. PersonaError where
+    nothing was changed yet."""
     versions = sorted(folder.glob("history/*"))
     if not versions:
         raise PersonaError("nothing was changed yet", "undo follows a change of the answers", folder)
-    was, now = (
-        {row.question: row.answer for side in SIDES for row in rows_in(place / f"{side}.jsonl")}
-        for place in (versions[-1], folder)
+    now, was = (
+        {row.question: row.answer for rows in read_sides(place).values() for row in rows}
+        for place in (folder, versions[-1])
     )
-    gone = [Change(question=question) for question in now if question not in was]
-    return change(folder, [*(Change(question=q, answer=a) for q, a in was.items()), *gone])
+    wanted = dict.fromkeys(now, "") | was  # what was not there is taken back
+    return change(folder, [Change(question=question, answer=answer) for question, answer in wanted.items()])
 
 
 def holders(folder: Path, question: str = "") -> list[str]:
     """Where a person's answer is kept, or without a question anything of theirs: run folders and what they made of it.
+    Files are searched for the question, or persona.yaml for the name. Copies elsewhere are not known."""
 
-    Files are searched for the question, or persona.yaml for the name. Copies elsewhere are not known.
-    """
+    def holds(path: Path) -> bool:
+        return any(question in (row.question, "") for row in rows_in(path))
+
     name, found = read_profile(folder / "persona.yaml").name, []
     for run in sorted(p for p in resolve("runs").glob("*") if p.is_dir()):
-        files = [n for n in ROWS if any(question in (r.question, "") for r in rows_in(run / n))]
-        if not question:
-            own = (run / "persona.yaml").exists() and read_profile(run / "persona.yaml").name == name
-            files = files if own else []
-        if files:
+        theirs = run / "persona.yaml"
+        if not question and not (theirs.exists() and read_profile(theirs).name == name):
+            continue
+        if files := [file for file in ROWS if holds(run / file)]:
             made = [n for n in ("adapter", "answers", "comparison.json", "report.html") if (run / n).exists()]
             found.append(f"{shown(run)}: {', '.join([*files, *made])}")
-    old = [row for path in folder.glob("history/*/*.jsonl") for row in rows_in(path)]
-    return found + [typed(folder / "history")] * any(question in (row.question, "") for row in old)
+    return found + [typed(folder / "history")] * any(map(holds, folder.glob("history/*/*.jsonl")))
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--persona", required=True)
     what = parser.add_mutually_exclusive_group(required=True)
@@ -184,21 +153,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         folder = own_folder(options.persona, "undo" if options.undo else "edit" if options.file else "remove")
         said = words(read_profile(folder / "persona.yaml").language)
         if not options.who:
-            if options.remove:
-                counts = change(folder, [Change(question=options.remove)])
-            elif options.undo:
+            if options.undo:
                 counts = undo(folder)
+            elif options.remove:
+                counts = change(folder, [Change(question=options.remove)])
             else:
                 remedy = 'write {"question": "…", "answer": "…"} on each line'
-                counts = change(folder, list(read_rows(Path(options.file), Change, remedy).values()))
+                counts = change(folder, read_rows(options.file or "", Change, remedy).values())
             print(said["changed"].format(**counts, folder=typed(folder)))
         if options.who or options.remove:
             places = holders(folder, options.remove or "")
             print(said["held" if places else "held_nowhere"], *places, sep="\n  ")
-            print(said["held_remedy"].format(folder=typed(folder)) if places else "", end="\n" * bool(places))
+            if places:
+                print(said["held_remedy"].format(folder=typed(folder)))
     except PersonaError as error:
-        print(f"\n{error}", file=sys.stderr)
-        raise SystemExit(1) from None
+        sys.exit(f"\n{error}")
 
 
 if __name__ == "__main__":

@@ -1,30 +1,25 @@
 """grid.yaml: many runs in one file. Each is a cell with parameters and an identity, and becomes a run folder."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections import Counter
 from functools import cache
-from itertools import product
+from itertools import count, product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from persona_ft.errors import PersonaError
 from persona_ft.gpt_oss.load import NAMES
-from persona_ft.io import digest, file_digest, write_text
+from persona_ft.io import digest, file_digest, read_yaml, write_text
 from persona_ft.paths import repository_root, resolve, shown
 
 RECORD, ASIDE = "cell.json", "before"
 
 
-class Grid(BaseModel):
+class Grid(BaseModel, extra="forbid", frozen=True):
     """grid.yaml; docs/grid.md explains the fields."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     parameters: dict[str, Any]
     together: list[dict[str, Any]] = []
@@ -43,15 +38,27 @@ class Grid(BaseModel):
         return [{name: value for part in parts for name, value in part.items()} for parts in product(*axes)]
 
     @model_validator(mode="after")
-    def _plain_and_once(self) -> Grid:
+    def _plain_and_once(self) -> Self:
         for name, value in (pair for cell in self.combinations for pair in cell.items()):
             if not isinstance(value, (bool, int, float, str)):
                 raise ValueError(f"{name} is {value!r}: give a number, a text, true or false, or a list of them")
             if name in self.parameters and any(name in entry for entry in self.together):
                 raise ValueError(f"{name} is given both in parameters and in together")
-        if twice := [cell for cell, n in Counter(map(str, self.combinations)).items() if n > 1]:
+        if twice := [cell for cell, times in Counter(map(str, self.combinations)).items() if times > 1]:
             raise ValueError(f"parameters: a cell is there twice: {twice[0]}")
         return self
+
+
+def read_grid(path: Path) -> Grid:
+    """Read a grid. A PersonaError names the line and the field of what is wrong in it."""
+    try:
+        return read_yaml(path, Grid, "docs/grid.md shows what such a file looks like")
+    except PersonaError as error:
+        key = re.match(r"\w*", error.reason)[0]  # what is wrong begins with the name of its field
+        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        lines = [n for n, line in enumerate(text.splitlines(), 1) if re.search(rf"(^|[\s{{]){key}:", line)]
+        line = error.line or next(iter(lines), None)
+        raise PersonaError(error.reason, error.remedy, path.name, line) from error
 
 
 class Cell(BaseModel):
@@ -67,13 +74,13 @@ class Cell(BaseModel):
     seconds: float = 0.0
     error: str = ""
 
-    def written(self, runs: Path, **changes: Any) -> Cell:
+    def written(self, runs: Path, **changes: Any) -> Self:
         """The cell with some values changed, as it now is in its folder."""
         cell = self.model_copy(update=changes)
         write_text(runs / self.name / RECORD, cell.model_dump_json(indent=1) + "\n")
         return cell
 
-    def begun(self, runs: Path, any_code: bool = False) -> Cell:
+    def begun(self, runs: Path, any_code: bool = False) -> "Cell":
         """The cell as it is to go on: what is done is kept, what was begun goes on from its checkpoint, and a folder of
         other parameters, data or code is moved aside. ``any_code`` keeps what other code has made."""
         folder, there = runs / self.name, read_cell(runs / self.name)
@@ -83,7 +90,7 @@ class Cell(BaseModel):
             return there.written(runs, state="waiting", code=self.code)
         if folder.exists():
             (runs / ASIDE).mkdir(exist_ok=True)
-            aside = next(p for n in range(1, 10_000) if not (p := runs / ASIDE / f"{self.name}-{n}").exists())
+            aside = next(p for n in count(1) if not (p := runs / ASIDE / f"{self.name}-{n}").exists())
             folder.rename(aside)
             print(f"{self.name}: its parameters, data or code have changed; what was here is {shown(aside)} now")
         return self
@@ -97,55 +104,27 @@ def read_cell(folder: Path) -> Cell | None:
         return None
 
 
-def read_grid(path: Path) -> Grid:
-    """Read a grid.
-
-    Raises
-    ------
-    PersonaError
-        There is no such file, or something in it is wrong: its line and field are named.
-    """
-    remedy = "docs/grid.md shows what such a file looks like"
-    try:
-        text = path.read_text(encoding="utf-8")
-        return Grid.model_validate(yaml.safe_load(text))
-    except ValidationError as error:
-        field, message = error.errors()[0]["loc"], error.errors()[0]["msg"].removeprefix("Value error, ")
-        key = str(field[0] if field else message.split()[0].strip(":"))  # our own words begin with the name
-        lines = [n for n, line in enumerate(text.splitlines(), 1) if re.search(rf"(^|[\s{{]){key}:", line)]
-        message = f"{'.'.join(map(str, field))}: {message}" if field else message
-        raise PersonaError(message, remedy, path.name, lines[0] if lines else None) from error
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        mark, what = getattr(error, "problem_mark", None), getattr(error, "strerror", None) or "no YAML in UTF-8"
-        raise PersonaError(f"the grid cannot be read: {what}", remedy, path.name, mark and mark.line + 1) from error
-
-
 def cells_of(grid: Grid) -> list[Cell]:
-    """The grid's cells.
+    """The grid's cells. PersonaError for a notebook that is not there, or a parameter that none of them has."""
+    import nbformat
 
-    Raises
-    ------
-    PersonaError
-        A notebook that is not there, or a parameter that none of them has.
-    """
     paths = [repository_root() / grid.folder / f"{name}.ipynb" for name in grid.notebooks]
     if missing := [path.stem for path in paths if not path.is_file()]:
         raise PersonaError(f"{grid.folder} has no notebook {', '.join(missing)}", "correct notebooks or folder")
-    blocks = [block for path in paths for block in json.loads(path.read_text(encoding="utf-8"))["cells"]]
-    sources = ["".join(block["source"]) for block in blocks if block["cell_type"] == "code"]
-    tagged = [block for block in blocks if any("parameters" in tag for tag in block["metadata"].get("tags", []))]
-    known = {name for block in tagged for name in re.findall(r"^(\w+) =", "".join(block["source"]), re.M)} - {"RUN"}
+    code = [cell for path in paths for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    forms = [cell.source for cell in code if "parameters" in str(cell.metadata.get("tags"))]
+    known = set(re.findall(r"^(\w+) =", "\n".join(forms), re.M)) - {"RUN"}
     given = grid.combinations
     if unknown := sorted({name for one in given for name in one} - known):
         reason = f"no notebook of the grid has a parameter called {', '.join(unknown)}"
         raise PersonaError(reason, f"use some of {', '.join(sorted(known))}")
     shared = sorted((repository_root() / "data").glob("*.jsonl"))  # questions that all personas are asked
-    code = digest(_content(Path(__file__).parents[1]), *map(_content, shared), *grid.notebooks, *sources)
+    sources = [cell.source for cell in code]
+    made_by = digest(_content(Path(__file__).parents[1]), *map(_content, shared), *grid.notebooks, *sources)
     names = [_name(one, given) for one in given]
     names = [name if names.count(name) == 1 else f"{name}-{n}" for n, name in enumerate(names, start=1)]
-    return [
-        Cell(name=name, given=one, identity=_identity(one), code=code) for name, one in zip(names, given, strict=True)
-    ]
+    named = zip(names, given, strict=True)
+    return [Cell(name=name, given=one, identity=_identity(one), code=made_by) for name, one in named]
 
 
 def _name(one: dict[str, Any], given: list[dict[str, Any]]) -> str:

@@ -5,15 +5,14 @@
 Tokens are counted with the tiny model's tokenizer, which stands in for gpt-oss-20b's: nothing is downloaded.
 """
 
-from __future__ import annotations
-
 import argparse
 import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+from persona_ft.chat.importing import Imported, import_chat
 from persona_ft.conversation import Conversation, read_jsonl, rows_in
 from persona_ft.data.bank import words
 from persona_ft.data.interview import ANSWERS
@@ -26,76 +25,70 @@ from persona_ft.train.gpus import choose_recipe, read_cards
 from persona_ft.train.memory import GIB, estimate_step, estimate_training, fits
 from persona_ft.train.progress import duration
 from persona_ft.train.rows import row_lengths
-from persona_ft.use.answers import SHIPPED, own_folder
-
-if TYPE_CHECKING:
-    from persona_ft.chat.importing import Imported
+from persona_ft.use.answers import SHIPPED, own_folder, read_sides
 
 # An answer this long, letter for letter that of the shipped persona, was not typed anew.
 BORROWED = 8
 # gpt-oss-20b in 4 bit; on Colab notebooks 03 and 04 each have a machine of their own. The rate is an assumption.
 DOWNLOAD_GB, DOWNLOADS, MB_S = 12, 2, 50
 CARDS = ("T4", "L4", "A100")
+Rows = Sequence[Conversation]
+Mark = Literal["✓", "!", "✗"]
 
 
 class Finding(NamedTuple):
     """A line of the check: fine, worth knowing, or what would spoil a run."""
 
-    mark: Literal["✓", "!", "✗"]
+    mark: Mark
     text: str
 
 
-def language_of(profile: Profile, folder: Path) -> str:
-    """The reader's language: the persona's; of the shipped one, which everybody reads, English."""
-    return "en" if folder == resolve(SHIPPED) else profile.language
+class Findings(list[Finding]):
+    """The lines of a check in the reader's language: the persona's; of the shipped one, which all read, English."""
+
+    def __init__(self, profile: Profile, folder: Path) -> None:
+        self.language = "en" if folder == resolve(SHIPPED) else profile.language
+        self.words = words(self.language)
+
+    def add(self, mark: Mark, key: str, **what: Any) -> None:
+        """Add a line of words.yaml, its {…} filled in."""
+        self.append(Finding(mark, self.words[key].format(**what)))
 
 
-def check_data(
-    profile: Profile,
-    folder: Path,
-    train: Sequence[Conversation],
-    test: Sequence[Conversation],
-    **sizes: tuple[int, int],
-) -> list[Finding]:
-    """Marks and facts, borrowed answers, leaks, and what the sizes allow, of the data of a persona's folder.
-
-    ``sizes``: ``n_test`` and ``n_validation`` as (taken, asked for), where few pairs may have less of them.
-    """
-    language = language_of(profile, folder)
-    said, found = words(language), []
+def check_data(profile: Profile, folder: Path, train: Rows, test: Rows, **sizes: tuple[int, int]) -> list[Finding]:
+    """Marks and facts, borrowed answers, leaks, and what the sizes allow, of the data of a persona's folder. ``sizes``:
+    ``n_test`` and ``n_validation`` as (taken, asked for), where few pairs may have less of them."""
+    found = Findings(profile, folder)
     facts = {fact.id: fact for fact in profile.facts}
     known = facts.keys() | {topic.id for topic in profile.unknown_topics}
-    for where, rows in (("train.jsonl", train), ("test.jsonl", test)):
+    for file, rows in (("train.jsonl", train), ("test.jsonl", test)):
         for n, row in enumerate(rows, start=1):
             for mark in row.facts:
-                what = {"where": f"{where}, {row.id or n}", "id": mark.id, "answer": row.answer[:30]}
+                what = {"where": f"{file}, {row.id or n}", "id": mark.id, "answer": row.answer[:30]}
                 if mark.id not in known:
-                    found.append(Finding("✗", said["unknown_mark"].format(**what)))
+                    found.add("✗", "unknown_mark", **what)
                 elif mark.id in facts and not mentioned(row.answer, facts[mark.id]):
-                    found.append(Finding("!", said["unsaid_mark"].format(**what)))
+                    found.add("!", "unsaid_mark", **what)
     if not found:
-        found.append(Finding("✓", said["marks_agree"].format(facts=len(facts))))
+        found.add("✓", "marks_agree", facts=len(facts))
     if folder != resolve(SHIPPED):
-        theirs = {
-            comparable(p.answer) for side in ("train", "test") for p in read_jsonl(resolve(SHIPPED) / f"{side}.jsonl")
-        }
+        theirs = {comparable(row.answer) for rows in read_sides(resolve(SHIPPED)).values() for row in rows}
         borrowed = [p for p in (*train, *test) if len(text := comparable(p.answer)) >= BORROWED and text in theirs]
         if borrowed:
-            what = {"n": len(borrowed), "answer": borrowed[0].answer, "question": borrowed[0].question}
             spoils = borrowed[0].category != "chat"  # the made-up chat is まさき。's too, and there to be tried
-            found.append(Finding("✗" if spoils else "!", said["borrowed"].format(**what)))
+            what = {"n": len(borrowed), "answer": borrowed[0].answer, "question": borrowed[0].question}
+            found.add("✗" if spoils else "!", "borrowed", **what)
         else:
-            found.append(Finding("✓", said["own"]))
+            found.add("✓", "own")
     try:
         check_leakage(train, test)
-        found.append(Finding("✓", said["no_leak"]))
+        found.add("✓", "no_leak")
     except PersonaError as error:
         found.append(Finding("✗", str(error)))
-    found.append(Finding("✓" if len(test) >= 6 else "!", what_a_test_allows(len(test), language)))
+    found.append(Finding("✓" if len(test) >= 6 else "!", what_a_test_allows(len(test), found.language)))
     for what, (taken, asked) in sizes.items():
         if taken != asked:
-            text = said[f"fewer_{what}"].format(n=len(train) + len(test), taken=taken, asked=asked)
-            found.append(Finding("!", text))
+            found.add("!", f"fewer_{what}", n=len(train) + len(test), taken=taken, asked=asked)
     return found
 
 
@@ -119,14 +112,15 @@ def with_room_for_tests(import_with: Callable[[int], Imported], n_test: int) -> 
     return found if room == n_test else import_with(room)
 
 
-def check_costs(profile: Profile, folder: Path, train: Sequence[Conversation]) -> list[Finding]:
+def check_costs(profile: Profile, folder: Path, train: Rows) -> list[Finding]:
     """Tokens of the rows; memory, time and money of training gpt-oss-20b on some cards, downloads counted."""
     from transformers import AutoTokenizer, GptOssConfig
 
-    said, cards, found = words(language_of(profile, folder)), read_cards(), []
+    found, cards = Findings(profile, folder), read_cards()
     config = GptOssConfig(num_hidden_layers=24, num_local_experts=32)
     tokenizer = AutoTokenizer.from_pretrained(resolve("data/tiny-gpt-oss"))
     n_train = len(train) - allot(len(train), 0)[1]
+    loading = DOWNLOADS * DOWNLOAD_GB * 1000 / MB_S
     for card in map(cards.named, CARDS):
         recipe, _ = choose_recipe("auto", card)
         try:
@@ -134,74 +128,55 @@ def check_costs(profile: Profile, folder: Path, train: Sequence[Conversation]) -
         except PersonaError as error:
             return [Finding("✗", str(error))]
         if not found:
-            what = {"longest": max(lengths), "graded": sum(graded), "all": sum(lengths)}
-            found.append(Finding("✓", said["tokens"].format(**what)))
+            found.add("✓", "tokens", longest=max(lengths), graded=sum(graded), all=sum(lengths))
         memory = estimate_training(config, recipe, max(lengths), max(graded), card.bfloat16)
         step = estimate_step(config, recipe, max(lengths), card)
         training = step.total * recipe.steps(n_train) if step else 0.0
-        loading = DOWNLOADS * DOWNLOAD_GB * 1000 / MB_S
         units, usd = cards.cost(card, training + loading) or (math.nan, math.nan)
-        what = {"card": card.name, "needs": memory.total / GIB, "has": card.memory_gib, "training": duration(training)}
-        what |= {"loading": duration(loading), "gb": DOWNLOADS * DOWNLOAD_GB, "units": units, "usd": usd, "rate": MB_S}
-        found.append(
-            Finding("✓", said["cost"].format(**what))
-            if fits(memory, card)
-            else Finding("!", said["no_fit"].format(**what))
-        )
-    return [*found, Finding("!", said["cost_note"].format(checked=cards.checked, gb=DOWNLOAD_GB, rate=MB_S))]
+        what = {"card": card.name, "needs": memory.total / GIB, "has": card.memory_gib, "units": units, "usd": usd}
+        what |= {"training": duration(training), "loading": duration(loading)}
+        found.add(*(("✓", "cost") if fits(memory, card) else ("!", "no_fit")), **what)
+    found.add("!", "cost_note", checked=cards.checked, gb=DOWNLOAD_GB, rate=MB_S)
+    return found
 
 
 def check_persona(folder: Path, run: Path | None = None, costs: bool = True) -> list[Finding]:
-    """Check a persona's folder, and that a run is this person's and was made from the answers of today.
-
-    Raises
-    ------
-    PersonaError
-        A file is missing or cannot be used, or the run folder is somebody else's.
-    """
+    """Check a persona's folder, and that a run is this person's and was made from the answers of today. PersonaError
+    where a file is missing or cannot be used, or the run folder is somebody else's."""
     profile = read_profile(folder / "persona.yaml")
-    said, where = words(language_of(profile, folder)), {"folder": typed(folder), "run": typed(run) if run else "runs/…"}
+    found, where = Findings(profile, folder), {"folder": typed(folder), "run": typed(run) if run else "runs/…"}
     if run:
         check_owner(run, folder)
     for file in ("train.jsonl", "test.jsonl"):
         if not (folder / file).exists():
-            reason = said["no_answers"].format(file=file, **where)
-            raise PersonaError(reason, said["no_answers_remedy"].format(**where))
+            reason = found.words["no_answers"].format(file=file, **where)
+            raise PersonaError(reason, found.words["no_answers_remedy"].format(**where))
     train, test = read_jsonl(folder / "train.jsonl"), read_test(folder / "test.jsonl")
     watched = allot(len(train), 0)[1]
-    sizes = {"n": len(train) + len(test), "train": len(train), "validation": watched, "test": len(test)}
-    found = [Finding("✓", said["sizes"].format(**sizes)), *check_data(profile, folder, train, test)]
+    found.add("✓", "sizes", n=len(train) + len(test), train=len(train), validation=watched, test=len(test))
+    found += check_data(profile, folder, train, test)
     if run and (run / "train.jsonl").exists():
         used = {(p.question, p.answer) for f in ("train.jsonl", "validation.jsonl") for p in rows_in(run / f)}
         if changed := used ^ {(p.question, p.answer) for p in train}:
-            found.append(Finding("!", said["run_differs"].format(n=len(changed), **where)))
+            found.add("!", "run_differs", n=len(changed), **where)
     return found + (check_costs(profile, folder, train) if costs else [])
 
 
 def check_chat(chat: Path, me: str, folder: Path) -> list[Finding]:
     """Import a chat without writing anything, and check what would come of it."""
-    from persona_ft.chat.importing import import_chat
-
     profile = read_profile(folder / "persona.yaml")
-    said = words(profile.language)
-    imported = with_room_for_tests(lambda n: import_chat(chat, me, n_test=n), 30)
-    n, watched = len(imported.pairs) + len(imported.test), allot(len(imported.pairs), 0)[1]
-    sizes = {"n_test": (len(imported.test), 30), "n_validation": (watched, 8)}
-    found = [Finding("✓", said["chat"].format(read=imported.funnel.read, n=n))]
+    found, imported = Findings(profile, folder), with_room_for_tests(lambda n: import_chat(chat, me, n_test=n), 30)
+    pairs, test = imported.pairs, imported.test
+    found.add("✓", "chat", read=imported.funnel.read, n=len(pairs) + len(test))
     if likely := [seen.text for seen in imported.review.seen if seen.kind == "likely name"]:
-        found.append(Finding("!", said["likely"].format(n=len(likely), names=", ".join(likely[:5]))))
-    found += check_data(profile, folder, imported.pairs, imported.test, **sizes)
-    return [*found, *check_costs(profile, folder, imported.pairs)]
+        found.add("!", "likely", n=len(likely), names=", ".join(likely[:5]))
+    sizes = {"n_test": (len(test), 30), "n_validation": (allot(len(pairs), 0)[1], 8)}
+    return found + check_data(profile, folder, pairs, test, **sizes) + check_costs(profile, folder, pairs)
 
 
 def check_first(notebooks: Sequence[str], run: Path, given: dict[str, Any]) -> None:
     """What ``make run`` looks at before its first notebook: minutes and a download come before notebook 02 does.
-
-    Raises
-    ------
-    PersonaError
-        The data would spoil the run, or the run folder is somebody else's.
-    """
+    PersonaError where the data would spoil the run, or the run folder is somebody else's."""
     folder = resolve(given.get("PERSONA", SHIPPED))
     if any(name.startswith("02_") for name in notebooks):
         check_owner(run, folder)
@@ -214,23 +189,16 @@ def check_first(notebooks: Sequence[str], run: Path, given: dict[str, Any]) -> N
 
 
 def stop_on_problems(found: Sequence[Finding]) -> None:
-    """Raise where the check found what would spoil a run.
-
-    Raises
-    ------
-    PersonaError
-        Names all of it.
-    """
+    """Raise a PersonaError that names all that would spoil a run, where the check found such."""
     if problems := [finding.text for finding in found if finding.mark == "✗"]:
         raise PersonaError("; ".join(problems), "mend these before anything is trained: nothing was written")
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--persona", default=SHIPPED)
-    parser.add_argument("--run", default="")
-    parser.add_argument("--chat", default="")
-    parser.add_argument("--me", default="")
+    for name in ("--run", "--chat", "--me"):
+        parser.add_argument(name, default="")
     options = parser.parse_args(arguments)
     try:
         folder = resolve(options.persona)
@@ -239,12 +207,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         else:
             found = check_persona(folder, resolve(options.run) if options.run else None)
     except PersonaError as error:
-        print(f"\n{error}", file=sys.stderr)
-        raise SystemExit(1) from None
+        sys.exit(f"\n{error}")
     print(f"{read_profile(folder / 'persona.yaml').name} ({typed(folder)})")
     for finding in found:
         print(finding.mark, finding.text)
-    raise SystemExit(any(finding.mark == "✗" for finding in found))
+    sys.exit(any(finding.mark == "✗" for finding in found))
 
 
 if __name__ == "__main__":

@@ -5,105 +5,67 @@ a chat for the terminal, ``hub`` a private repository on the Hugging Face Hub, a
 but ``hub`` leaves the machine. All lie in the run folder's ``export/``.
 """
 
-from __future__ import annotations
-
 import shutil
 import sys
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from persona_ft.conversation import persona_messages, read_jsonl
 from persona_ft.errors import PersonaError
-from persona_ft.evaluate.schema import AFTER
+from persona_ft.evaluate.schema import AFTER, HEADLINES
 from persona_ft.io import write_text
 from persona_ft.paths import shown
 from persona_ft.report.store import read_comparison
+from persona_ft.report.tables import text_of
 from persona_ft.use.load import TrainedRun, command
-from persona_ft.use.stock import base_name, stock_base, write_adapter, write_tokenizer
-
-if TYPE_CHECKING:
-    from persona_ft.evaluate.schema import IntervalModel
-
-HERE = Path(__file__).parent
-GGUF = """llama.cpp converts the adapter; that was not tried here. In a checkout of llama.cpp:
-  python convert_lora_to_gguf.py {adapter} --base {base} --outfile me.gguf
-  llama-server --jinja -m gpt-oss-20b-MXFP4.gguf --lora me.gguf --chat-template-file {adapter}/chat_template.jinja
-The base must be a GGUF of openai/gpt-oss-20b itself. Ollama takes no adapters since 0.34.1."""
+from persona_ft.use.stock import TEXTS, base_name, stock_base, write_stock, write_tokenizer
 
 
-def text_of(name: str, run: TrainedRun) -> str:
-    """A file of this folder, with the base's name in it."""
-    return (HERE / name).read_text(encoding="utf-8").replace('"BASE"', f'"{base_name(run) or "base"}"')
+def rendered(template: str, run: TrainedRun, **values: Any) -> str:
+    """A file of this folder, with the base's name and other values in it."""
+    from jinja2 import Environment, PackageLoader
+
+    environment = Environment(loader=PackageLoader("persona_ft.use", "."), keep_trailing_newline=True)
+    return environment.get_template(template).render(run=run, base=base_name(run), **values)
 
 
 def model_card(run: TrainedRun, consent: str) -> str:
     """The model card, out of training.json and, where there is one, comparison.json. It holds no training text."""
-    from huggingface_hub import ModelCard, ModelCardData
-
-    base, path = base_name(run), run.folder / "comparison.json"
-    comparison = read_comparison(path) if path.exists() else None
-    facts = list(comparison.facts[AFTER].items()) if comparison else []
-    known: dict[str, Any] = {"language": run.profile.language, "library_name": "peft", "license": "other"}
-    known |= {"tags": ["lora", "gpt-oss", "persona"], "pipeline_tag": "text-generation"}
-    card = ModelCard.from_template(
-        ModelCardData(**known, **({"base_model": base} if base else {})),
-        template_path=HERE / "card.md.j2",
-        name=run.profile.name,
-        base=base or "tiny-gpt-oss, in the folder `base`",
-        consent=consent or "not stated; without it, keep this to yourself",
-        training=run.training,
-        comparison=comparison,
-        counts=comparison.counts[AFTER] if comparison else {},
-        wrong=sum(n["contradicted"] + n["supported"] * (stated == "never") for stated, n in facts),
-        asked=sum(sum(n.values()) for _, n in facts),
-        interval=_interval,
-        snippet=text_of("load_adapter.py.txt", run),
-    )
-    return str(card)
+    known: dict[str, Any] = {"consent": consent, "after": AFTER, "scores": HEADLINES, "text_of": text_of}
+    if (path := run.folder / "comparison.json").exists():
+        known["comparison"] = read_comparison(path)
+        known["asked"] = sum(sum(verdicts.values()) for verdicts in known["comparison"].facts[AFTER].values())
+    return rendered("card.md.j2", run, **known)
 
 
-def _interval(interval: IntervalModel) -> str:
-    if interval.value is None or interval.low is None:
-        return "none to count"
-    return f"{interval.value:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
-
-
-def export_adapter(run: TrainedRun, consent: str = "", out: Path | None = None) -> Path:
+def export_adapter(run: TrainedRun, consent: str = "", name: str = "adapter") -> Path:
     """A folder for others: adapter, tokenizer with the persona's template, card; the tiny model's base with it."""
-    out, base = out or run.folder / "export/adapter", stock_base(run)
-    shutil.rmtree(out, ignore_errors=True)
-    write_adapter(run, out, base_name(run) or "base")
-    write_tokenizer(base, out, run)
+    out = run.folder / "export" / name
+    base = write_stock(run, out, base_name(run))
     if run.tiny:
         (out / "base").mkdir()
-        for name in ("config.json", "model.safetensors", "generation_config.json"):
-            shutil.copyfile(base / name, out / "base" / name)
+        for file in ("config.json", "model.safetensors", "generation_config.json"):
+            shutil.copyfile(base / file, out / "base" / file)
     write_text(out / "README.md", model_card(run, consent))
     return out
 
 
 def export_merged(run: TrainedRun, consent: str = "", n_checked: int = 5) -> Path:
     """Whole weights with the adapter in them, in 16 bit (the tiny model's in 32), checked on some test questions.
-
-    Raises
-    ------
-    PersonaError
-        The disk has too little room, or the merged model answers otherwise than the two apart.
-    """
+    PersonaError where the disk has too little room, or the merged model answers otherwise than the two apart."""
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer, Mxfp4Config
 
-    out, base = run.folder / "export/merged", stock_base(run)
-    need = 0.1 if run.tiny else 42.0  # 20.9 billion parameters in 16 bit
-    run.folder.joinpath("export").mkdir(exist_ok=True)
-    free = shutil.disk_usage(out.parent).free / 1e9
+    base, out = stock_base(run), run.folder / "export/merged"
+    out.parent.mkdir(exist_ok=True)
+    need, free = 0.1 if run.tiny else 42.0, shutil.disk_usage(out.parent).free / 1e9  # 20.9 billion parameters, 16 bit
     print(f"merging takes {need:.1f} GB on disk, as much memory, and {free:.1f} GB are free", flush=True)
     if free < need:
         raise PersonaError("the disk has too little room", "free some, or export the adapter", shown(out))
     shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
+    out.mkdir()
     write_tokenizer(base, out, run)
     tokenizer = AutoTokenizer.from_pretrained(out)
     prompts = [persona_messages(pair, run.prompt) for pair in read_jsonl(run.folder / "test.jsonl")[:n_checked]]
@@ -132,11 +94,10 @@ def export_merged(run: TrainedRun, consent: str = "", n_checked: int = 5) -> Pat
 
 def export_friend(run: TrainedRun, consent: str = "") -> Path:
     """A zip with a chat for the terminal, listed before it is written."""
-    folder, out = export_adapter(run, consent, run.folder / "export/friend"), run.folder / "export/friend.zip"
-    write_text(folder / "chat.py", text_of("friend.py.txt", run))
-    versions = {name: run.training["versions"][name] for name in ("transformers", "peft")}
-    needed = [*(f"{name}=={version}" for name, version in versions.items()), "torch", "accelerate"]
-    write_text(folder / "requirements.txt", "\n".join(needed) + "\n")
+    folder, out = export_adapter(run, consent, "friend"), run.folder / "export/friend.zip"
+    write_text(folder / "chat.py", rendered("friend.py.txt", run))
+    needed = [f"{name}=={run.training['versions'][name]}" for name in ("transformers", "peft")]
+    write_text(folder / "requirements.txt", "\n".join([*needed, "torch", "accelerate"]) + "\n")
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in listed(folder):
             archive.write(path, Path(run.folder.name) / path.relative_to(folder))
@@ -152,19 +113,13 @@ def listed(folder: Path) -> list[Path]:
 
 
 def upload(folder: Path, repository: str) -> str:
-    """Upload a folder to a private repository of the Hub, after its list and one question.
-
-    Raises
-    ------
-    PersonaError
-        There is no name, or the answer was not yes.
-    """
+    """Upload a folder to a private repository of the Hub, after its list and one question. PersonaError where there is
+    no name, or the answer was not yes."""
     if repository.count("/") != 1:
         raise PersonaError("the repository has no name", "make export TO=hub REPO=owner/name")
     listed(folder)
-    print(
-        f"These files, the persona's prompt among them, go to huggingface.co/{repository}, private. Type yes to go on."
-    )
+    said = f"These files, the persona's prompt among them, go to huggingface.co/{repository}, private."
+    print(f"{said} Type yes to go on.")
     if sys.stdin.readline().strip() != "yes":
         raise PersonaError("nothing was uploaded", "type yes to upload")
     from huggingface_hub import HfApi
@@ -174,18 +129,10 @@ def upload(folder: Path, repository: str) -> str:
 
 
 def export(run: TrainedRun, to: str, repo: str, consent: str) -> None:
-    """Make what was asked for and say where it is.
-
-    Raises
-    ------
-    PersonaError
-        It cannot be made; an adapter on experts fits no other program.
-    """
-    if run.training["scope"] != "attention":
-        raise PersonaError("an adapter on experts fits Unsloth's layout only", "train on attention to export")
+    """Make what was asked for and say where it is; a PersonaError says why it cannot be made."""
     out = {"merged": export_merged, "friend": export_friend}.get(to, export_adapter)(run, consent)
     if to == "gguf":
-        print(GGUF.format(adapter=shown(out), base=shown(stock_base(run))))
+        print(TEXTS["gguf"].format(adapter=shown(out), base=shown(stock_base(run))))
     print(upload(out, repo) if to == "hub" else f"in {shown(out)}; nothing was sent anywhere")
 
 

@@ -1,7 +1,5 @@
 """Many runs from one file, each as `make run` makes it, several at once on Ray: python -m persona_ft.use.grid FILE"""
 
-from __future__ import annotations
-
 import argparse
 import importlib.util
 import json
@@ -22,11 +20,12 @@ from typing import Any
 import yaml
 
 from persona_ft.errors import PersonaError
+from persona_ft.io import move_aside
 from persona_ft.paths import one_writer, resolve, run_folder, shown
 from persona_ft.report.grid import write_grid_report
 from persona_ft.use.cells import Cell, Grid, cells_of, read_cell, read_grid
 
-LOG = "cell.log"
+LOG, ORDER = "cell.log", ("running", "failed", "waiting", "done", "kept")
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
 # How often Ray starts a cell again whose process or machine died; notebooks that fail are counted by `retries`.
 LOST_WORKERS = 10
@@ -48,7 +47,7 @@ def run_cell(cell: Cell, grid: Grid, runs: Path) -> Cell:
         if left and (smaller := smaller_setting_in(said)) and smaller != cell.smaller:
             cell = cell.written(runs, smaller=smaller)
             if (checkpoints := runs / cell.name / "checkpoints").exists():  # of the larger setting: another training's
-                checkpoints.rename(checkpoints.with_name(f"checkpoints-of-try-{cell.tries}"))
+                move_aside(checkpoints, f"of-try-{cell.tries}")
     return cell
 
 
@@ -83,12 +82,7 @@ def _follow(arguments: list[str]) -> None:
 
 def on_ray(work: Work, grid: Grid) -> Callable[[Cell], futures.Future]:
     """What starts a cell on this machine's GPUs or cores, or on those of the cluster that RAY_ADDRESS names.
-
-    Raises
-    ------
-    PersonaError
-        Ray did not start, or no cluster answers at that address.
-    """
+    PersonaError where Ray does not start, or no cluster answers at that address."""
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
     import ray
 
@@ -124,30 +118,29 @@ def run_cells(cells: list[Cell], start: Callable[[Cell], futures.Future], runs: 
             for future in futures.wait(pending, timeout=1).done:  # those of a second at a time
                 cell = pending.pop(future)
                 try:
-                    states[cell.name] = future.result()
+                    ended = future.result()
                 except Exception as error:  # its process or its machine died once too often
-                    states[cell.name] = cell.written(runs, state="failed", error=f"{type(error).__name__}: {error}")
+                    ended = cell.written(runs, state="failed", error=f"{type(error).__name__}: {error}")
+                states[cell.name] = ended
                 if not console.is_terminal:
-                    ended = states[cell.name]
                     print(f"{ended.state:7s} {ended.name}  {ended.seconds:.0f} s  {ended.error}", flush=True)
             if console.is_terminal:
                 states |= {cell.name: read_cell(runs / cell.name) or cell for cell in pending.values()}
-                live.update(_table(states, runs, time.monotonic() - begun, console.height - 6), refresh=True)
+                live.update(_table(states.values(), runs, time.monotonic() - begun, console.height - 6), refresh=True)
     return list(states.values())
 
 
-def _table(states: dict[str, Cell], runs: Path, seconds: float, height: int):
+def _table(cells: Iterable[Cell], runs: Path, seconds: float, height: int):
     """Counts, time left, and as many cells as fit: running ones, failed ones, then the rest."""
     from rich.table import Table
 
-    counts = Counter(cell.state for cell in states.values())
-    ended, to_do = counts["done"] + counts["failed"], counts["waiting"] + counts["running"]
+    n = Counter(cell.state for cell in cells)
+    ended, to_do = n["done"] + n["failed"], n["waiting"] + n["running"]
     left = f"; about {seconds / ended * to_do / 60:.0f} minutes left" if ended else ""
-    table = Table("cell", "state", "step", "loss", "seconds", "", title=_counted(states.values()) + left)
-    order = ["running", "failed", "waiting", "done", "kept"]
-    for cell in sorted(states.values(), key=lambda cell: order.index(cell.state))[:height]:
-        step, loss = _progress(runs / cell.name) if cell.state == "running" else ("", "")
-        table.add_row(cell.name, cell.state, step, loss, f"{cell.seconds:.0f}" if cell.seconds else "", cell.error)
+    table = Table("cell", "state", "step", "loss", "seconds", "", title=_counted(cells) + left)
+    for cell in sorted(cells, key=lambda cell: ORDER.index(cell.state))[:height]:
+        step = _progress(runs / cell.name) if cell.state == "running" else ("", "")
+        table.add_row(cell.name, cell.state, *step, f"{cell.seconds:.0f}" if cell.seconds else "", cell.error)
     return table
 
 
@@ -162,14 +155,11 @@ def _progress(folder: Path) -> tuple[str, str]:
         state = json.loads(newest.read_text(encoding="utf-8"))
     except (OSError, ValueError):  # none yet, or it was dropped for a newer one just now
         return "", ""
-    losses = [entry["loss"] for entry in state["log_history"] if "loss" in entry]
-    return f"{state['global_step']}/{state['max_steps']}", f"{losses[-1]:.2f}" if losses else ""
+    losses = [f"{entry['loss']:.2f}" for entry in state["log_history"] if "loss" in entry]
+    return f"{state['global_step']}/{state['max_steps']}", (losses or [""])[-1]
 
 
 def main(arguments: list[str] | None = None) -> None:
-    arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments[:1] == ["--cell"]:
-        return _follow(arguments[1:])
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("grid", help="a file such as docs/grid.md shows")
     parser.add_argument("--report", action="store_true", help="run nothing: one table over all cells that are done")
@@ -185,7 +175,7 @@ def main(arguments: list[str] | None = None) -> None:
             if not found:
                 raise PersonaError("no cell is done yet", "run the grid first, without --report", shown(runs))
             print(write_grid_report(runs, [cell.model_dump() for cell in found], len(cells)))
-            return None
+            return
         with one_writer(runs):
             work = partial(run_cell, grid=grid, runs=runs)
             alone = options.in_sequence or importlib.util.find_spec("ray") is None
@@ -200,10 +190,12 @@ def main(arguments: list[str] | None = None) -> None:
     print(_counted(ended))
     if failed := [cell for cell in ended if cell.state == "failed"]:
         sys.exit("\n".join(f"{c.name}: {c.error}\n  all of it is in {c.name}/{LOG}" for c in failed))
-    return None
 
 
 if __name__ == "__main__":
     from persona_ft.use.grid import main as module_main  # what Ray is given must be found by its module's name
 
-    module_main()
+    if sys.argv[1:2] == ["--cell"]:
+        _follow(sys.argv[2:])
+    else:
+        module_main()

@@ -5,13 +5,10 @@
 It can be stopped at any moment; the same command goes on where it stopped.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +21,7 @@ from persona_ft.data.split import allot
 from persona_ft.errors import PersonaError
 from persona_ft.gpt_oss.ask import Ask, endpoint, local_model
 from persona_ft.gpt_oss.download import fetch_model
+from persona_ft.gpt_oss.load import choose_model, load_model, this_machine
 from persona_ft.io import write_text
 from persona_ft.paths import is_live, resolve, shown, typed
 from persona_ft.use.answers import SHIPPED, own_folder, settle
@@ -36,36 +34,29 @@ MADE_UP = "data/chats/line_phone.txt"
 LEAST = 8
 
 
-def describe(folder: Path, language: str = "", ask: Callable[[str], str] = input) -> Profile:
+def describe(folder: Path, language: str = "") -> Profile:
     """Ask who the person is, in plain words, and write persona.yaml. Each reply is kept before the next question.
-
-    Parameters
-    ----------
-    language : ``"ja"`` or ``"en"``; empty asks.
-    ask : shows a question and returns the reply; a notebook's ``input`` is a field below the cell.
-    """
-    draft = folder / DRAFT
-    known: dict[str, Any] = yaml.safe_load(draft.read_text(encoding="utf-8")) if draft.exists() else {}
+    ``language`` is ``"ja"`` or ``"en"``; empty asks. In a notebook the questions have a field below the cell."""
+    known = read_draft(folder)
     usual = "ja" if os.environ.get("LC_ALL", os.environ.get("LANG", "")).startswith("ja") else "en"
     language = known.get("language", language)
     while language not in ("ja", "en"):
-        language = ask(f"日本語なら ja, English: en [{usual}]\n> ").strip().lower() or usual
+        language = input(f"日本語なら ja, English: en [{usual}]\n> ").strip().lower() or usual
     known["language"], said = language, words(language)
     print(said["intro"].format(folder=typed(folder)))
 
     def reply(key: str, default: str | None = None, **values: object) -> str:
         """The reply to one question, from the draft where it was given already."""
         while key not in known:
-            text = ask(f"{said[re.sub(r'_?[0-9]+$', '', key)].format(**values)}\n> ").strip()
+            text = input(f"{said[re.sub(r'_?[0-9]+$', '', key)].format(**values)}\n> ").strip()
             if text or default is not None:
                 known[key] = text or default
-                write_text(draft, yaml.safe_dump(known, allow_unicode=True))
+                write_text(folder / DRAFT, yaml.safe_dump(known, allow_unicode=True))
             else:
                 print(said["needed"])
         return known[key]
 
-    name, tone = reply("name"), reply("tone").rstrip("。.")
-    me = said["first_person_default"]
+    name, tone, me = reply("name"), reply("tone").rstrip("。."), said["first_person_default"]
     if language == "ja":
         me = reply("first_person", me)
     facts: list[Fact] = []
@@ -80,8 +71,14 @@ def describe(folder: Path, language: str = "", ask: Callable[[str], str] = input
     profile = Profile(name=name, language=language, first_person=me, system_prompt=prompt, facts=facts)
     fields = profile.model_dump(exclude_defaults=True) | {"language": language}
     write_text(folder / "persona.yaml", yaml.safe_dump(fields, allow_unicode=True, sort_keys=False, width=1000))
-    draft.unlink(missing_ok=True)
+    (folder / DRAFT).unlink(missing_ok=True)
     return profile
+
+
+def read_draft(folder: Path) -> dict[str, Any]:
+    """The replies about the person so far, by question."""
+    draft = folder / DRAFT
+    return yaml.safe_load(draft.read_text(encoding="utf-8")) if draft.exists() else {}
 
 
 def likely_alias(fact: str, language: str) -> str:
@@ -91,53 +88,47 @@ def likely_alias(fact: str, language: str) -> str:
     return max(re.findall(r"(?<=\s)[A-Z]\w+", fact) or re.findall(r"\w+", fact) or [fact], key=len)
 
 
+def interview(folder: Path, more: int = 0) -> bool:
+    """Ask what has no answer yet, or so many ``more`` questions to train on; whether it came to its end."""
+    profile = read_profile(folder / "persona.yaml")
+    said = words(profile.language)
+    talk = Interview(questions_for("bank", profile.language, with_test=True), folder / ANSWERS, profile.language)
+    answered = {pair.question for pair in talk.pairs()}
+    if answered:
+        print(said["welcome_back"].format(name=profile.name, n=len(answered)))
+    else:
+        print(said["interview_intro"].format(all=len(talk.questions), folder=typed(folder)))
+    if more:  # the test stays as it is, so that both runs are asked the same
+        keeps_test = (folder / "test.jsonl").exists()
+        still = [q for q in talk.questions if q.question not in answered and not (keeps_test and is_test(q))]
+        talk.questions = still[:more]
+    return at_terminal(talk)
+
+
 def new_persona(folder: Path, language: str = "", more: int = 0) -> bool:
-    """Describe the person unless persona.yaml is there, interview, and write train.jsonl and test.jsonl.
-
-    ``more`` asks that many questions to train on and no more. Returns whether the interview came to its end.
-
-    Raises
-    ------
-    PersonaError
-        A file cannot be read or written.
-    """
+    """Describe the person unless persona.yaml is there, interview, and write train.jsonl and test.jsonl. ``more`` asks
+    that many questions to train on and no more. Returns whether the interview came to its end."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    there = folder / "persona.yaml"
-    finished = False
+    there, finished, command = folder / "persona.yaml", False, f"make new PERSONA={typed(folder)}"
     try:
         if not there.exists():
-            describe(folder, language)
-            print(f"\n{words(read_profile(there).language)['written'].format(path=typed(there))}\n")
-        language = read_profile(there).language
-        said = words(language)
-        talk = Interview(questions_for("bank", language, with_test=True), folder / ANSWERS, language)
-        answered = {pair.question for pair in talk.pairs()}
-        if answered:
-            print(said["welcome_back"].format(name=read_profile(there).name, n=len(answered)))
-        else:
-            print(said["interview_intro"].format(all=len(talk.questions), folder=typed(folder)))
-        if more:  # the test stays as it is, so that both runs are asked the same
-            keeps_test = (folder / "test.jsonl").exists()
-            still = [q for q in talk.questions if q.question not in answered and not (keeps_test and is_test(q))]
-            talk.questions = still[:more]
-        finished = at_terminal(talk)
+            said = words(describe(folder, language).language)
+            print(f"\n{said['written'].format(path=typed(there))}\n")
+        finished = interview(folder, more)
     except (KeyboardInterrupt, EOFError):
         print()
-    command = f"make new PERSONA={typed(folder)}"
     if not there.exists():
-        draft = folder / DRAFT
-        language = yaml.safe_load(draft.read_text(encoding="utf-8"))["language"] if draft.exists() else language
-        print(words(language or "en")["stopped"].format(n=0, command=command))
+        print(words(read_draft(folder).get("language", language))["stopped"].format(n=0, command=command))
         return False
     said, sides = words(read_profile(there).language), settle(folder)
-    n, n_test = sum(map(len, sides.values())), len(sides["test"])
+    n_train, n_test = len(sides["train"]), len(sides["test"])
+    n, watched = n_train + n_test, allot(n_train, 0)[1]
     if not finished:
         print(said["stopped"].format(n=n, command=command))
-    if len(sides["train"]) < LEAST or not n_test:
+    if n_train < LEAST or not n_test:
         print(said["too_few"].format(least=LEAST))
         return False
-    watched = allot(len(sides["train"]), 0)[1]
-    print(said["sizes"].format(n=n, train=len(sides["train"]), validation=watched, test=n_test))
+    print(said["sizes"].format(n=n, train=n_train, validation=watched, test=n_test))
     print(said["next_check"].format(command=f"make check PERSONA={typed(folder)}"))
     print(said["next_run"].format(command=f"make run RUN=runs/{folder.name} PERSONA={typed(folder)}"))
     return finished
@@ -145,12 +136,7 @@ def new_persona(folder: Path, language: str = "", more: int = 0) -> bool:
 
 def profile_file(folder: Path, run: Path, interactive: bool = False) -> Path:
     """The persona.yaml that a notebook works with: the folder's, else the run's, which is written by asking.
-
-    Raises
-    ------
-    PersonaError
-        Nobody is there to ask, or the run folder is somebody else's.
-    """
+    PersonaError where nobody is there to ask, or the run folder is somebody else's."""
     if interactive and not is_live():
         raise PersonaError("INTERACTIVE = True needs someone at the keyboard", "open the notebook, or set it to False")
     theirs, kept = folder / "persona.yaml", run / "persona.yaml"
@@ -168,25 +154,13 @@ def asker(ask_back: str, ask_model: str, model: str) -> Ask | None:
         return None
     if ask_back != "model":
         return endpoint(ask_back, ask_model)
-    from unsloth import FastLanguageModel
-
-    from persona_ft.gpt_oss.load import choose_model, compute_in_float32, this_machine, use_split_experts
-
-    use_split_experts()
-    folder = fetch_model(choose_model(model, this_machine()).source)
-    loaded = FastLanguageModel.from_pretrained(folder, load_in_4bit=True)
-    compute_in_float32(loaded[0])
-    return local_model(*loaded)
+    choice = choose_model(model, this_machine())
+    return local_model(*load_model(fetch_model(choice.source), choice.weights))
 
 
 def chat_to_read(chat: str, me: str, persona: str, run: Path) -> tuple[Path, str, Path, Path]:
     """The export, who is you in it, the persona's folder, and where to write; without ``chat`` a made-up one.
-
-    Raises
-    ------
-    PersonaError
-        The persona is the shipped one, or the run folder somebody else's.
-    """
+    PersonaError where the persona is the shipped one, or the run folder somebody else's."""
     if chat:
         folder = own_folder(persona, "new")
         print(f"{read_profile(profile_file(folder, run)).name}: {resolve(chat).name}, into {shown(run)}")
@@ -198,7 +172,7 @@ def chat_to_read(chat: str, me: str, persona: str, run: Path) -> tuple[Path, str
     return export, "まさき", resolve(SHIPPED), out
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--persona", default="", help="the new folder, such as data/me")
     parser.add_argument("--language", choices=("", "ja", "en"), default="", help="empty: the persona's, else yours")
@@ -207,9 +181,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         finished = new_persona(own_folder(options.persona, "new"), options.language, options.more)
     except PersonaError as error:
-        print(f"\n{error}", file=sys.stderr)
-        raise SystemExit(1) from None
-    raise SystemExit(0 if finished or not options.more else 3)
+        sys.exit(f"\n{error}")
+    sys.exit(0 if finished or not options.more else 3)
 
 
 if __name__ == "__main__":

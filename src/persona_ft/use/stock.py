@@ -3,137 +3,53 @@
 Nothing of Unsloth is used here.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import yaml
 
 from persona_ft.errors import PersonaError
 from persona_ft.gpt_oss.download import fetch_model
-from persona_ft.gpt_oss.harmony import ASSISTANT, FINAL, MARK, STOPS, freeze_date
+from persona_ft.gpt_oss.harmony import FINAL, MARK, STOPS, freeze_date
 from persona_ft.io import file_digest, write_text
 from persona_ft.paths import shown
 from persona_ft.use.load import TrainedRun
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
 # OpenAI's own checkpoint, in MXFP4: stock transformers and vLLM read it, and not the 4-bit one that is trained on.
 STOCK_20B = "openai/gpt-oss-20b"
-# How transformers takes an answer apart (serve, pipelines): analysis is thinking, the final channel is content.
-RESPONSE_TEMPLATE = {
-    "defaults": {"role": "assistant"},
-    "start_anchor": ASSISTANT,
-    "fields": {
-        "thinking": {"open": "<|channel|>analysis<|message|>", "close": "<|end|>", "content": "text"},
-        "content": {
-            "open_pattern": rf"(?:{re.escape(ASSISTANT)})?{re.escape(FINAL)}",
-            "close_pattern": r"<\|return\|>|<\|end\|>",
-            "content": "text",
-        },
-    },
-}
-
-
-def persona_template(template: str, run: TrainedRun) -> str:
-    """A gpt-oss chat template that asks as the run was trained, whatever client renders it.
-
-    It carries the persona's prompt for a conversation that brings none, the date and the effort, opens the final
-    channel where the run does not think first, and marks words that look like control tokens as
-    :func:`~persona_ft.gpt_oss.harmony.as_text` does; :func:`plain_marks` lets the tokenizer take the mark out.
-
-    Raises
-    ------
-    PersonaError
-        The template is another than gpt-oss's.
-    """
-    effort, none = '{%- set reasoning_effort = "medium" %}', '{%- set developer_message = "" %}'
-    if effort not in template or none not in template:
-        raise PersonaError("the chat template is not gpt-oss's", "use a checkpoint of gpt-oss")
-    prompt = json.dumps(run.prompt.replace("<|", f"<{MARK}|"), ensure_ascii=False)
-    marked = (
-        "{%- set marked = namespace(all=[]) %}{%- for message in messages %}{%- set marked.all = marked.all + "
-        f'[dict(message, content=(message.content or "") | replace("<|", "<{MARK}|"))] %}}{{%- endfor %}}'
-        "{%- set messages = marked.all %}"
-    )
-    template = freeze_date(template, run.training["date"]).replace(effort, effort.replace("medium", run.effort))
-    template = template.replace(none, none.replace('""', prompt))
-    opened = "" if run.think else f"{{%- if add_generation_prompt -%}}{FINAL}{{%- endif -%}}"
-    return marked + template.rstrip("\n") + opened
-
-
-def plain_marks(tokenizer: dict[str, Any]) -> dict[str, Any]:
-    """A tokenizer.json that drops the mark after control tokens were found: marked words become ordinary text."""
-    drop = {"type": "Replace", "pattern": {"String": MARK}, "content": ""}
-    before = tokenizer.get("normalizer")
-    return tokenizer | {"normalizer": {"type": "Sequence", "normalizers": [drop, before]} if before else drop}
-
-
-def write_tokenizer(base: Path, out: Path, run: TrainedRun) -> None:
-    """The base's tokenizer and generation settings in ``out``, with the persona in its chat template; greedy."""
-    fields = {name: json.loads((base / name).read_text(encoding="utf-8")) for name in TOKENIZER}
-    template = fields["tokenizer_config.json"].pop("chat_template", None)
-    if (base / "chat_template.jinja").exists():
-        template = (base / "chat_template.jinja").read_text(encoding="utf-8")
-    fields["tokenizer.json"] = plain_marks(fields["tokenizer.json"])
-    fields["tokenizer_config.json"]["response_template"] = RESPONSE_TEMPLATE
-    ids = {token["content"]: token["id"] for token in fields["tokenizer.json"]["added_tokens"]}
-    stops = {"eos_token_id": [ids[name] for name in STOPS], "do_sample": False}
-    sampling = ("temperature", "top_p", "top_k")
-    kept = {key: value for key, value in fields["generation_config.json"].items() if key not in sampling}
-    fields["generation_config.json"] = kept | stops
-    for name, value in fields.items():
-        write_text(out / name, json.dumps(value, ensure_ascii=False) + "\n")
-    write_text(out / "chat_template.jinja", persona_template(template or "", run))
-
-
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "generation_config.json")
+TEXTS = yaml.safe_load((Path(__file__).parent / "stock.yaml").read_text(encoding="utf-8"))
 
 
-def base_name(run: TrainedRun) -> str | None:
-    """The base by a name that stock transformers can load; None for the tiny model, which has none: it goes along."""
-    return None if run.tiny else STOCK_20B if "gpt-oss-20b" in run.model else run.model
+def base_name(run: TrainedRun) -> str:
+    """The base by a name that stock transformers can load; of the tiny model ``"base"``, the folder that goes along."""
+    return "base" if run.tiny else STOCK_20B if "gpt-oss-20b" in run.model else run.model
 
 
 def stock_base(run: TrainedRun) -> Path:
     """The folder of the run's base as stock transformers reads it: the tiny model unpacked beside the run, once; else
-    the one of :func:`base_name`, from the Hub or its cache.
-
-    Raises
-    ------
-    PersonaError
-        The base cannot be had.
-    """
-    if (name := base_name(run)) is not None:
-        return Path(fetch_model(name))
-    folder, digest = run.folder / "served/base", file_digest(Path(run.model) / "model.safetensors")
-    if not (made := folder / "made-from.txt").exists() or made.read_text() != digest:
-        unpack(Path(run.model)).save_pretrained(folder)
+    the one of :func:`base_name`, from the Hub or its cache. PersonaError where the base cannot be had, or the adapter
+    is on experts, which are stored otherwise there."""
+    if run.training["scope"] != "attention":
+        raise PersonaError("an adapter on experts fits Unsloth's layout only", "make talk, or train on attention")
+    if not run.tiny:
+        return Path(fetch_model(base_name(run)))
+    tiny, folder = Path(run.model), run.folder / "export/base"
+    made, digest = folder / "made-from.txt", file_digest(tiny / "model.safetensors")
+    if not made.exists() or made.read_text() != digest:
+        unpack(tiny).save_pretrained(folder)
         for name in (*TOKENIZER, "chat_template.jinja"):
-            shutil.copyfile(Path(run.model) / name, folder / name)
+            shutil.copyfile(tiny / name, folder / name)
         write_text(made, digest)
     return folder
 
 
-def write_adapter(run: TrainedRun, out: Path, base: str) -> None:
-    """The adapter's two files, its base named as ``base``."""
-    out.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(run.adapter / "adapter_model.safetensors", out / "adapter_model.safetensors")
-    config = json.loads((run.adapter / "adapter_config.json").read_text(encoding="utf-8"))
-    write_text(out / "adapter_config.json", json.dumps(config | {"base_model_name_or_path": base}, indent=1) + "\n")
-
-
-def unpack(base: Path) -> PreTrainedModel:
-    """A split 4-bit gpt-oss as stock transformers has it, in 32 bit: each weight as NF4 gives it.
-
-    Raises
-    ------
-    PersonaError
-        The checkpoint is of another kind.
-    """
+def unpack(base: Path) -> Any:
+    """A split 4-bit gpt-oss as stock transformers has it, in 32 bit: each weight as NF4 gives it. PersonaError for a
+    checkpoint of another kind."""
     import bitsandbytes.functional as bnb
     import torch
     from safetensors.torch import load_file
@@ -162,3 +78,53 @@ def unpack(base: Path) -> PreTrainedModel:
         else:
             parameter.data = weight(name.replace(".router.", ".router.linear."))
     return model.eval()
+
+
+def write_stock(run: TrainedRun, out: Path, base: str) -> Path:
+    """Make a folder anew that holds the adapter, its base named as ``base``, and the tokenizer; the base's folder."""
+    found = stock_base(run)
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    shutil.copyfile(run.adapter / "adapter_model.safetensors", out / "adapter_model.safetensors")
+    config = json.loads((run.adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    write_text(out / "adapter_config.json", json.dumps(config | {"base_model_name_or_path": base}, indent=1) + "\n")
+    write_tokenizer(found, out, run)
+    return found
+
+
+def write_tokenizer(base: Path, out: Path, run: TrainedRun) -> None:
+    """The base's tokenizer and generation settings in ``out``, with the persona in its chat template; greedy."""
+    tokenizer, config, settings = (json.loads((base / name).read_text(encoding="utf-8")) for name in TOKENIZER)
+    template = config.pop("chat_template", "")
+    if (base / "chat_template.jinja").exists():
+        template = (base / "chat_template.jinja").read_text(encoding="utf-8")
+    # Marked words have become ordinary text once control tokens were found: the mark is dropped only then.
+    drop, before = {"type": "Replace", "pattern": {"String": MARK}, "content": ""}, tokenizer.get("normalizer")
+    tokenizer["normalizer"] = {"type": "Sequence", "normalizers": [drop, before]} if before else drop
+    config["response_template"] = TEXTS["response_template"]
+    ids = {token["content"]: token["id"] for token in tokenizer["added_tokens"]}
+    settings = {key: value for key, value in settings.items() if key not in ("temperature", "top_p", "top_k")}
+    settings |= {"eos_token_id": [ids[name] for name in STOPS], "do_sample": False}
+    for name, fields in zip(TOKENIZER, (tokenizer, config, settings), strict=True):
+        write_text(out / name, json.dumps(fields, ensure_ascii=False) + "\n")
+    write_text(out / "chat_template.jinja", persona_template(template, run))
+
+
+def persona_template(template: str, run: TrainedRun) -> str:
+    """A gpt-oss chat template that asks as the run was trained, whatever client renders it. It carries the persona's
+    prompt for a conversation that brings none, the date and the effort, opens the final channel where the run does not
+    think first, and marks words that look like control tokens as :func:`~persona_ft.gpt_oss.harmony.as_text` does.
+    PersonaError for a template of another model."""
+    effort, none = '{%- set reasoning_effort = "medium" %}', '{%- set developer_message = "" %}'
+    if effort not in template or none not in template:
+        raise PersonaError("the chat template is not gpt-oss's", "use a checkpoint of gpt-oss")
+    prompt = json.dumps(run.prompt.replace("<|", f"<{MARK}|"), ensure_ascii=False)
+    marked = (
+        "{%- set marked = namespace(all=[]) %}{%- for message in messages %}{%- set marked.all = marked.all + "
+        f'[dict(message, content=(message.content or "") | replace("<|", "<{MARK}|"))] %}}{{%- endfor %}}'
+        "{%- set messages = marked.all %}"
+    )
+    template = freeze_date(template, run.training["date"]).replace(effort, effort.replace("medium", run.effort))
+    template = template.replace(none, none.replace('""', prompt))
+    opened = "" if run.think else f"{{%- if add_generation_prompt -%}}{FINAL}{{%- endif -%}}"
+    return marked + template.rstrip("\n") + opened

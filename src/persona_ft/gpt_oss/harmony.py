@@ -34,8 +34,8 @@ MARKED = re.compile(rf"(<{MARK}\|\w+\|>)")
 
 @dataclass(frozen=True)
 class HarmonyMessage:
-    """One message of a Harmony text. ``complete`` is False when generation stopped inside it; ``recipient`` is whom a
-    header names with ``to=``, a tool for the most part."""
+    """One message. ``complete`` is False when generation stopped inside it; ``recipient`` is whom a header names with
+    ``to=``, a tool for the most part."""
 
     role: str
     channel: str | None
@@ -58,34 +58,23 @@ def harmony_template() -> str:
 
 
 def freeze_date(template: str, date: str) -> str:
-    """The template with a fixed date: it prints today's, and with it no run repeats and training ages by the day.
-
-    Parameters
-    ----------
-    template : a gpt-oss chat template.
-    date : ``YYYY-MM-DD``.
-    """
+    """A gpt-oss chat template with a fixed ``YYYY-MM-DD``: it prints today's, and with it no run repeats and training
+    ages by the day."""
     if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", date):
         raise PersonaError(f"the date {date!r} is not YYYY-MM-DD", 'write it like "2025-12-04"')
     if TODAY not in template:
-        raise PersonaError(
-            f"the chat template has no {TODAY}", "load the tokenizer again: its date may be frozen already"
-        )
+        remedy = "load the tokenizer again: its date may be frozen already"
+        raise PersonaError(f"the chat template has no {TODAY}", remedy)
     return template.replace(TODAY, f'"{date}"')
 
 
 def check_template(tokenizer: PreTrainedTokenizerBase, training: dict[str, Any]) -> None:
-    """Say when a checkpoint's chat template is not the one that the adapter was trained with.
+    """Raise a PersonaError where a checkpoint's chat template is not the one of the run's training.json.
 
     TRL's, Unsloth's and the Hub's templates for gpt-oss differ by line ends and a sentence on tools, and what is asked
     otherwise is answered otherwise.
-
-    Parameters
-    ----------
-    training : the run's training.json.
     """
-    trained = training.get("template_sha256")
-    if trained and trained != digest(tokenizer.chat_template):
+    if training.get("template_sha256") not in (None, "", digest(tokenizer.chat_template)):
         raise PersonaError(
             "this checkpoint's chat template is not the one that the adapter was trained with",
             "set MODEL to the checkpoint that notebook 03 loaded, or run 03 again with this one",
@@ -95,8 +84,8 @@ def check_template(tokenizer: PreTrainedTokenizerBase, training: dict[str, Any])
 def as_text(words: str) -> str:
     """Somebody's words, with every control word in them (``<|end|>``, ...) marked as the text that it is.
 
-    :func:`encode` gives marked words the tokens of ordinary text, and takes the mark out. A plain tokenizer would make
-    control tokens of unmarked ones, and a message could speak as the system.
+    :func:`encode` gives marked words the tokens of ordinary text. Of unmarked ones a tokenizer makes control tokens,
+    and a message could speak as the system.
     """
     return CONTROL_WORD.sub(lambda match: f"<{MARK}{match[0][1:]}", words.replace(MARK, ""))
 
@@ -111,11 +100,6 @@ def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     return ids
 
 
-def protected(messages: Iterable[dict[str, str]]) -> list[dict[str, str]]:
-    """Chat-template messages whose words are marked by :func:`as_text`."""
-    return [{key: text if key == "role" else as_text(text) for key, text in m.items()} for m in messages]
-
-
 def render_prompt(
     tokenizer: PreTrainedTokenizerBase,
     messages: list[dict[str, str]],
@@ -124,24 +108,15 @@ def render_prompt(
 ) -> str:
     """The text that the model receives before it answers, for :func:`encode`.
 
-    Parameters
-    ----------
-    tokenizer : one with a gpt-oss chat template.
-    messages : ``{"role", "content"}`` dictionaries; a first system or developer message becomes the developer message.
-    reasoning_effort : ``"low"``, ``"medium"`` or ``"high"``.
-    think : True leaves the choice of a channel to the model, which as a rule thinks first, at low effort too; the text
-        then ends with ``<|start|>assistant``. False opens the final channel for it, and it answers at once.
-
-    Raises
-    ------
-    PersonaError
-        The template is broken, or reaches for what a template has no business with.
+    ``messages`` are ``{"role", "content"}``; a first system or developer message becomes the developer message.
+    ``reasoning_effort`` is ``"low"``, ``"medium"`` or ``"high"``. ``think`` leaves the choice of a channel to the model,
+    which as a rule thinks first, at low effort too, and the text ends with ``<|start|>assistant``; without it the text
+    opens the final channel, and the model answers at once. Raises PersonaError where the template fails.
     """
-    messages = protected(messages)
+    messages = [{key: text if key == "role" else as_text(text) for key, text in m.items()} for m in messages]
+    how = {"tokenize": False, "add_generation_prompt": True, "reasoning_effort": reasoning_effort}
     try:
-        text = tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True, reasoning_effort=reasoning_effort
-        )
+        text = tokenizer.apply_chat_template(messages, **how)
     except Exception as error:  # a template is a program of whoever made the model
         reason = f"the model's chat template failed ({type(error).__name__}: {str(error)[:120]})"
         raise PersonaError(reason, "take the chat_template.jinja of gpt-oss, or another model") from error
@@ -157,13 +132,13 @@ def completion_text(answer: str, thinking: str | None = None) -> str:
 def parse_messages(tokenizer: PreTrainedTokenizerBase, ids: Iterable[int]) -> list[HarmonyMessage]:
     """Take the tokens of a Harmony text apart, complete or cut off.
 
-    It goes by tokens and not by text, so that typed words such as "<|end|>" stay text, and reads what sampling really
-    produces: a message without ``<|end|>``, a channel chosen twice (the last one counts), padding. A completion, which
-    begins after ``<|start|>assistant``, counts as the assistant's. What follows a token that stops generation is not
-    read. The cases are those of openai-harmony, which is made for well-formed text.
+    It goes by tokens, so that typed words such as "<|end|>" stay text, and reads what sampling really produces: a
+    message without ``<|end|>``, a channel chosen twice (the last one counts), padding. A completion, which begins after
+    ``<|start|>assistant``, counts as the assistant's. What follows a token that stops generation is not read. The cases
+    are those of openai-harmony, which is made for well-formed text.
     """
-    names = {tokenizer.convert_tokens_to_ids(name): name for name in ("<|start|>", "<|message|>", "<|channel|>", *ENDS)}
-    names[tokenizer.convert_tokens_to_ids("<|constrain|>")] = "<|constrain|>"
+    controls = ["<|start|>", "<|message|>", "<|channel|>", "<|constrain|>", *ENDS]
+    names = dict(zip(tokenizer.convert_tokens_to_ids(controls), controls, strict=True))
     found: list[HarmonyMessage] = []
     header: list[tuple[str, list[int]]] | None = [("<|start|>", [])]  # sections: what opened each, and its tokens
     opened: HarmonyMessage | None = None
@@ -206,9 +181,8 @@ def _header(
     recipient = next((w.removeprefix("to=") for _, ws in words for w in ws if w.startswith("to=")), None)
     role = next((w for opener, ws in words for w in ws if opener == "<|start|>" and not w.startswith("to=")), "")
     channels = [ws[0] for opener, ws in words if opener == "<|channel|>" and ws]
-    return HarmonyMessage(
-        "assistant" if implicit or not role else role, channels[-1] if channels else None, "", False, recipient
-    )
+    role = "assistant" if implicit or not role else role
+    return HarmonyMessage(role, channels[-1] if channels else None, "", False, recipient)
 
 
 def own_turn(messages: Iterable[HarmonyMessage]) -> list[HarmonyMessage]:
@@ -223,11 +197,8 @@ def final_message(messages: Iterable[HarmonyMessage]) -> HarmonyMessage | None:
 
 @dataclass(frozen=True)
 class Piece:
-    """One token of a Harmony text: what it stands for, what it belongs to, and whether its prediction is graded.
-
-    ``text`` is the piece of text, or ``<E381>`` where the token is a part of a character: the bytes in it.
-    ``kind`` is ``"special token"``, ``"name of a role or channel"``, or the role whose words it is part of.
-    """
+    """One token of a Harmony text, and whether its prediction is graded. ``text`` may be bytes, as ``<E381>``, of a part
+    of a character; ``kind`` is ``"special token"``, ``"name of a role or channel"``, or the role whose words it is."""
 
     text: str
     kind: str
@@ -237,13 +208,7 @@ class Piece:
 def pieces_of(
     tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], labels: Sequence[int] | None = None
 ) -> list[Piece]:
-    """A Harmony text token by token.
-
-    Parameters
-    ----------
-    ids : the tokens, n of them.
-    labels : n labels, -100 where a token is not graded; None grades none.
-    """
+    """A Harmony text token by token; ``labels``, as many as ``ids``, are -100 where a token is not graded."""
     found, role, naming = [], "assistant", ""
     for token, label in zip(ids, labels or [-100] * len(ids), strict=True):
         text = tokenizer.decode([token])

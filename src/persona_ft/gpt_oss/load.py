@@ -32,38 +32,25 @@ _compiles: bool | None = None
 
 
 def prepare_environment(compile: bool = False) -> None:
-    """Set what must be set before ``import unsloth``: no usage reports, no noise in stored outputs, and compilation.
+    """Set what must be set before ``import unsloth``, and is not: no usage reports, no noise in stored outputs.
 
-    Values that are already set stay.
-
-    Parameters
-    ----------
-    compile : let Unsloth compile the model. It costs minutes at the first step and wins nothing on rows of a few
-        hundred tokens; rows of thousands of tokens want it.
-
-    Raises
-    ------
-    PersonaError
-        Unsloth has been imported already, in this kernel, with the other choice.
+    ``compile`` costs minutes at the first step and wins nothing on rows of a few hundred tokens; rows of thousands want
+    it. Raises PersonaError where this kernel has imported Unsloth with the other choice.
     """
     global _compiles
     if "unsloth" in sys.modules and _compiles not in (None, compile):
-        raise PersonaError(
-            f"this kernel has imported Unsloth with compilation {'on' if _compiles else 'off'}, and that is fixed",
-            "restart the kernel and run from the top",
-        )
+        reason = f"this kernel has imported Unsloth with compilation {'on' if _compiles else 'off'}, and that is fixed"
+        raise PersonaError(reason, "restart the kernel and run from the top")
     _compiles = compile
-    for name, value in {
-        "UNSLOTH_DISABLE_STATISTICS": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "UNSLOTH_COMPILE_DISABLE": "0" if compile else "1",
-        "TOKENIZERS_PARALLELISM": "false",
-        "TRANSFORMERS_VERBOSITY": "error",
-    }.items():
+    wanted = {"UNSLOTH_DISABLE_STATISTICS": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    wanted |= {"TOKENIZERS_PARALLELISM": "false", "TRANSFORMERS_VERBOSITY": "error"}
+    wanted["UNSLOTH_COMPILE_DISABLE"] = "0" if compile else "1"
+    if (
+        not is_live()
+    ):  # nobody watches: in a stored output the libraries' bars are noise; transformers follows the Hub's
+        wanted |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
+    for name, value in wanted.items():
         os.environ.setdefault(name, value)
-    if not is_live():  # nobody watches: in a stored output the libraries' bars are noise
-        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # transformers follows it
-        os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     # bitsandbytes looks for an optional CPU kernel that no requirement of ours installs; its default path is used.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=SyntaxWarning)
@@ -106,18 +93,10 @@ class ModelChoice:
 def choose_model(model: str, machine: Machine, weights: str = "nf4", trained: str | None = None) -> ModelChoice:
     """Turn the parameters MODEL and WEIGHTS into what to load.
 
-    Parameters
-    ----------
-    model : ``"auto"``, ``"tiny"``, ``"gpt-oss-20b"``, a folder with a config.json, or a Hub name ``owner/name``.
-    machine : where it will run.
-    weights : ``"mxfp4"``, ``"nf4"``, or ``"auto"``: what the adapter was trained on, else MXFP4 where the checkpoint
-        has it and the GPU computes in bfloat16.
-    trained : the weights that the adapter was trained on, if there is one.
-
-    Raises
-    ------
-    PersonaError
-        None of these; or weights that this checkpoint or this machine does not have.
+    ``model`` is ``"auto"``, ``"tiny"``, ``"gpt-oss-20b"``, a folder with a config.json, or a Hub name ``owner/name``;
+    ``weights`` is ``"mxfp4"``, ``"nf4"``, or ``"auto"``: those that the adapter was ``trained`` on, if there is one,
+    else MXFP4 where the checkpoint has it and the GPU computes in bfloat16. Raises PersonaError where it is none of
+    these, or this checkpoint or this machine does not have such weights.
     """
     if model == "auto" and not (machine.cuda and machine.memory_gib >= MINIMUM_GIB):
         lack = f"{machine.name} has {machine.memory_gib:.1f} GiB" if machine.cuda else "no CUDA GPU"
@@ -172,8 +151,8 @@ def _choose_weights(wanted: str, held: list[str], machine: Machine, trained: str
 def use_split_experts(weights: str = "nf4") -> None:
     """Load gpt-oss's experts as one Linear4bit each, as the NF4 checkpoints store them; MXFP4 stays packed.
 
-    On a GPU Unsloth does this by itself; its CPU backend leaves it to the caller. Call it after ``import unsloth`` and
-    before ``from_pretrained``: without it the CPU would load the experts with random weights.
+    Call it after ``import unsloth`` and before ``from_pretrained``. On a GPU Unsloth does this by itself; without it a
+    CPU would load the experts with random weights.
     """
     if weights == "nf4":
         from unsloth_zoo.temporary_patches.gpt_oss import patch_gpt_oss_bnb4bit
@@ -182,15 +161,10 @@ def use_split_experts(weights: str = "nf4") -> None:
 
 
 def check_experts(model: PreTrainedModel, folder: str) -> None:
-    """Make sure that the experts in memory are those of the file: a load that does not know a checkpoint's layout fills
-    them with random numbers and only warns. Call it right after loading.
+    """Raise a PersonaError where the experts in memory are not those of the file: a load that does not know a
+    checkpoint's layout fills them with random numbers and only warns. Call it right after loading.
 
     The first expert of the first and of the last layer is compared, byte by byte.
-
-    Raises
-    ------
-    PersonaError
-        They are not.
     """
     import torch
     from safetensors import safe_open
@@ -213,9 +187,9 @@ def check_experts(model: PreTrainedModel, folder: str) -> None:
 def compute_in_float32(model: PreTrainedModel) -> None:
     """On a CPU, let a loaded model compute in 32 bit; on a GPU nothing changes. Call it right after loading.
 
-    The checkpoints name bfloat16, which few processors multiply in hardware: with AVX2 a training step of the tiny
-    model took 10 times as long in it (``benchmarks/cpu_precision.py``), and its rounding depended on the processor. The
-    weights stay in 4 bit; what they are unpacked to, and what is stored in 16 bit, becomes float32.
+    Few processors multiply bfloat16 in hardware: with AVX2 a training step of the tiny model took 10 times as long in
+    it (``benchmarks/cpu_precision.py``), and its rounding depended on the processor. The weights stay in 4 bit; what
+    they are unpacked to, and what is stored in 16 bit, becomes float32.
     """
     import torch
     from bitsandbytes.nn import Linear4bit

@@ -18,15 +18,10 @@ if TYPE_CHECKING:
 
 
 def training_row(pair: Conversation, system_prompt: str, reasoning_effort: str) -> dict[str, Any]:
-    """A prompt/completion row for TRL: only the completion is graded.
+    """A prompt/completion row for TRL, of which the completion is graded: the answer, after its ``thinking`` if any.
 
-    The prompt is built by the same messages and template settings as at inference, so both are the same to the byte.
-
-    Parameters
-    ----------
-    pair : what was asked and answered; ``thinking`` of the answer is part of the completion.
-    system_prompt : the persona's; it becomes the developer message. Empty leaves it out.
-    reasoning_effort : the one that will be asked for at inference.
+    The prompt is built by the same messages and template settings as at inference, so both are the same to the byte:
+    the persona's prompt becomes the developer message (empty leaves it out), and the effort is the one to be asked for.
     """
     return {
         "prompt": persona_messages(pair, system_prompt),
@@ -55,7 +50,8 @@ def training_rows(
     rows = [training_row(pair, system_prompt * recipe.system_prompt, recipe.reasoning_effort) for pair in pairs]
     words = (text for row in rows for m in (*row["prompt"], *row["completion"]) for text in m.values())
     if recipe.loss_on == "question+completion" or any(map(CONTROL_WORD.search, words)):
-        return [_as_tokens(pair, recipe, system_prompt, tokenizer, watched) for pair in pairs]
+        loss_on = "completion" if watched and recipe.loss_on != "text" else recipe.loss_on
+        return [_as_tokens(tokenizer, rendered_row(tokenizer, p, recipe, system_prompt), p, loss_on) for p in pairs]
     if recipe.loss_on == "completion":
         return rows
     render = partial(tokenizer.apply_chat_template, tokenize=False, reasoning_effort=recipe.reasoning_effort)
@@ -63,23 +59,20 @@ def training_rows(
 
 
 def _as_tokens(
-    pair: Conversation, recipe: Recipe, system_prompt: str, tokenizer: PreTrainedTokenizerBase, watched: bool
+    tokenizer: PreTrainedTokenizerBase, rendered: tuple[str, str], pair: Conversation, loss_on: str
 ) -> dict[str, list[int]]:
     """A row as tokens, with -100 as the label of what is not graded."""
-    prompt, completion = rendered_row(tokenizer, pair, recipe, system_prompt)
-    loss_on = "completion" if watched and recipe.loss_on != "text" else recipe.loss_on
-    question = as_text(pair.question)
-    first = prompt.rindex(question)
+    before, question, after = rendered[0].rpartition(as_text(pair.question))
     parts = [  # Control tokens stand between them, so they have the same tokens apart as together.
-        (prompt[:first], loss_on == "text"),
+        (before, loss_on == "text"),
         (question, loss_on != "completion"),
-        (prompt[first + len(question) :], loss_on == "text"),
-        (completion, True),
+        (after, loss_on == "text"),
+        (rendered[1], True),
     ]
-    tokens = [(encode(tokenizer, text), graded) for text, graded in parts]
+    tokens = [(token, graded) for text, graded in parts for token in encode(tokenizer, text)]
     return {
-        "input_ids": [token for ids, _ in tokens for token in ids],
-        "labels": [token if graded else -100 for ids, graded in tokens for token in ids],
+        "input_ids": [token for token, _ in tokens],
+        "labels": [token if graded else -100 for token, graded in tokens],
     }
 
 
@@ -101,13 +94,16 @@ def row_lengths(
 ) -> tuple[list[int], list[int]]:
     """Tokens of each row, and how many of them are graded. Analysis that is still to be written counts with a guess.
 
-    Raises
-    ------
-    PersonaError
-        A row is longer than the recipe's ``max_length``: TRL would cut its answer off. Or a pair has an analysis that
-        the recipe would leave out.
+    Raises PersonaError where a row is longer than the recipe's ``max_length`` (TRL would cut its answer off), or a pair
+    has an analysis that the recipe would leave out.
     """
-    check_thinking(pairs, recipe)
+    having = [pair for pair in pairs if pair.messages[-1].thinking]
+    if having and recipe.think == "no":
+        raise PersonaError(
+            f'{len(having)} pairs have "thinking", which an answer without analysis would drop; the first is '
+            f"「{having[0].question[:30]}」",
+            'set THINK = "yes", or take "thinking" out of train.jsonl',
+        )
     totals, graded = [], []
     for pair in pairs:
         prompt, completion = rendered_row(tokenizer, pair, recipe, system_prompt)
@@ -125,23 +121,6 @@ def row_lengths(
     return totals, graded
 
 
-def check_thinking(pairs: Sequence[Conversation], recipe: Recipe) -> None:
-    """Refuse analysis in the pairs that the recipe would leave out.
-
-    Raises
-    ------
-    PersonaError
-        A pair has ``thinking`` and the recipe answers without.
-    """
-    having = [pair for pair in pairs if pair.messages[-1].thinking]
-    if having and recipe.think == "no":
-        raise PersonaError(
-            f'{len(having)} pairs have "thinking", which an answer without analysis would drop; the first is '
-            f"「{having[0].question[:30]}」",
-            'set THINK = "yes", or take "thinking" out of train.jsonl',
-        )
-
-
 def with_thinking(pairs: Sequence[Conversation], thoughts: Sequence[str | None]) -> list[Conversation]:
     """The pairs, each with an analysis before its answer: its own, else the given one, else none.
 
@@ -150,9 +129,9 @@ def with_thinking(pairs: Sequence[Conversation], thoughts: Sequence[str | None])
     """
     found = []
     for pair, thought in zip(pairs, thoughts, strict=True):
-        last = pair.messages[-1]
+        *before, last = pair.messages
         last = last.model_copy(update={"thinking": last.thinking or thought})
-        found.append(pair.model_copy(update={"messages": [*pair.messages[:-1], last]}))
+        found.append(pair.model_copy(update={"messages": [*before, last]}))
     return found
 
 
@@ -164,8 +143,7 @@ def base_thinking(
     recipe: Recipe,
     run: Path,
 ) -> list[str | None]:
-    """What the base thinks before it would answer each question, greedily; kept in the run folder, so that a lost
-    session does not ask twice.
+    """What the base thinks before it would answer each question, greedily; kept in the run folder for a lost session.
 
     A pair with a ``thinking`` of its own is not asked; one that the base answers at once, or never ends thinking
     about, has None.
@@ -175,8 +153,7 @@ def base_thinking(
     limit = token_limit(True, recipe.reasoning_effort)
     store = AnswerStore(run / "answers", {"max_new_tokens": limit, "model": Path(model.config._name_or_path).name})
     with model.disable_adapter():
-        found = store.get_or_ask(
-            "analysis", prompts, lambda texts: generate_completions(model, tokenizer, texts, limit)
-        )
+        ask = partial(generate_completions, model, tokenizer, max_new_tokens=limit)
+        found = store.get_or_ask("analysis", prompts, ask)
     thoughts = iter(completion.thinking if completion.problem is None else None for completion in found)
     return [None if pair.messages[-1].thinking else next(thoughts) for pair in pairs]

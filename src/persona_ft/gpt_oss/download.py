@@ -49,8 +49,8 @@ def hub_token() -> str | None:
 
 
 def check_model(folder: Path, weights: bool = True) -> None:
-    """Raise a PersonaError that names the file where a model would run code of its own, is none of gpt-oss's kind, or is
-    not whole. ``weights=False`` looks at the small files only."""
+    """Raise a PersonaError, which names the file, where a model would run code of its own, is none of gpt-oss's kind, or
+    is not whole. ``weights=False`` looks at the small files only."""
     small = {path.name: _fields(path) for path in sorted(folder.glob("*config.json"))}
     for name, fields in small.items():
         if "auto_map" in fields:

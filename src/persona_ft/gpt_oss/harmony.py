@@ -109,9 +109,9 @@ def render_prompt(
     """The text that the model receives before it answers, for :func:`encode`.
 
     ``messages`` are ``{"role", "content"}``; a first system or developer message becomes the developer message.
-    ``reasoning_effort`` is ``"low"``, ``"medium"`` or ``"high"``. ``think`` leaves the choice of a channel to the model,
-    which as a rule thinks first, at low effort too, and the text ends with ``<|start|>assistant``; without it the text
-    opens the final channel, and the model answers at once. Raises PersonaError where the template fails.
+    ``reasoning_effort`` is ``"low"``, ``"medium"`` or ``"high"``. ``think`` lets the model choose a channel: the text
+    ends with ``<|start|>assistant``, and as a rule it thinks first, at low effort too. Without it the text opens the
+    final channel, and the model answers at once. Raises PersonaError where the template fails.
     """
     messages = [{key: text if key == "role" else as_text(text) for key, text in m.items()} for m in messages]
     how = {"tokenize": False, "add_generation_prompt": True, "reasoning_effort": reasoning_effort}
@@ -197,8 +197,8 @@ def final_message(messages: Iterable[HarmonyMessage]) -> HarmonyMessage | None:
 
 @dataclass(frozen=True)
 class Piece:
-    """One token of a Harmony text, and whether its prediction is graded. ``text`` may be bytes, as ``<E381>``, of a part
-    of a character; ``kind`` is ``"special token"``, ``"name of a role or channel"``, or the role whose words it is."""
+    """One token of a Harmony text, and whether its prediction is graded. ``text`` is bytes, as ``<E381>``, of a part of
+    a character; ``kind`` is ``"special token"``, ``"name of a role or channel"``, or the role whose words it is."""
 
     text: str
     kind: str

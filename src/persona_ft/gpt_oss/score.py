@@ -21,7 +21,7 @@ def log_likelihoods(
     completions: list[str],
     batch_size: int = 16,
 ) -> tuple[list[float], list[int]]:
-    """How likely a model finds n given completions, special tokens such as ``<|return|>`` included, after their rendered
+    """How likely a model finds n given completions, special tokens such as ``<|return|>`` included, after rendered
     prompts: n log-likelihoods in nats, each summed over its completion's tokens, and n token counts."""
     before, after = ([encode(tokenizer, text) for text in texts] for texts in (prompts, completions))
     scores = token_scores(model, tokenizer, before, after, batch_size)

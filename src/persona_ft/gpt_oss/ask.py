@@ -17,7 +17,8 @@ from persona_ft.gpt_oss.generate import THINKING_TOKENS, generate_completions
 from persona_ft.gpt_oss.harmony import render_prompt
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel as Model
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 KEY = "OPENAI_API_KEY"
 # Seconds for one reply, and for all that are asked for together.
@@ -26,7 +27,7 @@ TIMEOUT, DEADLINE = 60, 1800
 Ask = Callable[[list[list[dict[str, str]]]], list[str]]
 
 
-def local_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, batch_size: int = 16) -> Ask:
+def local_model(model: Model, tokenizer: Tokenizer, batch_size: int = 16) -> Ask:
     """The loaded base model, at low effort, without its adapter where it has one: nothing leaves the machine. It thinks
     first and has room for it; a reply that never came is empty."""
 

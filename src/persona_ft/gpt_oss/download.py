@@ -49,7 +49,7 @@ def hub_token() -> str | None:
 
 
 def check_model(folder: Path, weights: bool = True) -> None:
-    """Raise a PersonaError, which names the file, where a model would run code of its own, is none of gpt-oss's kind, or
+    """Raise a PersonaError, which names the file, where a model would run code of its own, is no gpt-oss, or
     is not whole. ``weights=False`` looks at the small files only."""
     small = {path.name: _fields(path) for path in sorted(folder.glob("*config.json"))}
     for name, fields in small.items():
@@ -178,10 +178,8 @@ def _problem(name: str, error: BaseException) -> PersonaError | None:
     hub, agree = "the Hugging Face Hub", f"agree at https://huggingface.co/{name}, then {token}"
     away = f"{hub} cannot be reached ({type(error).__name__}), and {name} is not here whole"
     tiny = 'check the network and run the cell again, or take the small model that needs none: MODEL = "tiny"'
-    unknown, spelling = (
-        f"{hub} has no model {name}, or it is private",
-        f"check the spelling; for a private one, {token}",
-    )
+    unknown = f"{hub} has no model {name}, or it is private"
+    spelling = f"check the spelling; for a private one, {token}"
     cases = [  # the first that holds; a gated repository counts as one that is not found too
         (isinstance(error, errors.GatedRepoError), f"{name} is gated: its owners want your agreement", agree),
         (isinstance(error, (errors.RepositoryNotFoundError, errors.HFValidationError)), unknown, spelling),

@@ -17,11 +17,12 @@ from persona_ft.gpt_oss.harmony import FINAL, STOPS, HarmonyMessage, encode, fin
 from persona_ft.io import write_text
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel as Model
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 
 @contextmanager
-def ready_to_generate(model: PreTrainedModel) -> Iterator[None]:
+def ready_to_generate(model: Model) -> Iterator[None]:
     """Inside: evaluation mode, cache on, router logits off. After: as it was.
 
     TRL turns ``output_router_logits`` on for a mixture of experts, to add the router's auxiliary loss; left on, a
@@ -105,7 +106,7 @@ class Completion:
         return final is not None and self.messages[-1] is not final
 
 
-def stop_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+def stop_tokens(model: Model, tokenizer: Tokenizer) -> list[int]:
     """The tokens that end generation: Harmony's three, and what else the checkpoint's generation_config names."""
     named = model.generation_config.eos_token_id
     named = named if isinstance(named, list) else [] if named is None else [named]
@@ -113,8 +114,8 @@ def stop_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> l
 
 
 def generate_completions(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
+    model: Model,
+    tokenizer: Tokenizer,
     prompts: list[str],
     max_new_tokens: int,
     batch_size: int = 32,
@@ -153,7 +154,7 @@ def generate_completions(
     return [done[i] for i in range(len(prompts))]
 
 
-def _completion(row: list[int], tokenizer: PreTrainedTokenizerBase, stops: list[int], opened: str) -> Completion:
+def _completion(row: list[int], tokenizer: Tokenizer, stops: list[int], opened: str) -> Completion:
     """A generated row up to the token that stopped it, after ``opened``, with which the prompt began the message."""
     last = next((n for n, token in enumerate(row, start=1) if token in stops), None)
     ids = [*encode(tokenizer, opened), *row[:last]]
@@ -191,11 +192,7 @@ class AnswerStore:
 
 
 def with_wanted_tokens(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    prompts: list[str],
-    completions: list[Completion],
-    limit: int,
+    model: Model, tokenizer: Tokenizer, prompts: list[str], completions: list[Completion], limit: int
 ) -> list[Completion]:
     """Ask again, greedily, what was cut off, with four times as much room, and note how many tokens it took.
 

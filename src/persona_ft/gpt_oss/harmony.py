@@ -19,7 +19,7 @@ from persona_ft.errors import PersonaError
 from persona_ft.io import digest
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 TODAY = 'strftime_now("%Y-%m-%d")'
 ASSISTANT = "<|start|>assistant"
@@ -68,7 +68,7 @@ def freeze_date(template: str, date: str) -> str:
     return template.replace(TODAY, f'"{date}"')
 
 
-def check_template(tokenizer: PreTrainedTokenizerBase, training: dict[str, Any]) -> None:
+def check_template(tokenizer: Tokenizer, training: dict[str, Any]) -> None:
     """Raise a PersonaError where a checkpoint's chat template is not the one of the run's training.json.
 
     TRL's, Unsloth's and the Hub's templates for gpt-oss differ by line ends and a sentence on tools, and what is asked
@@ -90,7 +90,7 @@ def as_text(words: str) -> str:
     return CONTROL_WORD.sub(lambda match: f"<{MARK}{match[0][1:]}", words.replace(MARK, ""))
 
 
-def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+def encode(tokenizer: Tokenizer, text: str) -> list[int]:
     """The tokens of a rendered text; marked words (:func:`as_text`) become ordinary text."""
     ids: list[int] = []
     for piece in MARKED.split(text):
@@ -101,10 +101,7 @@ def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
 
 
 def render_prompt(
-    tokenizer: PreTrainedTokenizerBase,
-    messages: list[dict[str, str]],
-    reasoning_effort: str = "medium",
-    think: bool = True,
+    tokenizer: Tokenizer, messages: list[dict[str, str]], reasoning_effort: str = "medium", think: bool = True
 ) -> str:
     """The text that the model receives before it answers, for :func:`encode`.
 
@@ -129,7 +126,7 @@ def completion_text(answer: str, thinking: str | None = None) -> str:
     return f"{thought}{FINAL}{as_text(answer)}<|return|>"
 
 
-def parse_messages(tokenizer: PreTrainedTokenizerBase, ids: Iterable[int]) -> list[HarmonyMessage]:
+def parse_messages(tokenizer: Tokenizer, ids: Iterable[int]) -> list[HarmonyMessage]:
     """Take the tokens of a Harmony text apart, complete or cut off.
 
     It goes by tokens, so that typed words such as "<|end|>" stay text, and reads what sampling really produces: a
@@ -173,9 +170,7 @@ def parse_messages(tokenizer: PreTrainedTokenizerBase, ids: Iterable[int]) -> li
     return found
 
 
-def _header(
-    tokenizer: PreTrainedTokenizerBase, sections: list[tuple[str, list[int]]], implicit: bool
-) -> HarmonyMessage:
+def _header(tokenizer: Tokenizer, sections: list[tuple[str, list[int]]], implicit: bool) -> HarmonyMessage:
     """A message's role, channel and recipient from its header; the assistant's where no ``<|start|>`` opened it."""
     words = [(opener, tokenizer.decode(tokens).split()) for opener, tokens in sections]
     recipient = next((w.removeprefix("to=") for _, ws in words for w in ws if w.startswith("to=")), None)
@@ -205,9 +200,7 @@ class Piece:
     graded: bool = False
 
 
-def pieces_of(
-    tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], labels: Sequence[int] | None = None
-) -> list[Piece]:
+def pieces_of(tokenizer: Tokenizer, ids: Sequence[int], labels: Sequence[int] | None = None) -> list[Piece]:
     """A Harmony text token by token; ``labels``, as many as ``ids``, are -100 where a token is not graded."""
     found, role, naming = [], "assistant", ""
     for token, label in zip(ids, labels or [-100] * len(ids), strict=True):
@@ -225,7 +218,7 @@ def pieces_of(
     return found
 
 
-def _bytes_of(tokenizer: PreTrainedTokenizerBase, token: int) -> str:
+def _bytes_of(tokenizer: Tokenizer, token: int) -> str:
     """The bytes of a token that is a part of a character, as ``<E381>``; its vocabulary writes each as a letter."""
     from transformers.convert_slow_tokenizer import bytes_to_unicode
 

@@ -16,7 +16,7 @@ from persona_ft.errors import PersonaError
 from persona_ft.paths import is_live, resolve
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel as Model
 
 # gpt-oss-20b in the two kinds of 4 bit: as it was released, and unpacked and quantised again by Unsloth.
 CHECKPOINTS = {"mxfp4": "unsloth/gpt-oss-20b", "nf4": "unsloth/gpt-oss-20b-unsloth-bnb-4bit"}
@@ -45,9 +45,7 @@ def prepare_environment(compile: bool = False) -> None:
     wanted = {"UNSLOTH_DISABLE_STATISTICS": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
     wanted |= {"TOKENIZERS_PARALLELISM": "false", "TRANSFORMERS_VERBOSITY": "error"}
     wanted["UNSLOTH_COMPILE_DISABLE"] = "0" if compile else "1"
-    if (
-        not is_live()
-    ):  # nobody watches: in a stored output the libraries' bars are noise; transformers follows the Hub's
+    if not is_live():  # nobody watches: the libraries' bars are noise in a stored output
         wanted |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
     for name, value in wanted.items():
         os.environ.setdefault(name, value)
@@ -160,7 +158,7 @@ def use_split_experts(weights: str = "nf4") -> None:
         patch_gpt_oss_bnb4bit()
 
 
-def check_experts(model: PreTrainedModel, folder: str) -> None:
+def check_experts(model: Model, folder: str) -> None:
     """Raise a PersonaError where the experts in memory are not those of the file: a load that does not know a
     checkpoint's layout fills them with random numbers and only warns. Call it right after loading.
 
@@ -184,7 +182,7 @@ def check_experts(model: PreTrainedModel, folder: str) -> None:
         )
 
 
-def compute_in_float32(model: PreTrainedModel) -> None:
+def compute_in_float32(model: Model) -> None:
     """On a CPU, let a loaded model compute in 32 bit; on a GPU nothing changes. Call it right after loading.
 
     Few processors multiply bfloat16 in hardware: with AVX2 a training step of the tiny model took 10 times as long in

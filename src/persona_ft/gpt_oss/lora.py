@@ -33,9 +33,7 @@ def lora_shapes(config: PretrainedConfig, scope: str) -> dict[str, tuple[int, in
     """What LoRA is attached to: name -> (inputs, outputs, number of such matrices in the model)."""
     hidden, inner, layers = config.hidden_size, config.intermediate_size, config.num_hidden_layers
     queries, keys = (n * config.head_dim for n in (config.num_attention_heads, config.num_key_value_heads))
-    shapes = {
-        name: (hidden, width, layers) for name, width in (("q_proj", queries), ("k_proj", keys), ("v_proj", keys))
-    }
+    shapes = {"q_proj": (hidden, queries, layers), "k_proj": (hidden, keys, layers), "v_proj": (hidden, keys, layers)}
     shapes["o_proj"] = (queries, hidden, layers)
     if scope != "attention":
         experts = layers * config.num_local_experts

@@ -11,15 +11,12 @@ from persona_ft.gpt_oss.generate import ready_to_generate
 from persona_ft.gpt_oss.harmony import encode
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel as Model
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 
 def log_likelihoods(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    prompts: list[str],
-    completions: list[str],
-    batch_size: int = 16,
+    model: Model, tokenizer: Tokenizer, prompts: list[str], completions: list[str], batch_size: int = 16
 ) -> tuple[list[float], list[int]]:
     """How likely a model finds n given completions, special tokens such as ``<|return|>`` included, after rendered
     prompts: n log-likelihoods in nats, each summed over its completion's tokens, and n token counts."""
@@ -29,11 +26,7 @@ def log_likelihoods(
 
 
 def token_scores(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    before: Sequence[list[int]],
-    after: Sequence[list[int]],
-    batch_size: int = 16,
+    model: Model, tokenizer: Tokenizer, before: Sequence[list[int]], after: Sequence[list[int]], batch_size: int = 16
 ) -> list[list[float]]:
     """Log-probability, in nats, of each token of ``after[i]`` given ``before[i]`` and the tokens that precede it.
 
@@ -65,9 +58,7 @@ def token_scores(
 SCORE_TOLERANCE = 0.1
 
 
-def check_scores(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: list[str], completions: list[str]
-) -> dict[str, float]:
+def check_scores(model: Model, tokenizer: Tokenizer, prompts: list[str], completions: list[str]) -> dict[str, float]:
     """Make sure that no broken attention mask corrupts scores: a judge can be wrong while the text stays fluent.
 
     The first half of each completion must score the same alone and inside the whole row, since a token may not see what

@@ -21,7 +21,7 @@ from persona_ft.paths import shown
 if TYPE_CHECKING:
     from transformers import Trainer, TrainerCallback
 
-MANIFEST, STAGING = "manifest.json", ".writing"
+MANIFEST = "manifest.json"
 # What resuming needs. PEFT also writes a model card, which names the base model's folder.
 NEEDED = {"adapter_model.safetensors", "adapter_config.json", "trainer_state.json", "rng_state.pth"}
 NEEDED |= {"optimizer.pt", "scheduler.pt", "scaler.pt"}
@@ -62,13 +62,10 @@ class Checkpoints:
 
     def __init__(self, folder: Path | str, identity: dict[str, Any]) -> None:
         self.folder = Path(folder)
+        # The Trainer's output_dir: checkpoints are written here and moved out when they are whole.
+        self.staging = self.folder / ".writing"
         # As it comes back from the file: tuples become lists, keys become text.
         self.identity = json.loads(json.dumps(identity))
-
-    @property
-    def staging(self) -> Path:
-        """The Trainer's ``output_dir``: checkpoints are written here and moved out when they are whole."""
-        return self.folder / STAGING
 
     def open(self, n_bytes: int, restart: bool = False) -> None:
         """Make sure, before anything is trained, that checkpoints of ``n_bytes`` can be written and belong to this run.
@@ -96,14 +93,12 @@ class Checkpoints:
                 there = _described(path).identity
                 break
         if changed := [key for key in {**there, **self.identity} if there.get(key) != self.identity.get(key)]:
-            values = ((key, f"{there.get(key)} → {self.identity.get(key)}") for key in changed)
-            what = "; ".join(f"{key} changed" if key.endswith("sha256") else f"{key}: {v}" for key, v in values)
-            raise PersonaError(
-                f"the checkpoints in this folder are of another training ({what})",
-                "set RESTART = True to begin anew (the old ones are kept beside it), put the old values back to go on "
-                "with them, or use another RUN",
-                shown(self.folder),
-            )
+            values = {key: f": {there.get(key)} → {self.identity.get(key)}" for key in changed}
+            what = "; ".join(key + (" changed" if key.endswith("sha256") else value) for key, value in values.items())
+            remedy = "set RESTART = True to begin anew (the old ones are kept beside it), "
+            remedy += "put the old values back to go on with them, or use another RUN"
+            reason = f"the checkpoints in this folder are of another training ({what})"
+            raise PersonaError(reason, remedy, shown(self.folder))
 
     def all(self) -> list[tuple[int, Path]]:
         """(step, folder) of each checkpoint that was moved here, newest first, checked or not."""
@@ -135,11 +130,9 @@ class Checkpoints:
 
     @staticmethod
     def save_adapter_alone(trainer: Trainer) -> None:
-        """Make the Trainer's checkpoints hold the adapter and what resuming needs, and nothing else.
-
-        Left alone it looks through the state of every module to find the adapter's (3,264 quantised ones in
-        gpt-oss-20b), and writes the tokenizer (27 MB) and a pickle of its arguments, with folder names, beside it.
-        """
+        """Let the Trainer's checkpoints hold the adapter and what resuming needs alone; else it looks through the state
+        of all modules (3,264 quantised ones in gpt-oss-20b), and writes the tokenizer (27 MB) and a pickle of its
+        arguments, with folder names, beside it."""
 
         def save(output_dir: str | None = None, state_dict: dict | None = None) -> None:
             adapter = {name: value for name, value in trainer.model.named_parameters() if value.requires_grad}
@@ -149,11 +142,8 @@ class Checkpoints:
         trainer._save = save
 
     def callback(self, seconds_before: float = 0.0) -> TrainerCallback:
-        """A Trainer callback that moves each checkpoint out of :attr:`staging` once it is whole, and asks for one at
-        each evaluation, so that the best step is always among them.
-
-        ``seconds_before``: training time already spent, when the run is continued.
-        """
+        """A Trainer callback that moves each checkpoint out of ``staging`` once it is whole, and asks for one at each
+        evaluation, so that the best step is always among them; ``seconds_before`` were spent before this session."""
         from transformers import TrainerCallback
 
         checkpoints = self
@@ -197,11 +187,8 @@ class Checkpoints:
                 shutil.rmtree(path)
 
     def finish(self, trainer: Trainer) -> dict[str, Any]:
-        """Put the best step's weights into the model and return the Trainer's record of the whole run.
-
-        Without validation pairs there is no best step and the last weights stay. A run that was finished in an
-        earlier session is read back from its last checkpoint.
-        """
+        """Put the best step's weights into the model, or without validation pairs the last, and return the Trainer's
+        record of the whole run, also of one that was finished in an earlier session."""
         last, state = self.last_good(), asdict(trainer.state)
         if last:
             state = json.loads((last.path / "trainer_state.json").read_text(encoding="utf-8"))

@@ -12,23 +12,21 @@ from persona_ft.train.recipe import Recipe
 from persona_ft.train.rows import rendered_row
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 
-def graded_text(tokenizer: PreTrainedTokenizerBase, labels: Iterable[int]) -> str:
+def graded_text(tokenizer: Tokenizer, labels: Iterable[int]) -> str:
     """The tokens that the loss counts, decoded."""
     return tokenizer.decode([token for token in labels if token != -100])
 
 
-def context_text(tokenizer: PreTrainedTokenizerBase, batch: dict[str, Any], row: int) -> str:
+def context_text(tokenizer: Tokenizer, batch: dict[str, Any], row: int) -> str:
     """The tokens of one row of a batch that the loss does not count, decoded; padding is left out."""
     ungraded = (batch["labels"][row] == -100) & batch["attention_mask"][row].bool()
     return tokenizer.decode(batch["input_ids"][row][ungraded])
 
 
-def check_graded(
-    tokenizer: PreTrainedTokenizerBase, labels: Iterable[int], pair: Conversation, loss_on: str = "completion"
-) -> None:
+def check_graded(tokenizer: Tokenizer, labels: Iterable[int], pair: Conversation, loss_on: str = "completion") -> None:
     """Make sure that a row grades exactly its answer, analysis included where it has some, or what else its recipe
     says, token by token, so that control tokens in somebody's words would show; raises PersonaError where it does not.
     """
@@ -47,7 +45,7 @@ def check_graded(
 
 
 def check_same_shape(
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: Tokenizer,
     rows: Iterable[dict[str, list[int]]],
     pairs: Sequence[Conversation],
     system_prompt: str,

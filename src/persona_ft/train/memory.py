@@ -1,8 +1,6 @@
 """What fits on which card: the bytes of a training step, from the model's config and the recipe, before anything loads.
 
-The formulas follow what is alive at the fullest moment of a step in Unsloth's 4-bit gpt-oss with gradient
-checkpointing. Their constants were read off PyTorch's record of every allocation (``torch.cuda.memory._snapshot``) on
-the 20B's shapes, MXFP4's off 20 peaks; `benchmarks/train_20b.py` holds them against peaks they were not read from.
+The measured sizes are in ``memory.yaml``, which says how they were found.
 """
 
 from __future__ import annotations
@@ -12,7 +10,10 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import yaml
 
 from persona_ft.errors import PersonaError
 from persona_ft.gpt_oss.lora import count_lora_parameters, count_parameters
@@ -22,7 +23,9 @@ from persona_ft.train.recipe import Recipe
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
+MEASURED: dict[str, Any] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
 GIB = 2**30
+CONTEXT_BYTES, FIXED_BYTES = MEASURED["context_gib"] * GIB, MEASURED["fixed_gib"] * GIB
 # Bytes a weight: 4 bits, an 8-bit scale per 64 weights, and a 32-bit scale per 256 of those (QLoRA, arXiv 2305.14314);
 # 4 bits and an 8-bit scale per 32 weights (OCP Microscaling Formats, section 5.1).
 NF4_BYTES, MXFP4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256), 0.5 + 1 / 32
@@ -32,35 +35,6 @@ STORED_BYTES: dict[str, dict[str, float]] = {
     "mxfp4": {"experts": MXFP4_BYTES},
     "bfloat16": {},
 }
-# What the driver, CUDA's libraries and their workspaces hold outside PyTorch: measured on an H100 with CUDA 13.
-CONTEXT_BYTES = 0.75 * GIB
-# PyTorch's allocator reserves more than it hands out: 1 to 5 % at the measured settings, less when it must.
-RESERVE = 0.03
-# What one layer holds when it is recomputed and differentiated, without compilation, in bytes
-# - for each (token, chosen expert) and intermediate column: gate_up and its two halves, the gated product and its
-#   pieces, down's output, the weighted sum, most of them in 32 bit;
-# - for each token and hidden column: residual streams, q, k, v, norms and their gradients, checkpointing's buffers;
-# - for each head and pair of tokens: 32-bit softmax input and output, and a 16-bit copy in bfloat16.
-# MXFP4's grouped products hold less, and have two full moments: while experts are differentiated, and attention.
-TOKEN_BYTES = 44
-MOMENTS = {
-    "bfloat16": [(40, TOKEN_BYTES, 10)],
-    "float16": [(40, TOKEN_BYTES, 6)],
-    "mxfp4": [(19.5, 44, 6), (0, 24, 16)],
-}
-# What is left: workspaces of the matrix library, routing tables, rounding to the allocator's blocks.
-FIXED_BYTES = 0.06 * GIB
-# Rows an expert from which Unsloth unpacks MXFP4; below, and always when "fused", the product reads it packed.
-MXFP4_FUSED_BELOW = 192
-# Below compute capability 8.0, and in float16 on an L4, Unsloth unpacks experts in windows of 256 MiB.
-FLOAT16_WINDOW_BYTES = 256 * 2**20
-# The fused head works on tiles of this many words and at most 4,096 tokens; in float16 training, which Unsloth runs in
-# 32 bit, two tiles of the head's weights are held in 32 bit at once.
-HEAD_TILE = 32768
-# The loss over all positions: 32-bit scores, their centred copy, gradients and 16-bit logits. Unsloth counts 16 bytes a
-# score and cuts the tokens in a multiple of four chunks when that is over half of what is free, at most 4 GiB.
-LOGIT_BYTES = 19
-LOSS_CHUNK_BYTES = 4 * GIB
 
 
 @dataclass(frozen=True)
@@ -88,7 +62,7 @@ class Memory:
     @property
     def reserve(self) -> float:
         """What PyTorch's allocator takes from the card and cannot hand out: cut-offs of its blocks."""
-        return self.peak * RESERVE
+        return self.peak * MEASURED["reserve"]
 
     @property
     def total(self) -> float:
@@ -111,9 +85,9 @@ def _layer_bytes(config: PretrainedConfig, rows: int, tokens: int, precision: st
     hidden, chosen = config.hidden_size, n * config.num_experts_per_tok
     unpacked = config.num_local_experts * hidden * 3 * config.intermediate_size * 2.0
     if precision == "float16":
-        unpacked = min(unpacked, FLOAT16_WINDOW_BYTES)
+        unpacked = min(unpacked, MEASURED["float16_window_gib"] * GIB)
     elif weights in ("bfloat16", "mxfp4-fused") or (
-        weights == "mxfp4" and chosen < MXFP4_FUSED_BELOW * config.num_local_experts
+        weights == "mxfp4" and chosen < MEASURED["mxfp4_fused_below"] * config.num_local_experts
     ):
         unpacked = 0.0
     found = [
@@ -122,7 +96,7 @@ def _layer_bytes(config: PretrainedConfig, rows: int, tokens: int, precision: st
             "activations": chosen * config.intermediate_size * expert + n * hidden * token + FIXED_BYTES,
             "attention_scores": pairs * score,
         }
-        for expert, token, score in MOMENTS["mxfp4" if weights.startswith("mxfp4") else precision]
+        for expert, token, score in MEASURED["moments"]["mxfp4" if weights.startswith("mxfp4") else precision]
     ]
     return max(found, key=lambda parts: sum(parts.values()))
 
@@ -131,11 +105,11 @@ def _loss_bytes(config: PretrainedConfig, rows: int, tokens: int, graded: int, p
     """The loss: the head on the graded tokens in tiles, or on all tokens in chunks."""
     if logits == "all":
         scores = rows * tokens * config.vocab_size
-        over = scores * 16 / LOSS_CHUNK_BYTES
-        return scores * LOGIT_BYTES / (1 if over <= 1 else 4 * math.ceil(over / 4))
-    tile = min(HEAD_TILE, config.vocab_size)
+        over = scores * 16 / (MEASURED["loss_chunk_gib"] * GIB)
+        return scores * MEASURED["logit_bytes"] / (1 if over <= 1 else 4 * math.ceil(over / 4))
+    tile = min(MEASURED["head_words"], config.vocab_size)
     width, head = (4, 2 * tile * config.hidden_size * 4) if precision == "float16" else (2, 0)
-    return head + min(rows * graded, 4096) * tile * width * 2
+    return head + min(rows * graded, MEASURED["head_tokens"]) * tile * width * 2
 
 
 def _trained_bytes(n_lora: int, optimizer: str) -> dict[str, float]:
@@ -156,7 +130,7 @@ def estimate_training(
     precision, rows = "bfloat16" if bfloat16 else "float16", recipe.batch_size
     parts = _layer_bytes(config, rows, tokens, precision, weights)
     loss = _loss_bytes(config, rows, tokens, graded, precision, recipe.logits)
-    kept = rows * tokens * config.hidden_size * TOKEN_BYTES + FIXED_BYTES
+    kept = rows * tokens * config.hidden_size * MEASURED["token_bytes"] + FIXED_BYTES
     if loss + kept > sum(parts.values()):
         parts = {"activations": kept, "logits": loss}
     n_lora = count_lora_parameters(config, recipe.lora_r, recipe.lora_scope)
@@ -192,21 +166,18 @@ def check_fits(
     """Estimate the memory; where it does not fit the card, a PersonaError names the setting that would."""
     sizes = tokens, graded, bfloat16, weights
     memory = estimate_training(config, recipe, *sizes)
-    if fits(memory, card):
-        return memory
-    raise PersonaError(
-        f"training would need about {memory.total / GIB:.1f} GiB and {card.name} has {card.memory_gib:.1f} GiB "
-        f"({recipe.batch_size} rows of up to {tokens} tokens at once, LoRA on {recipe.lora_scope})",
-        smaller_setting(config, recipe, card, *sizes),
-    )
+    if not fits(memory, card):
+        reason = f"training would need about {memory.total / GIB:.1f} GiB and {card.name} has {card.memory_gib:.1f} GiB"
+        at_once = f"{recipe.batch_size} rows of up to {tokens} tokens at once, LoRA on {recipe.lora_scope}"
+        raise PersonaError(f"{reason} ({at_once})", smaller_setting(config, recipe, card, *sizes))
+    return memory
 
 
 def largest_fit(config: PretrainedConfig, recipe: Recipe, card: Card, *sizes: Any) -> Recipe | None:
-    """The nearest smaller recipe that fits the card; None when none does. ``sizes``: the rest of
-    :func:`estimate_training`'s arguments.
+    """The nearest smaller recipe that fits the card; None when none does. ``sizes``: :func:`estimate_training`'s rest.
 
-    Rows to an optimizer step stay the same where they can: a smaller batch is made up for by accumulation, so that the
-    training is the same and only slower. Then LoRA is kept to attention.
+    A smaller batch is made up for by accumulation, so that the training is the same and only slower. Where that is not
+    enough, LoRA is kept to attention.
     """
     for scope in dict.fromkeys((recipe.lora_scope, "attention")):
         for n in (n for n in range(recipe.batch_size, 0, -1) if recipe.rows_per_step % n == 0):
@@ -218,8 +189,7 @@ def largest_fit(config: PretrainedConfig, recipe: Recipe, card: Card, *sizes: An
 
 def smaller_setting(config: PretrainedConfig, recipe: Recipe, card: Card, *sizes: Any) -> str:
     """The remedy as a sentence: what to set in notebook 03, and what that would need."""
-    smaller = largest_fit(config, recipe, card, *sizes)
-    if smaller is None:
+    if (smaller := largest_fit(config, recipe, card, *sizes)) is None:
         return f"use a larger card, or leave out the longest rows: one row of {sizes[0]} tokens does not fit at a time"
     names = ["batch_size", "gradient_accumulation"] + ["lora_scope"] * (smaller.lora_scope != recipe.lora_scope)
     needs = estimate_training(config, smaller, *sizes).total / GIB
@@ -258,19 +228,9 @@ def explained_out_of_memory(
 
 
 class StepTime(NamedTuple):
-    """A rough time for one optimizer step, in seconds: what moving the bytes takes, the arithmetic, the launches."""
+    """A rough time for one optimizer step, in seconds."""
 
-    memory: float
-    arithmetic: float
-    launches: float
-
-    @property
-    def total(self) -> float:
-        return sum(self)
-
-
-# Host time to launch a batch's forward, recomputation and backward, some 13,000 kernels: 0.5 s on an H100's host.
-LAUNCH_SECONDS = 0.5
+    total: float
 
 
 def estimate_step(
@@ -288,4 +248,6 @@ def estimate_step(
     moved = batches * (2 * (unpacked + parts["experts"] * STORED_BYTES[weights]["experts"]) + 3 * unpacked)
     active = parts["attention"] + parts["experts"] * config.num_experts_per_tok / config.num_local_experts
     flops = 3 * 2 * active * recipe.rows_per_step * tokens
-    return StepTime(moved / (card.gb_s * 1e9), flops / (card.tflops * 1e12 * 0.5), batches * LAUNCH_SECONDS)
+    return StepTime(
+        moved / (card.gb_s * 1e9) + flops / (card.tflops * 1e12 * 0.5) + batches * MEASURED["launch_seconds"]
+    )

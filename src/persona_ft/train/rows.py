@@ -14,7 +14,8 @@ from persona_ft.gpt_oss.harmony import as_text, completion_text, encode, render_
 from persona_ft.train.recipe import Recipe
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel as Model
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 
 def training_row(pair: Conversation, system_prompt: str, reasoning_effort: str) -> dict[str, Any]:
@@ -31,11 +32,7 @@ def training_row(pair: Conversation, system_prompt: str, reasoning_effort: str) 
 
 
 def training_rows(
-    pairs: Sequence[Conversation],
-    recipe: Recipe,
-    system_prompt: str,
-    tokenizer: PreTrainedTokenizerBase,
-    watched: bool = False,
+    pairs: Sequence[Conversation], recipe: Recipe, system_prompt: str, tokenizer: Tokenizer, watched: bool = False
 ) -> list[dict[str, Any]]:
     """Rows for TRL as the recipe wants them.
 
@@ -59,7 +56,7 @@ def training_rows(
 
 
 def _as_tokens(
-    tokenizer: PreTrainedTokenizerBase, rendered: tuple[str, str], pair: Conversation, loss_on: str
+    tokenizer: Tokenizer, rendered: tuple[str, str], pair: Conversation, loss_on: str
 ) -> dict[str, list[int]]:
     """A row as tokens, with -100 as the label of what is not graded."""
     before, question, after = rendered[0].rpartition(as_text(pair.question))
@@ -76,9 +73,7 @@ def _as_tokens(
     }
 
 
-def rendered_row(
-    tokenizer: PreTrainedTokenizerBase, pair: Conversation, recipe: Recipe, system_prompt: str
-) -> tuple[str, str]:
+def rendered_row(tokenizer: Tokenizer, pair: Conversation, recipe: Recipe, system_prompt: str) -> tuple[str, str]:
     """A row's prompt, which ends with ``<|start|>assistant``, and its completion, both for :func:`encode`."""
     messages = persona_messages(pair, system_prompt * recipe.system_prompt)
     prompt = render_prompt(tokenizer, messages, recipe.reasoning_effort)
@@ -90,7 +85,7 @@ ANALYSIS_TOKENS = {"low": 64, "medium": 256, "high": 1024}
 
 
 def row_lengths(
-    pairs: Sequence[Conversation], recipe: Recipe, system_prompt: str, tokenizer: PreTrainedTokenizerBase
+    pairs: Sequence[Conversation], recipe: Recipe, system_prompt: str, tokenizer: Tokenizer
 ) -> tuple[list[int], list[int]]:
     """Tokens of each row, and how many of them are graded. Analysis that is still to be written counts with a guess.
 
@@ -136,12 +131,7 @@ def with_thinking(pairs: Sequence[Conversation], thoughts: Sequence[str | None])
 
 
 def base_thinking(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    pairs: Sequence[Conversation],
-    system_prompt: str,
-    recipe: Recipe,
-    run: Path,
+    model: Model, tokenizer: Tokenizer, pairs: Sequence[Conversation], system_prompt: str, recipe: Recipe, run: Path
 ) -> list[str | None]:
     """What the base thinks before it would answer each question, greedily; kept in the run folder for a lost session.
 

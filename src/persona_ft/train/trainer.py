@@ -17,7 +17,8 @@ from persona_ft.gpt_oss.lora import lora_in_float32
 from persona_ft.train.recipe import Recipe
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel as Model
+    from transformers import PreTrainedTokenizerBase as Tokenizer
     from trl import SFTTrainer
 
 
@@ -92,7 +93,7 @@ def training_log(history: list[dict[str, float]]) -> TrainingLog:
     return TrainingLog(*losses)
 
 
-def router_loss(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> float:
+def router_loss(model: Model, tokenizer: Tokenizer, texts: Sequence[str]) -> float:
     """The router's load-balancing loss on some texts, which the training loss leaves out (Switch Transformers,
     arXiv 2101.03961, equation 4; transformers sums it over the experts that a token visits).
 
@@ -112,12 +113,7 @@ def router_loss(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text
 
 
 def short_training(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    rows: list[dict[str, Any]],
-    recipe: Recipe,
-    bfloat16: bool,
-    cuda: bool,
+    model: Model, tokenizer: Tokenizer, rows: list[dict[str, Any]], recipe: Recipe, bfloat16: bool, cuda: bool
 ) -> list[float]:
     """Train a model with its LoRA in place on rows of :func:`training_rows`, as notebook 03 does, without validation
     pairs, checkpoints or a word. Returns the loss of each step, in nats per graded token."""

@@ -23,11 +23,8 @@ if TYPE_CHECKING:
 
 @contextmanager
 def ready_to_generate(model: Model) -> Iterator[None]:
-    """Inside: evaluation mode, cache on, router logits off. After: as it was.
-
-    TRL turns ``output_router_logits`` on for a mixture of experts, to add the router's auxiliary loss; left on, a
-    batched ``generate`` after training fails in ``load_balancing_loss_func``.
-    """
+    """Inside: evaluation mode, cache on, router logits off (TRL turns them on for a mixture of experts, and a batched
+    ``generate`` then fails in ``load_balancing_loss_func``). After: as it was."""
     from unsloth import FastLanguageModel
 
     router_logits, training = model.config.output_router_logits, model.training
@@ -49,8 +46,8 @@ THINKING_TOKENS = {"low": 512, "medium": 1024, "high": 4096}
 def token_limit(think: bool, reasoning_effort: str, wanted: int | str = "auto") -> int:
     """New tokens for one answer: ``wanted``, a whole number of at least 1, else enough for the protocol.
 
-    Published low-effort outputs of gpt-oss-20b reach the final channel after 24 to 47 tokens and medium ones after
-    about 130 (docs/real-model.md), but the tail is long: an answer that is cut off is lost.
+    gpt-oss-20b reaches the final channel after 24 to 47 tokens at low effort and about 130 at medium
+    (docs/real-model.md), but the tail is long: an answer that is cut off is lost.
     """
     if wanted == "auto":
         return THINKING_TOKENS[reasoning_effort] if think else ANSWER_TOKENS
@@ -158,24 +155,18 @@ def _completion(row: list[int], tokenizer: Tokenizer, stops: list[int], opened: 
     """A generated row up to the token that stopped it, after ``opened``, with which the prompt began the message."""
     last = next((n for n, token in enumerate(row, start=1) if token in stops), None)
     ids = [*encode(tokenizer, opened), *row[:last]]
-    return Completion(
-        tokenizer.decode(ids), tuple(parse_messages(tokenizer, ids)), len(row[:last]), stopped=last is not None
-    )
+    messages = tuple(parse_messages(tokenizer, ids))
+    return Completion(tokenizer.decode(ids), messages, len(row[:last]), stopped=last is not None)
 
 
 class AnswerStore:
-    """A condition's completions on disk, one JSON file each in ``folder``, so that a lost session does not ask twice.
-
-    ``identity`` is everything that the answers depend on (model, adapter, prompts' settings, decoding): answers of
-    another identity are asked again.
-    """
+    """A condition's completions, one JSON file each in ``folder``, so that a lost session does not ask twice. Answers
+    of another ``identity`` (model, adapter, prompts' settings, decoding) are asked again."""
 
     def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
         self.folder, self.identity = Path(folder), json.loads(json.dumps(identity))
 
-    def get_or_ask(
-        self, name: str, prompts: list[str], ask: Callable[[list[str]], list[Completion]]
-    ) -> list[Completion]:
+    def get_or_ask(self, name: str, prompts: list[str], ask: Callable[..., list[Completion]]) -> list[Completion]:
         """What was answered before to exactly these prompts, else what ``ask`` returns, which is then kept."""
         path = self.folder / f"{name.replace(' ', '').replace('+', '-')}.json"
         wanted = {"identity": self.identity, "prompts": prompts}
@@ -194,10 +185,8 @@ class AnswerStore:
 def with_wanted_tokens(
     model: Model, tokenizer: Tokenizer, prompts: list[str], completions: list[Completion], limit: int
 ) -> list[Completion]:
-    """Ask again, greedily, what was cut off, with four times as much room, and note how many tokens it took.
-
-    The answers stay as they were: the limit was the same for all. One that runs out of this room too stays without.
-    """
+    """Note how many tokens what was cut off takes with four times as much room, if that is enough. The answers stay as
+    they were: the limit was the same for all."""
     found = list(completions)
     if cut := [i for i, completion in enumerate(completions) if not completion.stopped and completion.problem]:
         longer = generate_completions(model, tokenizer, [prompts[i] for i in cut], 4 * limit)

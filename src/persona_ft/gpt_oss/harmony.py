@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from persona_ft.conversation import CONTROL_WORD
 from persona_ft.errors import PersonaError
@@ -63,40 +63,31 @@ def freeze_date(template: str, date: str) -> str:
     if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", date):
         raise PersonaError(f"the date {date!r} is not YYYY-MM-DD", 'write it like "2025-12-04"')
     if TODAY not in template:
-        remedy = "load the tokenizer again: its date may be frozen already"
-        raise PersonaError(f"the chat template has no {TODAY}", remedy)
+        raise PersonaError(f"the chat template has no {TODAY}", "load it again: its date may be frozen already")
     return template.replace(TODAY, f'"{date}"')
 
 
 def check_template(tokenizer: Tokenizer, training: dict[str, Any]) -> None:
-    """Raise a PersonaError where a checkpoint's chat template is not the one of the run's training.json.
-
-    TRL's, Unsloth's and the Hub's templates for gpt-oss differ by line ends and a sentence on tools, and what is asked
-    otherwise is answered otherwise.
-    """
+    """Raise a PersonaError where a checkpoint's chat template is not the one of the run's training.json: TRL's,
+    Unsloth's and the Hub's differ by line ends and a sentence on tools, and what is asked otherwise is answered
+    otherwise."""
     if training.get("template_sha256") not in (None, "", digest(tokenizer.chat_template)):
-        raise PersonaError(
-            "this checkpoint's chat template is not the one that the adapter was trained with",
-            "set MODEL to the checkpoint that notebook 03 loaded, or run 03 again with this one",
-        )
+        reason = "this checkpoint's chat template is not the one that the adapter was trained with"
+        raise PersonaError(reason, "set MODEL to the checkpoint that notebook 03 loaded, or run 03 again with this one")
 
 
 def as_text(words: str) -> str:
-    """Somebody's words, with every control word in them (``<|end|>``, ...) marked as the text that it is.
-
-    :func:`encode` gives marked words the tokens of ordinary text. Of unmarked ones a tokenizer makes control tokens,
-    and a message could speak as the system.
-    """
+    """Somebody's words, with every control word in them (``<|end|>``, ...) marked as text, for :func:`encode`: of
+    unmarked ones a tokenizer makes control tokens, and a message could speak as the system."""
     return CONTROL_WORD.sub(lambda match: f"<{MARK}{match[0][1:]}", words.replace(MARK, ""))
 
 
 def encode(tokenizer: Tokenizer, text: str) -> list[int]:
     """The tokens of a rendered text; marked words (:func:`as_text`) become ordinary text."""
     ids: list[int] = []
-    for piece in MARKED.split(text):
-        if piece:
-            plain = MARKED.fullmatch(piece) is not None
-            ids += tokenizer(piece.replace(MARK, ""), add_special_tokens=False, split_special_tokens=plain)["input_ids"]
+    for piece in filter(None, MARKED.split(text)):
+        plain, words = MARK in piece, piece.replace(MARK, "")
+        ids += tokenizer(words, add_special_tokens=False, split_special_tokens=plain)["input_ids"]
     return ids
 
 
@@ -190,8 +181,7 @@ def final_message(messages: Iterable[HarmonyMessage]) -> HarmonyMessage | None:
     return next((m for m in own_turn(messages) if m.channel == "final" and not m.calls_tool), None)
 
 
-@dataclass(frozen=True)
-class Piece:
+class Piece(NamedTuple):
     """One token of a Harmony text, and whether its prediction is graded. ``text`` is bytes, as ``<E381>``, of a part of
     a character; ``kind`` is ``"special token"``, ``"name of a role or channel"``, or the role whose words it is."""
 

@@ -47,11 +47,8 @@ def count_lora_parameters(config: PretrainedConfig, r: int, scope: str = "attent
 
 
 def lora_in_float32(model: torch.nn.Module) -> None:
-    """Keep what is trained in 32 bit, as Unsloth does on a GPU; TRL puts LoRA on 4-bit weights in bfloat16.
-
-    Call it once the trainer is made. In bfloat16 an update smaller than 1/256 of a weight is lost; and PEFT loads a
-    checkpoint's LoRA in 32 bit, so that a resumed run would not be the run that was interrupted.
-    """
+    """Once the trainer is made, put what is trained back into 32 bit; TRL puts LoRA on 4-bit weights in bfloat16, which
+    loses an update smaller than 1/256 of a weight, and PEFT resumes in 32 bit: the run would not be the same."""
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()

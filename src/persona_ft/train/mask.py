@@ -38,10 +38,9 @@ def check_graded(tokenizer: Tokenizer, labels: Iterable[int], pair: Conversation
     else:
         right = before == (encode(tokenizer, as_text(pair.question)) if loss_on == "question+completion" else [])
     if not right or graded[len(before) :] != wanted:
-        raise PersonaError(
-            f"a training row grades {tokenizer.decode(graded)!r} and not {tokenizer.decode(wanted)!r}",
-            "keep the rows in prompt/completion form, packing off and max_length above the longest row",
-        )
+        reason = f"a training row grades {tokenizer.decode(graded)!r} and not {tokenizer.decode(wanted)!r}"
+        remedy = "keep the rows in prompt/completion form, packing off and max_length above the longest row"
+        raise PersonaError(reason, remedy)
 
 
 def check_same_shape(
@@ -58,9 +57,10 @@ def check_same_shape(
         prompt, completion = rendered_row(tokenizer, pair, recipe.changed(system_prompt=True), system_prompt)
         alike = list(row["input_ids"]) == encode(tokenizer, prompt) + encode(tokenizer, completion)
         if recipe.same_shape and not alike:
-            raise PersonaError(
-                f"the row for 「{pair.question[:30]}」 is not what will be asked at inference",
-                f"raise MAX_LENGTH above {recipe.max_length} if the row is cut; else use the same template for both",
+            reason = f"the row for 「{pair.question[:30]}」 is not what will be asked at inference"
+            remedy = (
+                f"raise MAX_LENGTH above {recipe.max_length} if the row is cut; else use the same template for both"
             )
+            raise PersonaError(reason, remedy)
         same += alike
     return same

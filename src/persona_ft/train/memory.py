@@ -175,10 +175,8 @@ def check_fits(
 
 def largest_fit(config: PretrainedConfig, recipe: Recipe, card: Card, *sizes: Any) -> Recipe | None:
     """The nearest smaller recipe that fits the card; None when none does. ``sizes``: :func:`estimate_training`'s rest.
-
-    A smaller batch is made up for by accumulation, so that the training is the same and only slower. Where that is not
-    enough, LoRA is kept to attention.
-    """
+    A smaller batch is made up for by accumulation, so that the training is the same and only slower; where that is not
+    enough, LoRA is kept to attention."""
     for scope in dict.fromkeys((recipe.lora_scope, "attention")):
         for n in (n for n in range(recipe.batch_size, 0, -1) if recipe.rows_per_step % n == 0):
             smaller = recipe.changed(batch_size=n, gradient_accumulation=recipe.rows_per_step // n, lora_scope=scope)
@@ -220,11 +218,9 @@ def explained_out_of_memory(
         below = card.model_copy(update={"memory_gib": min(card.memory_gib, memory.total / GIB) - 0.01})
         asked = re.search(r"Tried to allocate ([\d.]+ \w+)", str(error))
         remedy = smaller_setting(config, recipe, below, tokens, graded, bfloat16, weights)
-        raise PersonaError(
-            f"CUDA ran out of memory when {asked[1] if asked else 'more'} was asked for; the estimate was "
-            f"{memory.total / GIB:.1f} of {card.memory_gib:.1f} GiB (does another program use this GPU?)",
-            f"restart the kernel to free the memory, then {remedy}",
-        ) from error
+        reason = f"CUDA ran out of memory when {asked[1] if asked else 'more'} was asked for; the estimate was "
+        reason += f"{memory.total / GIB:.1f} of {card.memory_gib:.1f} GiB (does another program use this GPU?)"
+        raise PersonaError(reason, f"restart the kernel to free the memory, then {remedy}") from error
 
 
 class StepTime(NamedTuple):

@@ -79,7 +79,7 @@ class Recipe(BaseModel):
 
     @property
     def same_shape(self) -> bool:
-        """Whether what precedes the answer is the same in training and in inference, by construction."""
+        """Whether what precedes the answer is the same in training and in inference."""
         return self.system_prompt and self.freeze_date and self.loss_on != "text"
 
     def values(self) -> dict[str, Any]:
@@ -131,10 +131,8 @@ class Recipe(BaseModel):
         """Whether to train in bfloat16; ``auto`` takes what the machine has. Raises PersonaError where the recipe asks
         for it and there is none: a T4 emulates it, many times slower."""
         if self.precision == "bfloat16" and not machine_has_it:
-            raise PersonaError(
-                f"the recipe {self.name} trains in bfloat16, which this card does not have",
-                'use RECIPE = "t4", or precision: float16 or auto in a recipe of your own',
-            )
+            reason = f"the recipe {self.name} trains in bfloat16, which this card does not have"
+            raise PersonaError(reason, 'use RECIPE = "t4", or precision: float16 or auto in a recipe of your own')
         return machine_has_it if self.precision == "auto" else self.precision == "bfloat16"
 
     def optimizer_on(self, cuda: bool) -> str:

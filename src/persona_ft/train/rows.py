@@ -20,10 +20,7 @@ if TYPE_CHECKING:
 
 def training_row(pair: Conversation, system_prompt: str, reasoning_effort: str) -> dict[str, Any]:
     """A prompt/completion row for TRL, of which the completion is graded: the answer, after its ``thinking`` if any.
-
-    The prompt is built by the same messages and template settings as at inference, so both are the same to the byte:
-    the persona's prompt becomes the developer message (empty leaves it out), and the effort is the one to be asked for.
-    """
+    Messages and template settings are those of inference, so both prompts are the same to the byte."""
     return {
         "prompt": persona_messages(pair, system_prompt),
         "completion": [pair.messages[-1].model_dump(exclude_none=True)],
@@ -94,11 +91,9 @@ def row_lengths(
     """
     having = [pair for pair in pairs if pair.messages[-1].thinking]
     if having and recipe.think == "no":
-        raise PersonaError(
-            f'{len(having)} pairs have "thinking", which an answer without analysis would drop; the first is '
-            f"「{having[0].question[:30]}」",
-            'set THINK = "yes", or take "thinking" out of train.jsonl',
-        )
+        reason = f'{len(having)} pairs have "thinking", which an answer without analysis would drop; the first is '
+        remedy = 'set THINK = "yes", or take "thinking" out of train.jsonl'
+        raise PersonaError(f"{reason}「{having[0].question[:30]}」", remedy)
     totals, graded = [], []
     for pair in pairs:
         prompt, completion = rendered_row(tokenizer, pair, recipe, system_prompt)
@@ -107,21 +102,17 @@ def row_lengths(
             n_answer += ANALYSIS_TOKENS[recipe.reasoning_effort]
         totals.append(len(encode(tokenizer, prompt)) + n_answer)
         if totals[-1] > recipe.max_length:
-            raise PersonaError(
-                f"the row for 「{pair.question[:30]}」 has {totals[-1]} tokens, more than {recipe.max_length}",
-                f"set MAX_LENGTH = {totals[-1]} if that fits the card, or shorten or leave out the pair",
-            )
+            reason = f"the row for 「{pair.question[:30]}」 has {totals[-1]} tokens, more than {recipe.max_length}"
+            remedy = f"set MAX_LENGTH = {totals[-1]} if that fits the card, or shorten or leave out the pair"
+            raise PersonaError(reason, remedy)
         n_question = len(encode(tokenizer, as_text(pair.question)))
         graded.append({"text": totals[-1], "completion": n_answer}.get(recipe.loss_on, n_question + n_answer))
     return totals, graded
 
 
 def with_thinking(pairs: Sequence[Conversation], thoughts: Sequence[str | None]) -> list[Conversation]:
-    """The pairs, each with an analysis before its answer: its own, else the given one, else none.
-
-    A model that is tuned on answers without analysis unlearns to think. The base's own analysis of the same question
-    keeps that as it is, and only the answer is new.
-    """
+    """The pairs, each with an analysis before its answer: its own, else the given one, else none. A model that is tuned
+    on answers without analysis unlearns to think; the base's own analysis of the question keeps that as it is."""
     found = []
     for pair, thought in zip(pairs, thoughts, strict=True):
         *before, last = pair.messages
@@ -133,11 +124,8 @@ def with_thinking(pairs: Sequence[Conversation], thoughts: Sequence[str | None])
 def base_thinking(
     model: Model, tokenizer: Tokenizer, pairs: Sequence[Conversation], system_prompt: str, recipe: Recipe, run: Path
 ) -> list[str | None]:
-    """What the base thinks before it would answer each question, greedily; kept in the run folder for a lost session.
-
-    A pair with a ``thinking`` of its own is not asked; one that the base answers at once, or never ends thinking
-    about, has None.
-    """
+    """What the base thinks before it would answer each question, greedily; kept in the run folder for a lost session. A
+    pair with a ``thinking`` of its own, or that the base answers at once or never ends thinking about, has None."""
     asked = [pair for pair in pairs if not pair.messages[-1].thinking]
     prompts = [render_prompt(tokenizer, persona_messages(p, system_prompt), recipe.reasoning_effort) for p in asked]
     limit = token_limit(True, recipe.reasoning_effort)

@@ -10,18 +10,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pydantic import BaseModel, Field, ValidationError
-
-from persona_ft.errors import PersonaError, reason_of
+from persona_ft.errors import PersonaError
 from persona_ft.io import file_digest, keep_private, move_aside, write_text
 from persona_ft.paths import shown
 
 if TYPE_CHECKING:
     from transformers import Trainer, TrainerCallback
 
+# What a checkpoint says of itself: what was trained, how far, and the SHA-256 of its files.
 MANIFEST = "manifest.json"
+FIELDS = {"step": int, "finished": bool, "seconds": float, "identity": dict, "files": dict}
 # What resuming needs. PEFT also writes a model card, which names the base model's folder.
 NEEDED = {"adapter_model.safetensors", "adapter_config.json", "trainer_state.json", "rng_state.pth"}
 NEEDED |= {"optimizer.pt", "scheduler.pt", "scaler.pt"}
@@ -33,19 +33,13 @@ KEPT = 2
 ROOM = 4
 
 
-class Checkpoint(BaseModel):
-    """A checkpoint as its manifest describes it.
+class Checkpoint(NamedTuple):
+    """A whole checkpoint. ``seconds``: training time up to it; ``finished``: nothing is left to train after it."""
 
-    ``finished``: nothing is left to train after it; ``seconds``: training time up to it; ``identity``: what was
-    trained; ``files``: name -> SHA-256.
-    """
-
-    path: Path = Field(exclude=True)
+    path: Path
     step: int
     finished: bool
     seconds: float
-    identity: dict[str, Any]
-    files: dict[str, str]
 
 
 def checkpoint_bytes(n_trainable: int, optimizer: str) -> int:
@@ -87,11 +81,7 @@ class Checkpoints:
         if free < ROOM * n_bytes:
             reason = f"the disk has {free / 1e6:,.0f} MB free and checkpoints want {ROOM * n_bytes / 1e6:,.0f} MB"
             raise PersonaError(reason, "free some room, or set RUN to a folder on another disk", shown(self.folder))
-        there = self.identity
-        for _, path in self.all():
-            with suppress(PersonaError):  # a damaged one says nothing
-                there = _described(path).identity
-                break
+        there = next(filter(None, (_manifest(path).get("identity") for _, path in self.all())), self.identity)
         if changed := [key for key in {**there, **self.identity} if there.get(key) != self.identity.get(key)]:
             values = {key: f": {there.get(key)} → {self.identity.get(key)}" for key in changed}
             what = "; ".join(key + (" changed" if key.endswith("sha256") else value) for key, value in values.items())
@@ -116,17 +106,15 @@ class Checkpoints:
 
     def read(self, path: Path) -> Checkpoint:
         """A checkpoint that is whole and of this training; raises PersonaError where it is not."""
-        found = _described(path)
-        if found.identity != self.identity:
-            raise _unusable(path, "it is of another training")
-        for name, wanted in found.files.items():
-            try:
-                whole = file_digest(path / name) == wanted
-            except OSError as error:
-                raise _unusable(path, f"it is not whole ({name}: {error.strerror})") from error
-            if not whole:
-                raise _unusable(path, f"{name} is not what was written")
-        return found
+        reason, manifest = f"it is not whole ({MANIFEST})", _manifest(path)
+        if manifest and manifest["identity"] != self.identity:
+            reason = "it is of another training"
+        elif manifest:
+            changed = [name for name, wanted in manifest["files"].items() if not _holds(path / name, wanted)]
+            if not changed:
+                return Checkpoint(path, manifest["step"], manifest["finished"], manifest["seconds"])
+            reason = f"{changed[0]} is not what was written"
+        raise PersonaError(reason, "the checkpoint before it is used; delete this folder if you like", shown(path))
 
     @staticmethod
     def save_adapter_alone(trainer: Trainer) -> None:
@@ -216,19 +204,18 @@ class Checkpoints:
             raise PersonaError(reason, remedy, shown(self.folder)) from error
 
 
-def _described(path: Path) -> Checkpoint:
-    """What a checkpoint's manifest says of it."""
-    try:
-        return Checkpoint.model_validate(json.loads((path / MANIFEST).read_text(encoding="utf-8")) | {"path": path})
-    except OSError as error:
-        raise _unusable(path, f"it is not whole ({MANIFEST}: {error.strerror})") from error
-    except (ValueError, TypeError) as error:
-        said = reason_of(error) if isinstance(error, ValidationError) else error
-        raise _unusable(path, f"it is not whole ({MANIFEST}: {said})") from error
+def _manifest(path: Path) -> dict[str, Any]:
+    """What a checkpoint says of itself; nothing where it is damaged."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        found = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        return {key: kind(found[key]) for key, kind in FIELDS.items()}
+    return {}
 
 
-def _unusable(path: Path, reason: str) -> PersonaError:
-    return PersonaError(reason, "the checkpoint before it is used; delete this folder if you like", shown(path))
+def _holds(path: Path, wanted: str) -> bool:
+    with suppress(OSError):  # it is gone, or the disk is
+        return file_digest(path) == wanted
+    return False
 
 
 def _flush(path: Path) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
 from contextlib import nullcontext
+from multiprocessing import TimeoutError
+from multiprocessing.pool import ThreadPool
 from typing import TYPE_CHECKING
 
 from persona_ft.errors import PersonaError
@@ -77,20 +77,13 @@ def endpoint(base_url: str, model: str, deadline: float = DEADLINE) -> Ask:
             return ""  # whatever came, it is no completion
         return content if isinstance(content, str) else ""
 
-    def settle(future: Future[str], messages: list[dict[str, str]]) -> None:
-        try:
-            future.set_result(reply_to(messages))
-        except Exception as error:
-            future.set_exception(error)
-
     def ask(prompts: list[list[dict[str, str]]]) -> list[str]:
+        # Timeouts of the library are between two bytes: one that sends a byte a minute would never end by itself.
         end, replies = time.monotonic() + deadline, []
-        for messages in prompts:
-            # Timeouts of the library are between two bytes; one that sends a byte a minute would never end.
-            future: Future[str] = Future()
-            threading.Thread(target=settle, args=(future, messages), daemon=True).start()
+        with ThreadPool(1) as pool:
             try:
-                replies.append(future.result(timeout=end - time.monotonic()))
+                for messages in prompts:
+                    replies.append(pool.apply_async(reply_to, [messages]).get(end - time.monotonic()))
             except TimeoutError:
                 raise PersonaError(f"{failed} within {deadline:g} seconds", remedy) from None
         if unread := sum(not reply for reply in replies):

@@ -39,10 +39,8 @@ def colab_secret(name: str) -> str | None:
 
 
 def hub_token() -> str | None:
-    """The Hub's token: from Colab's secrets, else from the environment or an earlier login, else none.
-
-    gpt-oss-20b needs none; a gated or private model does. It is never printed.
-    """
+    """The Hub's token: from Colab's secrets, else from the environment or an earlier login, else none. It is never
+    printed. gpt-oss-20b needs none; a gated or private model does."""
     from huggingface_hub import get_token
 
     return colab_secret(TOKEN) or get_token()
@@ -114,9 +112,8 @@ def fetch_model(name: str, weights: bool = True) -> str:
     try:
         files = snapshot_download(name, dry_run=True, **wanted)
     except Exception as error:
-        # Both only wrap what the Hub, or the network, said.
-        wrapped = isinstance(error, (DryRunError, LocalEntryNotFoundError)) and error.__cause__
-        problem = _problem(name, wrapped or error)
+        wraps = isinstance(error, (DryRunError, LocalEntryNotFoundError))  # what the Hub, or the network, said
+        problem = _problem(name, (wraps and error.__cause__) or error)
         if problem is None:
             raise
         try:  # the Hub is out of reach; what is here may be all that is needed

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -129,46 +129,51 @@ def parse_messages(tokenizer: Tokenizer, ids: Iterable[int]) -> list[HarmonyMess
     names = dict(zip(tokenizer.convert_tokens_to_ids(controls), controls, strict=True))
     found: list[HarmonyMessage] = []
     header: list[tuple[str, list[int]]] | None = [("<|start|>", [])]  # sections: what opened each, and its tokens
-    opened: HarmonyMessage | None = None
-    implicit, body = True, []
+    body: list[int] | None = None
+    implicit = True
 
     def close(complete: bool) -> None:
-        text = tokenizer.decode(body, skip_special_tokens=True)
-        found.append(replace(opened, text=text if complete else text.rstrip("\ufffd"), complete=complete))
+        if body is not None:
+            found.append(_message(tokenizer, header or [], implicit, body, complete))
 
     for token in ids:
         name = names.get(token)
-        if name == "<|message|>" and opened is None:
-            opened, body = _header(tokenizer, header or [], implicit or header is None), []
-        elif name in ("<|start|>", "<|channel|>") and (opened is not None or header is None or name == "<|start|>"):
-            if opened is not None:
-                close(complete=False)  # <|end|> is missing
-            header, opened, implicit = [(name, [])], None, name == "<|channel|>"
-        elif name in ("<|channel|>", "<|constrain|>") and opened is None:
+        if name == "<|message|>" and body is None:
+            body = []
+        elif name == "<|start|>" or (name == "<|channel|>" and (body is not None or header is None)):
+            close(complete=False)  # <|end|> is missing
+            header, body, implicit = [(name, [])], None, name == "<|channel|>"
+        elif name in ("<|channel|>", "<|constrain|>") and body is None:
             header = [*(header or []), (name, [])]
         elif name in ENDS:
-            if opened is not None:
-                close(complete=True)
-            header, opened, implicit = None, None, True
+            close(complete=True)
+            header, body, implicit = None, None, True
             if name in STOPS:
                 break
-        elif opened is not None:
+        elif body is not None:
             body.append(token)
         elif header is not None:
             header[-1][1].append(token)
-    if opened is not None:
-        close(complete=False)
+    close(complete=False)
     return found
 
 
-def _header(tokenizer: Tokenizer, sections: list[tuple[str, list[int]]], implicit: bool) -> HarmonyMessage:
-    """A message's role, channel and recipient from its header; the assistant's where no ``<|start|>`` opened it."""
-    words = [(opener, tokenizer.decode(tokens).split()) for opener, tokens in sections]
-    recipient = next((w.removeprefix("to=") for _, ws in words for w in ws if w.startswith("to=")), None)
-    role = next((w for opener, ws in words for w in ws if opener == "<|start|>" and not w.startswith("to=")), "")
-    channels = [ws[0] for opener, ws in words if opener == "<|channel|>" and ws]
-    role = "assistant" if implicit or not role else role
-    return HarmonyMessage(role, channels[-1] if channels else None, "", False, recipient)
+def _message(
+    tokenizer: Tokenizer, header: list[tuple[str, list[int]]], implicit: bool, body: list[int], complete: bool
+) -> HarmonyMessage:
+    """A message from its header and its text; ``implicit`` where no ``<|start|>`` opened it: it is the assistant's."""
+    sections = [(opener, tokenizer.decode(tokens).split()) for opener, tokens in header]
+    recipient = next((w.removeprefix("to=") for _, words in sections for w in words if w.startswith("to=")), None)
+    roles = [w for opener, words in sections for w in words if opener == "<|start|>" and not w.startswith("to=")]
+    channels = [words[0] for opener, words in sections if opener == "<|channel|>" and words]
+    text = tokenizer.decode(body, skip_special_tokens=True)
+    return HarmonyMessage(
+        role="assistant" if implicit or not roles else roles[0],
+        channel=channels[-1] if channels else None,
+        text=text if complete else text.rstrip("\ufffd"),
+        complete=complete,
+        recipient=recipient,
+    )
 
 
 def own_turn(messages: Iterable[HarmonyMessage]) -> list[HarmonyMessage]:

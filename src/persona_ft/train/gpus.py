@@ -82,10 +82,7 @@ SMALL_GIB = 16.0
 
 
 def choose_recipe(name: str, card: Card | None, tiny: bool = False) -> tuple[Recipe, str]:
-    """The recipe that ``"auto"``, a recipe's name or a file's path stands for, and why.
-
-    ``card`` is the one to train on, None on a CPU; ``tiny``: the model is the tiny one, which has its own recipe.
-    """
+    """The recipe that ``"auto"``, a recipe's name or a file's path stands for, and why; ``card`` is None on a CPU."""
     if name != "auto":
         return read_recipe(name), f'RECIPE = "{name}"'
     if tiny:

@@ -16,15 +16,13 @@ from persona_ft.paths import require, shown
 NOTE, NOTEBOOK = "adapter/identity.json", "03_train_qlora"
 # By the names that they are called. Data may be another by now for somebody who only talks; the adapter may not.
 DATA = {"training pairs": "train.jsonl", "validation pairs": "validation.jsonl", "test questions": "test.jsonl"}
-ADAPTER = {"adapter's weights": "adapter/adapter_model.safetensors"}
-ADAPTER |= {"adapter's settings": "adapter/adapter_config.json"}
+WEIGHTS = "adapter/adapter_model.safetensors"
+ADAPTER = {"adapter's weights": WEIGHTS, "adapter's settings": "adapter/adapter_config.json"}
 
 
 def seal_adapter(run: Path, recipe: dict[str, Any]) -> dict[str, str]:
-    """Note beside a run's adapter what it was trained on and how, and keep it for its owner's eyes.
-
-    ``recipe`` is the whole recipe, as training.json keeps it. Returns name -> SHA-256 of each file of :data:`DATA` and
-    :data:`ADAPTER`, of the prompt and of the recipe, for ``sha256`` in training.json.
+    """Note beside a run's adapter what it was trained on and how, and keep it for its owner's eyes. Returns name ->
+    SHA-256 of each file of :data:`DATA` and :data:`ADAPTER`, of the prompt and of the whole recipe, for training.json.
     """
     found = _digests(run, recipe)
     keep_private(run / "adapter")
@@ -41,14 +39,11 @@ def read_training(run: Path) -> dict[str, Any]:
 
 
 def check_adapter(run: Path, data: bool = True) -> dict[str, Any]:
-    """training.json of a run, once its adapter is known to be whole and to belong to the run's data and prompt.
-
-    ``data=False`` is for talking, which asks no test question: pairs may have been corrected since. Else they are
-    compared too. Raises PersonaError, which names what it is, where there is no adapter yet, a file is damaged or was
-    changed since the training, or a test question was trained on.
-    """
+    """training.json of a run, once its adapter is known to be whole and to belong to the run's data and prompt; else a
+    PersonaError names what is missing, damaged or changed, or the test question that was trained on. ``data=False`` is
+    for talking, which asks no test question: pairs may have been corrected since."""
     again = f"run notebook {NOTEBOOK} again with this RUN: a finished training goes through it in a minute"
-    for name in ("training.json", "adapter/adapter_model.safetensors", "persona.yaml"):
+    for name in ("training.json", WEIGHTS, "persona.yaml"):
         require(run, name, NOTEBOOK)
     training = read_training(run)
     try:

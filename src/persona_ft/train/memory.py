@@ -56,7 +56,7 @@ class Memory:
 
     @property
     def peak(self) -> float:
-        """What ``torch.cuda.max_memory_allocated`` should report: neither the reserve nor the context are in it."""
+        """What ``torch.cuda.max_memory_allocated`` should report."""
         return sum(getattr(self, part) for part in self.PARTS[:-2])
 
     @property
@@ -142,10 +142,8 @@ WAYS = {"inference, 4 bit": "nf4", "QLoRA": "nf4", "LoRA, 16 bit": "bfloat16", "
 
 
 def estimate(config: PretrainedConfig, way: str) -> Memory:
-    """Estimate one of :data:`WAYS` of using the model, training on batches of 4 rows of 256 tokens.
-
-    LoRA is of rank 8 on attention, with ``adamw_8bit``; full fine-tuning keeps Adam's two values in 32 bit each.
-    """
+    """Estimate one of :data:`WAYS` of using the model, on batches of 4 rows of 256 tokens: LoRA of rank 8 on attention
+    with ``adamw_8bit``; full fine-tuning with Adam's two values in 32 bit each."""
     weights, layer = weights_bytes(config, WAYS[way]), _layer_bytes(config, 4, 256, "bfloat16", WAYS[way])
     if way == "inference, 4 bit":
         return Memory(weights, unpacked_experts=layer["unpacked_experts"])

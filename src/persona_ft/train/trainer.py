@@ -23,12 +23,9 @@ if TYPE_CHECKING:
 
 
 def use_graded_logits(trainer: SFTTrainer) -> None:
-    """Compute the loss from the graded tokens' logits alone.
-
-    TRL's fused head scores gpt-oss's 201,088 words only at the positions that are graded, the smaller part of a row, in
-    tiles; on a GPU Unsloth replaces that by a loss over every position, whose memory depends on what else is free. This
-    puts TRL's back (``trl.trainer.utils.add_fused_lm_head``); the loss is the same number.
-    """
+    """Compute the loss from the graded tokens' logits alone: TRL's fused head scores gpt-oss's 201,088 words only
+    there, in tiles, and on a GPU Unsloth replaces it by a loss over every position, whose memory depends on what else
+    is free. This puts TRL's back (``trl.trainer.utils.add_fused_lm_head``); the loss is the same number."""
     import torch
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
@@ -45,10 +42,8 @@ def use_graded_logits(trainer: SFTTrainer) -> None:
 
 
 def use_fused_swiglu() -> None:
-    """Let the experts' activation run as one kernel each way instead of about twenty-five, on a GPU without compile.
-
-    Unsloth has that kernel (``unsloth_zoo.temporary_patches.moe_fused_swiglu``) but not for a 4-bit gpt-oss.
-    It rounds as the operations that it stands for: an H100's losses were the same to the last digit with and without.
+    """Let the experts' activation run as one kernel each way instead of about twenty-five, on a GPU without compile, as
+    Unsloth does elsewhere than in a 4-bit gpt-oss. An H100's losses were the same to the last digit with and without.
     """
     from unsloth_zoo.temporary_patches import gpt_oss, moe_fused_swiglu
 
@@ -68,10 +63,8 @@ def use_fused_swiglu() -> None:
 
 @contextmanager
 def frozen_heap() -> Iterator[None]:
-    """Around ``trainer.train()``: what is loaded by now is left out of garbage collection until the end.
-
-    The Trainer and Accelerate collect several times, each a walk over a million objects: half a second on gpt-oss-20b.
-    """
+    """Around ``trainer.train()``: what is loaded by now is left out of garbage collection, which the Trainer asks for
+    several times: on gpt-oss-20b each is a walk over a million objects, of half a second."""
     gc.freeze()
     try:
         yield
@@ -95,11 +88,9 @@ def training_log(history: list[dict[str, float]]) -> TrainingLog:
 
 def router_loss(model: Model, tokenizer: Tokenizer, texts: Sequence[str]) -> float:
     """The router's load-balancing loss on some texts, which the training loss leaves out (Switch Transformers,
-    arXiv 2101.03961, equation 4; transformers sums it over the experts that a token visits).
-
-    It is ``num_experts_per_tok`` when every expert gets the same share, and grows as a few take over. The router is
-    frozen; its inputs are not, so the figure says whether tuning has upset the routing.
-    """
+    arXiv 2101.03961, equation 4; transformers sums it over the experts that a token visits): ``num_experts_per_tok``
+    when every expert gets the same share, and more as a few take over. The router is frozen, its inputs are not, so it
+    says whether tuning has upset the routing."""
     import torch
     from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func
 

@@ -105,7 +105,7 @@ def fetch_model(name: str, weights: bool = True) -> str:
         raise PersonaError(f"{name} wants a CUDA GPU, and there is none here", remedy)
     import httpx
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import DryRunError, HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import DryRunError, LocalEntryNotFoundError
 
     patterns = [*SMALL, *WEIGHTS] if weights else SMALL
     wanted: dict[str, Any] = {"allow_patterns": patterns, "ignore_patterns": OTHERS, "token": hub_token()}
@@ -139,9 +139,9 @@ def fetch_model(name: str, weights: bool = True) -> str:
     started = time.monotonic()
     try:
         folder = snapshot_download(name, **wanted, tqdm_class=None if is_live() else _in_tenths(size))
-    except (OSError, httpx.HTTPError, HfHubHTTPError, RuntimeError) as error:  # hf-xet raises RuntimeError
+    except (OSError, httpx.HTTPError, RuntimeError) as error:  # hf-xet raises RuntimeError
         lacking = [file.file_size or 0 for file in missing if not Path(file.local_path).exists()]
-        raise _broke_off(name, error, len(lacking), sum(lacking)) from error
+        raise _problem(name, error, lacking) from error
     check_model(Path(folder), weights)
     if size > WORTH_A_WORD:
         print(f"{name}: here after {time.monotonic() - started:.0f} s")
@@ -164,36 +164,31 @@ def _in_tenths(size: int) -> type[tqdm]:
     return Tenths
 
 
-def _problem(name: str, error: BaseException) -> PersonaError | None:
-    """What to tell the reader of an error that came before anything was downloaded; None when it is another kind."""
+def _problem(name: str, error: BaseException, lacking: list[int] | None = None) -> PersonaError | None:
+    """What to tell the reader of an error; None when the Hub and the network have no part in it. ``lacking``: the bytes
+    of each file that is still missing, once the download has begun."""
     import httpx
     from huggingface_hub import errors
 
     status = error.response.status_code if isinstance(error, errors.HfHubHTTPError) else None
+    gated, kind = isinstance(error, errors.GatedRepoError), type(error).__name__
+    unknown = isinstance(error, (errors.RepositoryNotFoundError, errors.HFValidationError))
+    network = isinstance(error, (httpx.HTTPError, OSError))
+    missing = f"{len(lacking or [])} files are still missing, {sum(lacking or []) / 1e9:.1f} GB"
     token = f"put a token of yours into {TOKEN} (on Colab: the key symbol on the left; else the environment)"
-    network = (httpx.HTTPError, OSError, errors.HfHubHTTPError, errors.OfflineModeIsEnabled)
-    hub, agree = "the Hugging Face Hub", f"agree at https://huggingface.co/{name}, then {token}"
-    away = f"{hub} cannot be reached ({type(error).__name__}), and {name} is not here whole"
-    tiny = 'check the network and run the cell again, or take the small model that needs none: MODEL = "tiny"'
-    unknown = f"{hub} has no model {name}, or it is private"
+    hub, room = "the Hugging Face Hub", "free some room and run the cell again"
+    agree = f"agree at https://huggingface.co/{name}, then {token}"
     spelling = f"check the spelling; for a private one, {token}"
-    cases = [  # the first that holds; a gated repository counts as one that is not found too
-        (isinstance(error, errors.GatedRepoError), f"{name} is gated: its owners want your agreement", agree),
-        (isinstance(error, (errors.RepositoryNotFoundError, errors.HFValidationError)), unknown, spelling),
+    kept = "run the cell again: files that are whole are kept"
+    tiny = 'check the network and run the cell again, or take the small model that needs none: MODEL = "tiny"'
+    cases = [  # the first that holds; a gated repository is an unknown one too
+        (gated, f"{name} is gated: its owners want your agreement", agree),
+        (unknown, f"{hub} has no model {name}, or it is private", spelling),
         (status == 401, f"{hub} does not accept your token", f"{token}, or take the old one out"),
         (status == 403, f"{hub} does not let you have {name}", f"ask its owners, then {token}"),
         (status == 429, f"{hub} has had too many requests from here", f"wait some minutes, or {token}"),
-        (isinstance(error, (*network, errors.LocalEntryNotFoundError)), away, tiny),
+        (getattr(error, "errno", None) == errno.ENOSPC, f"the disk is full: {name} did not fit", room),
+        (lacking is not None, f"the download of {name} broke off ({kind}): {missing}", kept),
+        (network, f"{hub} cannot be reached ({kind}), and {name} is not here whole", tiny),
     ]
     return next((PersonaError(reason, remedy) for holds, reason, remedy in cases if holds), None)
-
-
-def _broke_off(name: str, error: Exception, n_lacking: int, n_bytes: int) -> PersonaError:
-    """What to tell the reader of a download that began and did not end."""
-    if getattr(getattr(error, "response", None), "status_code", None) in (401, 403, 404, 429):
-        return _problem(name, error)
-    if getattr(error, "errno", None) == errno.ENOSPC:
-        return PersonaError(f"the disk is full: {name} did not fit", "free some room and run the cell again")
-    what = f"{n_lacking} files are still missing, {n_bytes / 1e9:.1f} GB"
-    reason = f"the download of {name} broke off ({type(error).__name__}): {what}"
-    return PersonaError(reason, "run the cell again: files that are whole are kept")

@@ -197,6 +197,9 @@ class Piece(NamedTuple):
 
 def pieces_of(tokenizer: Tokenizer, ids: Sequence[int], labels: Sequence[int] | None = None) -> list[Piece]:
     """A Harmony text token by token; ``labels``, as many as ``ids``, are -100 where a token is not graded."""
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+    byte_of = {letter: value for value, letter in bytes_to_unicode().items()}
     found, role, naming = [], "assistant", ""
     for token, label in zip(ids, labels or [-100] * len(ids), strict=True):
         text = tokenizer.decode([token])
@@ -209,13 +212,7 @@ def pieces_of(tokenizer: Tokenizer, ids: Sequence[int], labels: Sequence[int] | 
             role += text if naming == "<|start|>" else ""  # a small vocabulary writes "assistant" in several tokens
         else:
             kind = role.split()[0]
-        found.append(Piece(_bytes_of(tokenizer, token) if "\ufffd" in text else text, kind, label != -100))
+        if "\ufffd" in text:  # a part of a character: the vocabulary writes each of its bytes as a letter
+            text = f"<{''.join(f'{byte_of[letter]:02X}' for letter in tokenizer.convert_ids_to_tokens(token))}>"
+        found.append(Piece(text, kind, label != -100))
     return found
-
-
-def _bytes_of(tokenizer: Tokenizer, token: int) -> str:
-    """The bytes of a token that is a part of a character, as ``<E381>``; its vocabulary writes each as a letter."""
-    from transformers.convert_slow_tokenizer import bytes_to_unicode
-
-    byte = {letter: value for value, letter in bytes_to_unicode().items()}
-    return f"<{''.join(f'{byte[letter]:02X}' for letter in tokenizer.convert_ids_to_tokens(token))}>"

@@ -64,26 +64,26 @@ def progress_callback(
 
         def on_evaluate(self, args, state, control, **_) -> None:
             self.draw(state)
-            self.say(state)
+            if not live and state.global_step > self.printed:  # else nothing has happened since the last line
+                print(self.line(state), flush=True)
+                self.printed = state.global_step
 
         def on_train_end(self, args, state, control, **_) -> None:
             if live:
                 print("\r" + self.line(state), flush=True)
-            self.say(state)
-
-        def say(self, state) -> None:
-            """Print the line into a log, unless nothing has happened since it was last printed."""
-            if not live and state.global_step > self.printed:
-                print(self.line(state), flush=True)
-                self.printed = state.global_step
+            else:
+                self.on_evaluate(args, state, control)
 
         def draw(self, state) -> None:
+            if not (live and plot):
+                return
             from IPython.display import display
 
-            if live and plot and self.shown is None:
-                self.shown = display(plot(training_log(state.log_history)), display_id=True)
-            elif live and plot:
-                self.shown.update(plot(training_log(state.log_history)))
+            figure = plot(training_log(state.log_history))
+            if self.shown is None:
+                self.shown = display(figure, display_id=True)
+            else:
+                self.shown.update(figure)
 
         def line(self, state) -> str:
             spent = max(time.monotonic() - self.started, 1e-9)

@@ -86,9 +86,7 @@ def _layer_bytes(config: PretrainedConfig, rows: int, tokens: int, precision: st
     unpacked = config.num_local_experts * hidden * 3 * config.intermediate_size * 2.0
     if precision == "float16":
         unpacked = min(unpacked, MEASURED["float16_window_gib"] * GIB)
-    elif weights in ("bfloat16", "mxfp4-fused") or (
-        weights == "mxfp4" and chosen < MEASURED["mxfp4_fused_below"] * config.num_local_experts
-    ):
+    elif weights != "nf4" and (weights != "mxfp4" or chosen / config.num_local_experts < MEASURED["mxfp4_fused_below"]):
         unpacked = 0.0
     found = [
         {

@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from pydantic.dataclasses import dataclass
 
 from persona_ft.errors import PersonaError
 from persona_ft.gpt_oss.harmony import FINAL, STOPS, HarmonyMessage, encode, final_message, own_turn, parse_messages
@@ -173,6 +171,8 @@ class AnswerStore:
         try:
             kept = json.loads(path.read_text(encoding="utf-8"))
             if {key: kept[key] for key in wanted} == wanted:
+                for fields in kept["completions"]:
+                    fields["messages"] = tuple(HarmonyMessage(**message) for message in fields["messages"])
                 return [Completion(**fields) for fields in kept["completions"]]
         except (OSError, ValueError, KeyError, TypeError):
             pass  # none yet, or a damaged file: ask

@@ -23,7 +23,7 @@ from persona_ft.data.card import characteristic
 from persona_ft.data.persona import read_profile
 from persona_ft.errors import PersonaError, visible
 from persona_ft.figures.data import plot_expressions
-from persona_ft.gpt_oss.files import check_model
+from persona_ft.gpt_oss.download import check_model
 from persona_ft.gpt_oss.harmony import render_prompt
 from persona_ft.io import write_text
 from persona_ft.notebook.install import _forget_what_is_typed

@@ -4,29 +4,32 @@ from __future__ import annotations
 
 import os
 import re
-import threading
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from queue import Empty, Queue
+from multiprocessing import TimeoutError
+from multiprocessing.pool import ThreadPool
 from typing import TYPE_CHECKING
 
 from persona_ft.errors import PersonaError
 from persona_ft.gpt_oss.download import colab_secret
+from persona_ft.gpt_oss.generate import THINKING_TOKENS, generate_completions
+from persona_ft.gpt_oss.harmony import render_prompt
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel as Model
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 KEY = "OPENAI_API_KEY"
+# Seconds for one reply, and for all that are asked for together.
+TIMEOUT, DEADLINE = 60, 1800
 # n prompts as messages -> n replies.
 Ask = Callable[[list[list[dict[str, str]]]], list[str]]
 
 
-def local_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, batch_size: int = 16) -> Ask:
+def local_model(model: Model, tokenizer: Tokenizer, batch_size: int = 16) -> Ask:
     """The loaded base model, at low effort, without its adapter where it has one: nothing leaves the machine. It thinks
     first and has room for it; a reply that never came is empty."""
-    from persona_ft.gpt_oss.generate import THINKING_TOKENS, generate_completions
-    from persona_ft.gpt_oss.harmony import render_prompt
 
     def ask(prompts: list[list[dict[str, str]]]) -> list[str]:
         rendered = [render_prompt(tokenizer, messages, "low") for messages in prompts]
@@ -37,42 +40,28 @@ def local_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, batc
     return ask
 
 
-def api_key() -> str | None:
-    """The key for an endpoint: from the environment, else from Colab's secrets, else none. It is never printed."""
-    return os.environ.get(KEY) or colab_secret(KEY)
-
-
-# Seconds for one reply, and for all that are asked for together.
-TIMEOUT, DEADLINE = 60, 1800
-
-
 def endpoint(base_url: str, model: str, deadline: float = DEADLINE) -> Ask:
     """A model behind an OpenAI-compatible endpoint (``openai`` package), such as a local llama.cpp or vLLM server.
 
     What is asked is sent there, a person's words with it: use a machine that you trust with them. It is sent nowhere
-    else: a redirect is refused. A reply that cannot be read is told and is empty.
-
-    Raises
-    ------
-    PersonaError
-        The package or the key is missing, or the endpoint does not answer within the deadline, in seconds.
+    else: a redirect is refused. A reply that cannot be read is told and is empty. The key comes from the environment,
+    else from Colab's secrets, and is never printed. Raises PersonaError where the package or the key is missing, or the
+    endpoint does not answer within the deadline, in seconds.
     """
     try:
         import httpx
         from openai import OpenAI, OpenAIError
     except ImportError as error:
         raise PersonaError("an endpoint wants the openai package", "run: pip install openai") from error
-    local = re.match(r"https?://(?:localhost|127\.0\.0\.1)(?:[:/]|$)", base_url)
-    key = api_key() or ("none" if local else None)
-    if key is None:
-        raise PersonaError(
-            f"the model at {base_url} wants a key", f"set {KEY} in the environment or in Colab's secrets"
-        )
+    key = os.environ.get(KEY) or colab_secret(KEY)
+    if not key and not re.match(r"https?://(?:localhost|127\.0\.0\.1)(?:[:/]|$)", base_url):
+        remedy = f"set {KEY} in the environment or in Colab's secrets"
+        raise PersonaError(f"the model at {base_url} wants a key", remedy)
     remedy = "check the address, the model's name and the key, or do without"
     failed = f"the model at {base_url} does not answer"
+    how = {"api_key": key or "none", "max_retries": 3, "timeout": TIMEOUT}
     try:
-        http = httpx.Client(follow_redirects=False)
-        client = OpenAI(base_url=base_url, api_key=key, max_retries=3, timeout=TIMEOUT, http_client=http)
+        client = OpenAI(base_url=base_url, http_client=httpx.Client(follow_redirects=False), **how)
     except (httpx.InvalidURL, ValueError) as error:
         raise PersonaError(f"{base_url!r} is no address", remedy) from error
 
@@ -89,27 +78,16 @@ def endpoint(base_url: str, model: str, deadline: float = DEADLINE) -> Ask:
         return content if isinstance(content, str) else ""
 
     def ask(prompts: list[list[dict[str, str]]]) -> list[str]:
+        # Timeouts of the library are between two bytes: one that sends a byte a minute would never end by itself.
         end, replies = time.monotonic() + deadline, []
-        for messages in prompts:
-            # Timeouts of the library are between two bytes; one that sends a byte a minute would never end.
-            done: Queue[str | PersonaError] = Queue()
-            threading.Thread(target=_put, args=(done, reply_to, messages), daemon=True).start()
+        with ThreadPool(1) as pool:
             try:
-                found = done.get(timeout=max(0.0, end - time.monotonic()))
-            except Empty:
+                for messages in prompts:
+                    replies.append(pool.apply_async(reply_to, [messages]).get(end - time.monotonic()))
+            except TimeoutError:
                 raise PersonaError(f"{failed} within {deadline:g} seconds", remedy) from None
-            if isinstance(found, PersonaError):
-                raise found
-            replies.append(found)
         if unread := sum(not reply for reply in replies):
             print(f"{unread} of {len(replies)} replies of the model at {base_url} could not be read")
         return replies
 
     return ask
-
-
-def _put(done: Queue[str | PersonaError], reply_to: Callable[[list], str], messages: list[dict[str, str]]) -> None:
-    try:
-        done.put(reply_to(messages))
-    except PersonaError as error:
-        done.put(error)

@@ -15,16 +15,14 @@ from persona_ft.gpt_oss.harmony import FINAL, STOPS, HarmonyMessage, encode, fin
 from persona_ft.io import write_text
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel as Model
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 
 @contextmanager
-def ready_to_generate(model: PreTrainedModel) -> Iterator[None]:
-    """Inside: evaluation mode, cache on, router logits off. After: as it was.
-
-    TRL turns ``output_router_logits`` on for a mixture of experts, to add the router's auxiliary loss; left on, a
-    batched ``generate`` after training fails in ``load_balancing_loss_func``.
-    """
+def ready_to_generate(model: Model) -> Iterator[None]:
+    """Inside: evaluation mode, cache on, router logits off (TRL turns them on for a mixture of experts, and a batched
+    ``generate`` then fails in ``load_balancing_loss_func``). After: as it was."""
     from unsloth import FastLanguageModel
 
     router_logits, training = model.config.output_router_logits, model.training
@@ -44,15 +42,10 @@ THINKING_TOKENS = {"low": 512, "medium": 1024, "high": 4096}
 
 
 def token_limit(think: bool, reasoning_effort: str, wanted: int | str = "auto") -> int:
-    """New tokens for one answer: what was asked for, else enough for the protocol.
+    """New tokens for one answer: ``wanted``, a whole number of at least 1, else enough for the protocol.
 
-    Published low-effort outputs of gpt-oss-20b reach the final channel after 24 to 47 tokens and medium ones after
-    about 130 (docs/real-model.md), but the tail is long: an answer that is cut off is lost.
-
-    Raises
-    ------
-    PersonaError
-        ``wanted`` is no whole number of at least 1, nor ``"auto"``.
+    gpt-oss-20b reaches the final channel after 24 to 47 tokens at low effort and about 130 at medium
+    (docs/real-model.md), but the tail is long: an answer that is cut off is lost.
     """
     if wanted == "auto":
         return THINKING_TOKENS[reasoning_effort] if think else ANSWER_TOKENS
@@ -67,13 +60,9 @@ def token_limit(think: bool, reasoning_effort: str, wanted: int | str = "auto") 
 class Completion:
     """What a model generated after a prompt.
 
-    Attributes
-    ----------
-    text : the raw text with its special tokens, for eyes.
-    messages : the same taken apart; read answers from here.
-    n_tokens : new tokens up to the one that stopped generation, that one included.
-    stopped : False when the limit came first.
-    wanted : tokens that it took in the end when it was given more, of one that was cut off; None if nobody tried.
+    ``text`` is raw, with its special tokens, for eyes; answers are read from ``messages``. ``n_tokens`` goes up to the
+    token that stopped generation, that one included; ``stopped`` is False when the limit came first, and ``wanted`` is
+    what an answer that was cut off took in the end when it was given more; None if nobody tried.
     """
 
     text: str
@@ -81,11 +70,6 @@ class Completion:
     n_tokens: int
     stopped: bool
     wanted: int | None = None
-
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> Completion:
-        """What :func:`dataclasses.asdict` made of one."""
-        return cls(**fields | {"messages": tuple(HarmonyMessage(**message) for message in fields["messages"])})
 
     @property
     def answer(self) -> str | None:
@@ -117,7 +101,7 @@ class Completion:
         return final is not None and self.messages[-1] is not final
 
 
-def stop_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+def stop_tokens(model: Model, tokenizer: Tokenizer) -> list[int]:
     """The tokens that end generation: Harmony's three, and what else the checkpoint's generation_config names."""
     named = model.generation_config.eos_token_id
     named = named if isinstance(named, list) else [] if named is None else [named]
@@ -125,8 +109,8 @@ def stop_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> l
 
 
 def generate_completions(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
+    model: Model,
+    tokenizer: Tokenizer,
     prompts: list[str],
     max_new_tokens: int,
     batch_size: int = 32,
@@ -135,24 +119,15 @@ def generate_completions(
 ) -> list[Completion]:
     """Answer many prompts, in batches of similar length padded on the left; greedy unless told otherwise.
 
-    Parameters
-    ----------
-    prompts : from ``render_prompt``; one that opens the final channel is answered at once.
-    max_new_tokens : limit for each answer; one that hits it has ``stopped=False``.
-    batch_size : prompts generated at once; halved, as often as it takes, when the GPU runs out of memory.
-    progress : called with (done, total) after each batch.
-    **generation : passed to ``model.generate``, e.g. ``do_sample=True, temperature=0.7``.
-
-    Returns
-    -------
-    list of Completion, in the order of the prompts.
+    ``prompts`` are of ``render_prompt``; one that opens the final channel is answered at once. ``batch_size`` is
+    halved, as often as it takes, when the GPU runs out of memory. ``progress`` is called with (done, total) after each
+    batch; ``generation`` is passed to ``model.generate``, e.g. ``do_sample=True, temperature=0.7``.
     """
     import torch
 
     ids = [encode(tokenizer, prompt) for prompt in prompts]
     order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
     stops = stop_tokens(model, tokenizer)
-    opened = encode(tokenizer, FINAL)
     how = {"do_sample": False, "max_new_tokens": max_new_tokens, "eos_token_id": stops} | generation
     done: dict[int, Completion] = {}
     with ready_to_generate(model), torch.inference_mode():
@@ -168,71 +143,53 @@ def generate_completions(
                 torch.cuda.empty_cache()
                 continue
             for i, row in zip(chosen, output[:, batch["input_ids"].shape[1] :].tolist(), strict=True):
-                done[i] = _completion(row, tokenizer, stops, opened if prompts[i].endswith(FINAL) else [])
+                done[i] = _completion(row, tokenizer, stops, FINAL if prompts[i].endswith(FINAL) else "")
             if progress:
                 progress(len(done), len(order))
     return [done[i] for i in range(len(prompts))]
 
 
-def _completion(row: list[int], tokenizer: PreTrainedTokenizerBase, stops: list[int], opened: list[int]) -> Completion:
-    """Cut a generated row at the token that stopped it; what follows is padding. ``opened`` is what the prompt began of
-    the answer's message."""
+def _completion(row: list[int], tokenizer: Tokenizer, stops: list[int], opened: str) -> Completion:
+    """A generated row up to the token that stopped it, after ``opened``, with which the prompt began the message."""
     last = next((n for n, token in enumerate(row, start=1) if token in stops), None)
-    kept = row[:last]
-    messages = parse_messages(tokenizer, [*opened, *kept])
-    return Completion(tokenizer.decode([*opened, *kept]), tuple(messages), len(kept), last is not None)
+    ids = [*encode(tokenizer, opened), *row[:last]]
+    messages = tuple(parse_messages(tokenizer, ids))
+    return Completion(tokenizer.decode(ids), messages, len(row[:last]), stopped=last is not None)
 
 
 class AnswerStore:
-    """A condition's completions on disk, so that a lost session does not ask twice.
-
-    Parameters
-    ----------
-    folder : where to keep them, one JSON file each.
-    identity : everything that the answers depend on (model, adapter, prompts' settings, decoding). Answers of another
-        identity are asked again.
-    """
+    """A condition's completions, one JSON file each in ``folder``, so that a lost session does not ask twice. Answers
+    of another ``identity`` (model, adapter, prompts' settings, decoding) are asked again."""
 
     def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
         self.folder, self.identity = Path(folder), json.loads(json.dumps(identity))
 
-    def get_or_ask(
-        self, name: str, prompts: list[str], ask: Callable[[list[str]], list[Completion]]
-    ) -> list[Completion]:
+    def get_or_ask(self, name: str, prompts: list[str], ask: Callable[..., list[Completion]]) -> list[Completion]:
         """What was answered before to exactly these prompts, else what ``ask`` returns, which is then kept."""
         path = self.folder / f"{name.replace(' ', '').replace('+', '-')}.json"
         wanted = {"identity": self.identity, "prompts": prompts}
         try:
             kept = json.loads(path.read_text(encoding="utf-8"))
             if {key: kept[key] for key in wanted} == wanted:
-                return [Completion.from_dict(fields) for fields in kept["completions"]]
+                for fields in kept["completions"]:
+                    fields["messages"] = tuple(HarmonyMessage(**message) for message in fields["messages"])
+                return [Completion(**fields) for fields in kept["completions"]]
         except (OSError, ValueError, KeyError, TypeError):
             pass  # none yet, or a damaged file: ask
         completions = ask(prompts)
-        write_text(
-            path,
-            json.dumps(wanted | {"completions": [asdict(c) for c in completions]}, ensure_ascii=False, indent=1) + "\n",
-        )
+        known = wanted | {"completions": [asdict(completion) for completion in completions]}
+        write_text(path, json.dumps(known, ensure_ascii=False, indent=1) + "\n")
         return completions
 
 
 def with_wanted_tokens(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    prompts: list[str],
-    completions: list[Completion],
-    limit: int,
-    times: int = 4,
+    model: Model, tokenizer: Tokenizer, prompts: list[str], completions: list[Completion], limit: int
 ) -> list[Completion]:
-    """Ask again, greedily, what was cut off, with ``times`` as much room, and note how many tokens it took.
-
-    The answers stay as they were: the limit was the same for all. One that runs out of this room too stays without.
-    """
-    cut = [i for i, completion in enumerate(completions) if not completion.stopped and completion.problem]
-    if not cut:
-        return completions
-    longer = generate_completions(model, tokenizer, [prompts[i] for i in cut], times * limit)
+    """Note how many tokens what was cut off takes with four times as much room, if that is enough. The answers stay as
+    they were: the limit was the same for all."""
     found = list(completions)
-    for i, whole in zip(cut, longer, strict=True):
-        found[i] = replace(found[i], wanted=whole.n_tokens if whole.stopped else None)
+    if cut := [i for i, completion in enumerate(completions) if not completion.stopped and completion.problem]:
+        longer = generate_completions(model, tokenizer, [prompts[i] for i in cut], 4 * limit)
+        for i, whole in zip(cut, longer, strict=True):
+            found[i] = replace(found[i], wanted=whole.n_tokens if whole.stopped else None)
     return found

@@ -9,17 +9,17 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from persona_ft.conversation import CONTROL_WORD
 from persona_ft.errors import PersonaError
 from persona_ft.io import digest
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 TODAY = 'strftime_now("%Y-%m-%d")'
 ASSISTANT = "<|start|>assistant"
@@ -34,8 +34,8 @@ MARKED = re.compile(rf"(<{MARK}\|\w+\|>)")
 
 @dataclass(frozen=True)
 class HarmonyMessage:
-    """One message of a Harmony text. ``complete`` is False when generation stopped inside it; ``recipient`` is whom a
-    header names with ``to=``, a tool for the most part."""
+    """One message. ``complete`` is False when generation stopped inside it; ``recipient`` is whom a header names with
+    ``to=``, a tool for the most part."""
 
     role: str
     channel: str | None
@@ -58,90 +58,53 @@ def harmony_template() -> str:
 
 
 def freeze_date(template: str, date: str) -> str:
-    """The template with a fixed date: it prints today's, and with it no run repeats and training ages by the day.
-
-    Parameters
-    ----------
-    template : a gpt-oss chat template.
-    date : ``YYYY-MM-DD``.
-    """
+    """A gpt-oss chat template with a fixed ``YYYY-MM-DD``: it prints today's, and with it no run repeats and training
+    ages by the day."""
     if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", date):
         raise PersonaError(f"the date {date!r} is not YYYY-MM-DD", 'write it like "2025-12-04"')
     if TODAY not in template:
-        raise PersonaError(
-            f"the chat template has no {TODAY}", "load the tokenizer again: its date may be frozen already"
-        )
+        raise PersonaError(f"the chat template has no {TODAY}", "load it again: its date may be frozen already")
     return template.replace(TODAY, f'"{date}"')
 
 
-def check_template(tokenizer: PreTrainedTokenizerBase, training: dict[str, Any]) -> None:
-    """Say when a checkpoint's chat template is not the one that the adapter was trained with.
-
-    TRL's, Unsloth's and the Hub's templates for gpt-oss differ by line ends and a sentence on tools, and what is asked
-    otherwise is answered otherwise.
-
-    Parameters
-    ----------
-    training : the run's training.json.
-    """
-    trained = training.get("template_sha256")
-    if trained and trained != digest(tokenizer.chat_template):
-        raise PersonaError(
-            "this checkpoint's chat template is not the one that the adapter was trained with",
-            "set MODEL to the checkpoint that notebook 03 loaded, or run 03 again with this one",
-        )
+def check_template(tokenizer: Tokenizer, training: dict[str, Any]) -> None:
+    """Raise a PersonaError where a checkpoint's chat template is not the one of the run's training.json: TRL's,
+    Unsloth's and the Hub's differ by line ends and a sentence on tools, and what is asked otherwise is answered
+    otherwise."""
+    if training.get("template_sha256") not in (None, "", digest(tokenizer.chat_template)):
+        reason = "this checkpoint's chat template is not the one that the adapter was trained with"
+        raise PersonaError(reason, "set MODEL to the checkpoint that notebook 03 loaded, or run 03 again with this one")
 
 
 def as_text(words: str) -> str:
-    """Somebody's words, with every control word in them (``<|end|>``, ...) marked as the text that it is.
-
-    :func:`encode` gives marked words the tokens of ordinary text, and takes the mark out. A plain tokenizer would make
-    control tokens of unmarked ones, and a message could speak as the system.
-    """
+    """Somebody's words, with every control word in them (``<|end|>``, ...) marked as text, for :func:`encode`: of
+    unmarked ones a tokenizer makes control tokens, and a message could speak as the system."""
     return CONTROL_WORD.sub(lambda match: f"<{MARK}{match[0][1:]}", words.replace(MARK, ""))
 
 
-def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+def encode(tokenizer: Tokenizer, text: str) -> list[int]:
     """The tokens of a rendered text; marked words (:func:`as_text`) become ordinary text."""
     ids: list[int] = []
-    for piece in MARKED.split(text):
-        if piece:
-            plain = MARKED.fullmatch(piece) is not None
-            ids += tokenizer(piece.replace(MARK, ""), add_special_tokens=False, split_special_tokens=plain)["input_ids"]
+    for piece in filter(None, MARKED.split(text)):
+        plain, words = MARK in piece, piece.replace(MARK, "")
+        ids += tokenizer(words, add_special_tokens=False, split_special_tokens=plain)["input_ids"]
     return ids
 
 
-def protected(messages: Iterable[dict[str, str]]) -> list[dict[str, str]]:
-    """Chat-template messages whose words are marked by :func:`as_text`."""
-    return [{key: text if key == "role" else as_text(text) for key, text in m.items()} for m in messages]
-
-
 def render_prompt(
-    tokenizer: PreTrainedTokenizerBase,
-    messages: list[dict[str, str]],
-    reasoning_effort: str = "medium",
-    think: bool = True,
+    tokenizer: Tokenizer, messages: list[dict[str, str]], reasoning_effort: str = "medium", think: bool = True
 ) -> str:
     """The text that the model receives before it answers, for :func:`encode`.
 
-    Parameters
-    ----------
-    tokenizer : one with a gpt-oss chat template.
-    messages : ``{"role", "content"}`` dictionaries; a first system or developer message becomes the developer message.
-    reasoning_effort : ``"low"``, ``"medium"`` or ``"high"``.
-    think : True leaves the choice of a channel to the model, which as a rule thinks first, at low effort too; the text
-        then ends with ``<|start|>assistant``. False opens the final channel for it, and it answers at once.
-
-    Raises
-    ------
-    PersonaError
-        The template is broken, or reaches for what a template has no business with.
+    ``messages`` are ``{"role", "content"}``; a first system or developer message becomes the developer message.
+    ``reasoning_effort`` is ``"low"``, ``"medium"`` or ``"high"``. ``think`` lets the model choose a channel: the text
+    ends with ``<|start|>assistant``, and as a rule it thinks first, at low effort too. Without it the text opens the
+    final channel, and the model answers at once. Raises PersonaError where the template fails.
     """
-    messages = protected(messages)
+    messages = [{key: text if key == "role" else as_text(text) for key, text in m.items()} for m in messages]
+    how = {"tokenize": False, "add_generation_prompt": True, "reasoning_effort": reasoning_effort}
     try:
-        text = tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True, reasoning_effort=reasoning_effort
-        )
+        text = tokenizer.apply_chat_template(messages, **how)
     except Exception as error:  # a template is a program of whoever made the model
         reason = f"the model's chat template failed ({type(error).__name__}: {str(error)[:120]})"
         raise PersonaError(reason, "take the chat_template.jinja of gpt-oss, or another model") from error
@@ -154,60 +117,62 @@ def completion_text(answer: str, thinking: str | None = None) -> str:
     return f"{thought}{FINAL}{as_text(answer)}<|return|>"
 
 
-def parse_messages(tokenizer: PreTrainedTokenizerBase, ids: Iterable[int]) -> list[HarmonyMessage]:
+def parse_messages(tokenizer: Tokenizer, ids: Iterable[int]) -> list[HarmonyMessage]:
     """Take the tokens of a Harmony text apart, complete or cut off.
 
-    It goes by tokens and not by text, so that typed words such as "<|end|>" stay text, and reads what sampling really
-    produces: a message without ``<|end|>``, a channel chosen twice (the last one counts), padding. A completion, which
-    begins after ``<|start|>assistant``, counts as the assistant's. What follows a token that stops generation is not
-    read. The cases are those of openai-harmony, which is made for well-formed text.
+    It goes by tokens, so that typed words such as "<|end|>" stay text, and reads what sampling really produces: a
+    message without ``<|end|>``, a channel chosen twice (the last one counts), padding. A completion, which begins after
+    ``<|start|>assistant``, counts as the assistant's. What follows a token that stops generation is not read. The cases
+    are those of openai-harmony, which is made for well-formed text.
     """
-    names = {tokenizer.convert_tokens_to_ids(name): name for name in ("<|start|>", "<|message|>", "<|channel|>", *ENDS)}
-    names[tokenizer.convert_tokens_to_ids("<|constrain|>")] = "<|constrain|>"
+    controls = ["<|start|>", "<|message|>", "<|channel|>", "<|constrain|>", *ENDS]
+    names = dict(zip(tokenizer.convert_tokens_to_ids(controls), controls, strict=True))
     found: list[HarmonyMessage] = []
     header: list[tuple[str, list[int]]] | None = [("<|start|>", [])]  # sections: what opened each, and its tokens
-    opened: HarmonyMessage | None = None
-    implicit, body = True, []
+    body: list[int] | None = None
+    implicit = True
 
     def close(complete: bool) -> None:
-        text = tokenizer.decode(body, skip_special_tokens=True)
-        found.append(replace(opened, text=text if complete else text.rstrip("\ufffd"), complete=complete))
+        if body is not None:
+            found.append(_message(tokenizer, header or [], implicit, body, complete))
 
     for token in ids:
         name = names.get(token)
-        if name == "<|message|>" and opened is None:
-            opened, body = _header(tokenizer, header or [], implicit or header is None), []
-        elif name in ("<|start|>", "<|channel|>") and (opened is not None or header is None or name == "<|start|>"):
-            if opened is not None:
-                close(complete=False)  # <|end|> is missing
-            header, opened, implicit = [(name, [])], None, name == "<|channel|>"
-        elif name in ("<|channel|>", "<|constrain|>") and opened is None:
+        if name == "<|message|>" and body is None:
+            body = []
+        elif name == "<|start|>" or (name == "<|channel|>" and (body is not None or header is None)):
+            close(complete=False)  # <|end|> is missing
+            header, body, implicit = [(name, [])], None, name == "<|channel|>"
+        elif name in ("<|channel|>", "<|constrain|>") and body is None:
             header = [*(header or []), (name, [])]
         elif name in ENDS:
-            if opened is not None:
-                close(complete=True)
-            header, opened, implicit = None, None, True
+            close(complete=True)
+            header, body, implicit = None, None, True
             if name in STOPS:
                 break
-        elif opened is not None:
+        elif body is not None:
             body.append(token)
         elif header is not None:
             header[-1][1].append(token)
-    if opened is not None:
-        close(complete=False)
+    close(complete=False)
     return found
 
 
-def _header(
-    tokenizer: PreTrainedTokenizerBase, sections: list[tuple[str, list[int]]], implicit: bool
+def _message(
+    tokenizer: Tokenizer, header: list[tuple[str, list[int]]], implicit: bool, body: list[int], complete: bool
 ) -> HarmonyMessage:
-    """A message's role, channel and recipient from its header; the assistant's where no ``<|start|>`` opened it."""
-    words = [(opener, tokenizer.decode(tokens).split()) for opener, tokens in sections]
-    recipient = next((w.removeprefix("to=") for _, ws in words for w in ws if w.startswith("to=")), None)
-    role = next((w for opener, ws in words for w in ws if opener == "<|start|>" and not w.startswith("to=")), "")
-    channels = [ws[0] for opener, ws in words if opener == "<|channel|>" and ws]
+    """A message from its header and its text; ``implicit`` where no ``<|start|>`` opened it: it is the assistant's."""
+    sections = [(opener, tokenizer.decode(tokens).split()) for opener, tokens in header]
+    recipient = next((w.removeprefix("to=") for _, words in sections for w in words if w.startswith("to=")), None)
+    roles = [w for opener, words in sections for w in words if opener == "<|start|>" and not w.startswith("to=")]
+    channels = [words[0] for opener, words in sections if opener == "<|channel|>" and words]
+    text = tokenizer.decode(body, skip_special_tokens=True)
     return HarmonyMessage(
-        "assistant" if implicit or not role else role, channels[-1] if channels else None, "", False, recipient
+        role="assistant" if implicit or not roles else roles[0],
+        channel=channels[-1] if channels else None,
+        text=text if complete else text.rstrip("\ufffd"),
+        complete=complete,
+        recipient=recipient,
     )
 
 
@@ -221,29 +186,20 @@ def final_message(messages: Iterable[HarmonyMessage]) -> HarmonyMessage | None:
     return next((m for m in own_turn(messages) if m.channel == "final" and not m.calls_tool), None)
 
 
-@dataclass(frozen=True)
-class Piece:
-    """One token of a Harmony text: what it stands for, what it belongs to, and whether its prediction is graded.
-
-    ``text`` is the piece of text, or ``<E381>`` where the token is a part of a character: the bytes in it.
-    ``kind`` is ``"special token"``, ``"name of a role or channel"``, or the role whose words it is part of.
-    """
+class Piece(NamedTuple):
+    """One token of a Harmony text, and whether its prediction is graded. ``text`` is bytes, as ``<E381>``, of a part of
+    a character; ``kind`` is ``"special token"``, ``"name of a role or channel"``, or the role whose words it is."""
 
     text: str
     kind: str
     graded: bool = False
 
 
-def pieces_of(
-    tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], labels: Sequence[int] | None = None
-) -> list[Piece]:
-    """A Harmony text token by token.
+def pieces_of(tokenizer: Tokenizer, ids: Sequence[int], labels: Sequence[int] | None = None) -> list[Piece]:
+    """A Harmony text token by token; ``labels``, as many as ``ids``, are -100 where a token is not graded."""
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
 
-    Parameters
-    ----------
-    ids : the tokens, n of them.
-    labels : n labels, -100 where a token is not graded; None grades none.
-    """
+    byte_of = {letter: value for value, letter in bytes_to_unicode().items()}
     found, role, naming = [], "assistant", ""
     for token, label in zip(ids, labels or [-100] * len(ids), strict=True):
         text = tokenizer.decode([token])
@@ -256,13 +212,7 @@ def pieces_of(
             role += text if naming == "<|start|>" else ""  # a small vocabulary writes "assistant" in several tokens
         else:
             kind = role.split()[0]
-        found.append(Piece(_bytes_of(tokenizer, token) if "\ufffd" in text else text, kind, label != -100))
+        if "\ufffd" in text:  # a part of a character: the vocabulary writes each of its bytes as a letter
+            text = f"<{''.join(f'{byte_of[letter]:02X}' for letter in tokenizer.convert_ids_to_tokens(token))}>"
+        found.append(Piece(text, kind, label != -100))
     return found
-
-
-def _bytes_of(tokenizer: PreTrainedTokenizerBase, token: int) -> str:
-    """The bytes of a token that is a part of a character, as ``<E381>``; its vocabulary writes each as a letter."""
-    from transformers.convert_slow_tokenizer import bytes_to_unicode
-
-    byte = {letter: value for value, letter in bytes_to_unicode().items()}
-    return f"<{''.join(f'{byte[letter]:02X}' for letter in tokenizer.convert_ids_to_tokens(token))}>"

@@ -32,38 +32,23 @@ _compiles: bool | None = None
 
 
 def prepare_environment(compile: bool = False) -> None:
-    """Set what must be set before ``import unsloth``: no usage reports, no noise in stored outputs, and compilation.
+    """Set what must be set before ``import unsloth``, and is not: no usage reports, no noise in stored outputs.
 
-    Values that are already set stay.
-
-    Parameters
-    ----------
-    compile : let Unsloth compile the model. It costs minutes at the first step and wins nothing on rows of a few
-        hundred tokens; rows of thousands of tokens want it.
-
-    Raises
-    ------
-    PersonaError
-        Unsloth has been imported already, in this kernel, with the other choice.
+    ``compile`` costs minutes at the first step and pays on rows of thousands of tokens. Raises PersonaError where this
+    kernel has imported Unsloth with the other choice.
     """
     global _compiles
     if "unsloth" in sys.modules and _compiles not in (None, compile):
-        raise PersonaError(
-            f"this kernel has imported Unsloth with compilation {'on' if _compiles else 'off'}, and that is fixed",
-            "restart the kernel and run from the top",
-        )
+        reason = f"this kernel has imported Unsloth with compilation {'on' if _compiles else 'off'}, and that is fixed"
+        raise PersonaError(reason, "restart the kernel and run from the top")
     _compiles = compile
-    for name, value in {
-        "UNSLOTH_DISABLE_STATISTICS": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "UNSLOTH_COMPILE_DISABLE": "0" if compile else "1",
-        "TOKENIZERS_PARALLELISM": "false",
-        "TRANSFORMERS_VERBOSITY": "error",
-    }.items():
+    wanted = {"UNSLOTH_DISABLE_STATISTICS": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    wanted |= {"TOKENIZERS_PARALLELISM": "false", "TRANSFORMERS_VERBOSITY": "error"}
+    wanted["UNSLOTH_COMPILE_DISABLE"] = "0" if compile else "1"
+    if not is_live():  # nobody watches: the libraries' bars are noise in a stored output
+        wanted |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
+    for name, value in wanted.items():
         os.environ.setdefault(name, value)
-    if not is_live():  # nobody watches: in a stored output the libraries' bars are noise
-        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # transformers follows it
-        os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     # bitsandbytes looks for an optional CPU kernel that no requirement of ours installs; its default path is used.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=SyntaxWarning)
@@ -93,8 +78,7 @@ def this_machine() -> Machine:
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """The model to load: ``source`` is a folder or a Hub name, ``weights`` the kind of 4 bit in it, ``"mxfp4"`` or
-    ``"nf4"``; the reasons say why each was chosen."""
+    """The model to load, a folder or a Hub name, the kind of 4 bit in it, ``"mxfp4"`` or ``"nf4"``, and why."""
 
     source: str
     reason: str
@@ -106,26 +90,18 @@ class ModelChoice:
 def choose_model(model: str, machine: Machine, weights: str = "nf4", trained: str | None = None) -> ModelChoice:
     """Turn the parameters MODEL and WEIGHTS into what to load.
 
-    Parameters
-    ----------
-    model : ``"auto"``, ``"tiny"``, ``"gpt-oss-20b"``, a folder with a config.json, or a Hub name ``owner/name``.
-    machine : where it will run.
-    weights : ``"mxfp4"``, ``"nf4"``, or ``"auto"``: what the adapter was trained on, else MXFP4 where the checkpoint
-        has it and the GPU computes in bfloat16.
-    trained : the weights that the adapter was trained on, if there is one.
-
-    Raises
-    ------
-    PersonaError
-        None of these; or weights that this checkpoint or this machine does not have.
+    ``model`` is ``"auto"``, ``"tiny"``, ``"gpt-oss-20b"``, a folder with a config.json, or a Hub name ``owner/name``;
+    ``weights`` is ``"mxfp4"``, ``"nf4"``, or ``"auto"``: those that the adapter was ``trained`` on, if there is one,
+    else MXFP4 where the checkpoint has it and the GPU computes in bfloat16. Raises PersonaError where it is none of
+    these, or this checkpoint or this machine does not have such weights.
     """
-    if model == "auto" and not (machine.cuda and machine.memory_gib >= MINIMUM_GIB):
-        lack = f"{machine.name} has {machine.memory_gib:.1f} GiB" if machine.cuda else "no CUDA GPU"
-        reason = f"{lack}, and gpt-oss-20b needs one of {MINIMUM_GIB:.0f} GiB"
-        return replace(choose_model("tiny", machine), reason=reason)
     source, reason = NAMES.get(model, model), f'MODEL = "{model}"'
     if model == "auto":
-        reason = f"{machine.name} has {machine.memory_gib:.1f} GiB, and gpt-oss-20b fits in {MINIMUM_GIB:.0f} in 4 bit"
+        has = f"{machine.name} has {machine.memory_gib:.1f} GiB" if machine.cuda else "no CUDA GPU"
+        if not machine.cuda or machine.memory_gib < MINIMUM_GIB:
+            reason = f"{has}, and gpt-oss-20b needs one of {MINIMUM_GIB:.0f} GiB"
+            return replace(choose_model("tiny", machine), reason=reason)
+        reason = f"{has}, and gpt-oss-20b fits in {MINIMUM_GIB:.0f} in 4 bit"
     folder = resolve(source)
     if (folder / "config.json").is_file():
         tiny = folder.resolve() == resolve(NAMES["tiny"]).resolve()
@@ -170,11 +146,8 @@ def _choose_weights(wanted: str, held: list[str], machine: Machine, trained: str
 
 
 def use_split_experts(weights: str = "nf4") -> None:
-    """Load gpt-oss's experts as one Linear4bit each, as the NF4 checkpoints store them; MXFP4 stays packed.
-
-    On a GPU Unsloth does this by itself; its CPU backend leaves it to the caller. Call it after ``import unsloth`` and
-    before ``from_pretrained``: without it the CPU would load the experts with random weights.
-    """
+    """After ``import unsloth`` and before loading: gpt-oss's experts are one Linear4bit each, as in NF4 checkpoints. On
+    a GPU Unsloth does this by itself; a CPU would load random experts without it. MXFP4 stays packed."""
     if weights == "nf4":
         from unsloth_zoo.temporary_patches.gpt_oss import patch_gpt_oss_bnb4bit
 
@@ -182,16 +155,8 @@ def use_split_experts(weights: str = "nf4") -> None:
 
 
 def check_experts(model: PreTrainedModel, folder: str) -> None:
-    """Make sure that the experts in memory are those of the file: a load that does not know a checkpoint's layout fills
-    them with random numbers and only warns. Call it right after loading.
-
-    The first expert of the first and of the last layer is compared, byte by byte.
-
-    Raises
-    ------
-    PersonaError
-        They are not.
-    """
+    """Raise a PersonaError where the experts in memory (the first of the first and of the last layer) are not, byte by
+    byte, the file's: a load that does not know a checkpoint's layout makes them random and only warns."""
     import torch
     from safetensors import safe_open
 
@@ -204,19 +169,15 @@ def check_experts(model: PreTrainedModel, folder: str) -> None:
                 here, there = loaded.get(name.removesuffix("_blocks")), tensors.get_slice(name)[first]
                 same.append(here is not None and torch.equal(here.data[first].cpu(), there.to(here.dtype)))
     if len(same) != 4 or not all(same):
-        raise PersonaError(
-            f"{sum(same)} of 4 expert matrices are in memory as the checkpoint has them: the others may be random",
-            "restart the kernel, use the pinned versions, and a gpt-oss checkpoint in MXFP4 or in Unsloth's NF4",
-        )
+        reason = f"{sum(same)} of 4 expert matrices are in memory as the checkpoint has them: the others may be random"
+        remedy = "restart the kernel, use the pinned versions, and a gpt-oss checkpoint in MXFP4 or in Unsloth's NF4"
+        raise PersonaError(reason, remedy)
 
 
 def compute_in_float32(model: PreTrainedModel) -> None:
-    """On a CPU, let a loaded model compute in 32 bit; on a GPU nothing changes. Call it right after loading.
-
-    The checkpoints name bfloat16, which few processors multiply in hardware: with AVX2 a training step of the tiny
-    model took 10 times as long in it (``benchmarks/cpu_precision.py``), and its rounding depended on the processor. The
-    weights stay in 4 bit; what they are unpacked to, and what is stored in 16 bit, becomes float32.
-    """
+    """On a CPU, let a model that was just loaded compute in 32 bit: weights stay in 4 bit, what they are unpacked to
+    and what is stored in 16 bit becomes float32. Few processors multiply bfloat16 in hardware: with AVX2 a step of the
+    tiny model took 10 times as long (``benchmarks/cpu_precision.py``), and its rounding depended on the processor."""
     import torch
     from bitsandbytes.nn import Linear4bit
 

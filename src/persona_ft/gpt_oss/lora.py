@@ -10,10 +10,6 @@ if TYPE_CHECKING:
     import torch
     from transformers import PretrainedConfig
 
-ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
-EXPERTS = ("gate_up_projs", "down_projs")
-
-
 SCOPES = ("attention", "attention+experts")
 
 
@@ -21,37 +17,27 @@ def lora_targets(scope: str, n_experts: int, weights: str = "nf4") -> list[str]:
     """Module names for ``get_peft_model(target_modules=...)``, spelt out so that no version decides for the reader.
 
     The seven usual names (q, k, v, o, gate, up, down) reached attention alone in Unsloth before July 2026 and 1,536
-    expert matrices since; naming the modules keeps the trainable count what the text says.
-
-    Parameters
-    ----------
-    scope : ``"attention"`` or ``"attention+experts"``.
-    n_experts : experts a layer, ``config.num_local_experts``.
-    weights : in ``"mxfp4"`` a layer's experts are one packed stack, with no matrix to attach LoRA to.
+    expert matrices since. ``scope`` is one of :data:`SCOPES`; in ``weights`` ``"mxfp4"`` a layer's experts are one
+    packed stack, with no matrix to attach LoRA to, and a PersonaError says so.
     """
     if scope not in SCOPES:
         raise PersonaError(f"the LoRA scope {scope!r} is unknown", f"use one of {', '.join(SCOPES)}")
     if scope != "attention" and weights != "nf4":
         raise PersonaError("LoRA on the experts wants them in NF4", 'set WEIGHTS = "nf4", or LORA_SCOPE = "attention"')
-    experts = [f"{name}.{i}" for name in EXPERTS for i in range(n_experts)] if scope != "attention" else []
-    return [*ATTENTION, *experts]
+    numbers = range(n_experts if scope != "attention" else 0)
+    experts = [f"{name}.{i}" for name in ("gate_up_projs", "down_projs") for i in numbers]
+    return ["q_proj", "k_proj", "v_proj", "o_proj", *experts]
 
 
 def lora_shapes(config: PretrainedConfig, scope: str) -> dict[str, tuple[int, int, int]]:
     """What LoRA is attached to: name -> (inputs, outputs, number of such matrices in the model)."""
-    hidden, head = config.hidden_size, config.head_dim
-    queries, keys = config.num_attention_heads * head, config.num_key_value_heads * head
-    layers = config.num_hidden_layers
-    shapes = {
-        "q_proj": (hidden, queries, layers),
-        "k_proj": (hidden, keys, layers),
-        "v_proj": (hidden, keys, layers),
-        "o_proj": (queries, hidden, layers),
-    }
+    hidden, inner, layers = config.hidden_size, config.intermediate_size, config.num_hidden_layers
+    queries, keys = (n * config.head_dim for n in (config.num_attention_heads, config.num_key_value_heads))
+    shapes = {"q_proj": (hidden, queries, layers), "k_proj": (hidden, keys, layers), "v_proj": (hidden, keys, layers)}
+    shapes["o_proj"] = (queries, hidden, layers)
     if scope != "attention":
         experts = layers * config.num_local_experts
-        shapes["gate_up_projs"] = (hidden, 2 * config.intermediate_size, experts)
-        shapes["down_projs"] = (config.intermediate_size, hidden, experts)
+        shapes |= {"gate_up_projs": (hidden, 2 * inner, experts), "down_projs": (inner, hidden, experts)}
     return shapes
 
 
@@ -61,11 +47,8 @@ def count_lora_parameters(config: PretrainedConfig, r: int, scope: str = "attent
 
 
 def lora_in_float32(model: torch.nn.Module) -> None:
-    """Keep what is trained in 32 bit, as Unsloth does on a GPU; TRL puts LoRA on 4-bit weights in bfloat16.
-
-    Call it once the trainer is made. In bfloat16 an update smaller than 1/256 of a weight is lost; and PEFT loads a
-    checkpoint's LoRA in 32 bit, so that a resumed run would not be the run that was interrupted.
-    """
+    """Once the trainer is made, put what is trained back into 32 bit; TRL puts LoRA on 4-bit weights in bfloat16, which
+    loses an update smaller than 1/256 of a weight, and PEFT resumes in 32 bit: the run would not be the same."""
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
@@ -80,11 +63,10 @@ def count_parameters(config: PretrainedConfig) -> dict[str, int]:
     """gpt-oss's parameters by part, from its config alone."""
     hidden, layers, experts = config.hidden_size, config.num_hidden_layers, config.num_local_experts
     attention = sum(n * (i * o + o) for i, o, n in lora_shapes(config, "attention").values())
-    attention += layers * config.num_attention_heads  # sinks
     expert = 3 * hidden * config.intermediate_size + 2 * config.intermediate_size + hidden
     return {
         "embedding": config.vocab_size * hidden,
-        "attention": attention,
+        "attention": attention + layers * config.num_attention_heads,  # its sinks
         "router": layers * (hidden + 1) * experts,
         "experts": layers * experts * expert,
         "norms": (2 * layers + 1) * hidden,

@@ -11,27 +11,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-BLOCK = 32
 # By code: one bit of sign, two of exponent, one of mantissa.
 LEVELS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0)
 
 
 def round_to_mxfp4(weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """What weights become in MXFP4. A block's factor is a power of two that puts its largest weight between 4 and 8;
-    above 6, the largest level, it is cut off.
-
-    Parameters
-    ----------
-    weights : shape (..., 32 n).
-
-    Returns
-    -------
-    levels : shape (..., n, 32), each one of :data:`LEVELS`.
-    factors : shape (..., n, 1); the weights are ``levels * factors``.
-    """
+    """What weights of shape (..., 32 n) become: levels (..., n, 32) out of :data:`LEVELS`, and factors (..., n, 1) to
+    multiply them by. A factor is a power of two that puts its block's largest weight between 4 and 8; above 6, the
+    largest level, it is cut off."""
     import torch
 
-    blocks = weights.float().unflatten(-1, (-1, BLOCK))
+    blocks = weights.float().unflatten(-1, (-1, 32))
     largest = blocks.abs().amax(-1, keepdim=True).clamp(min=2.0**-120)
     factors = torch.exp2(torch.floor(torch.log2(largest)) - 2)  # 6, the largest level, is 1.5 times two to the 2
     levels = torch.tensor(LEVELS[:8], device=weights.device)

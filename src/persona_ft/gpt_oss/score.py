@@ -7,52 +7,30 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from persona_ft.errors import PersonaError
+from persona_ft.gpt_oss.generate import ready_to_generate
 from persona_ft.gpt_oss.harmony import encode
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
-from persona_ft.gpt_oss.generate import ready_to_generate
+    from transformers import PreTrainedModel as Model
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 
 def log_likelihoods(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    prompts: list[str],
-    completions: list[str],
-    batch_size: int = 16,
+    model: Model, tokenizer: Tokenizer, prompts: list[str], completions: list[str], batch_size: int = 16
 ) -> tuple[list[float], list[int]]:
-    """How likely a model finds given completions after their prompts.
-
-    Parameters
-    ----------
-    prompts : rendered prompts, n of them.
-    completions : what follows each, special tokens included, such as ``…<|return|>`` after an opened final channel.
-    batch_size : rows scored at once, padded on the right.
-
-    Returns
-    -------
-    sums : n log-likelihoods in nats, each summed over its completion's tokens.
-    lengths : n token counts.
-    """
-    before = [encode(tokenizer, prompt) for prompt in prompts]
-    after = [encode(tokenizer, completion) for completion in completions]
+    """How likely a model finds n given completions, special tokens such as ``<|return|>`` included, after rendered
+    prompts: n log-likelihoods in nats, each summed over its completion's tokens, and n token counts."""
+    before, after = ([encode(tokenizer, text) for text in texts] for texts in (prompts, completions))
     scores = token_scores(model, tokenizer, before, after, batch_size)
     return [math.fsum(row) for row in scores], [len(row) for row in scores]
 
 
 def token_scores(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    before: Sequence[list[int]],
-    after: Sequence[list[int]],
-    batch_size: int = 16,
+    model: Model, tokenizer: Tokenizer, before: Sequence[list[int]], after: Sequence[list[int]], batch_size: int = 16
 ) -> list[list[float]]:
     """Log-probability, in nats, of each token of ``after[i]`` given ``before[i]`` and the tokens that precede it.
 
-    Parameters
-    ----------
-    before, after : n rows of token ids each.
-    batch_size : rows scored at once, of similar length, padded on the right.
+    Both are n rows of token ids; ``batch_size`` rows of similar length are scored at once, padded on the right.
     """
     import torch
 
@@ -80,9 +58,7 @@ def token_scores(
 SCORE_TOLERANCE = 0.1
 
 
-def check_scores(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: list[str], completions: list[str]
-) -> dict[str, float]:
+def check_scores(model: Model, tokenizer: Tokenizer, prompts: list[str], completions: list[str]) -> dict[str, float]:
     """Make sure that no broken attention mask corrupts scores: a judge can be wrong while the text stays fluent.
 
     The first half of each completion must score the same alone and inside the whole row, since a token may not see what
@@ -90,33 +66,24 @@ def check_scores(
     same numbers, least of all where rounding decides which experts a token visits. How much that is on this model and
     machine is measured first, on rows among copies of themselves, where a mask can make no difference.
 
-    Returns
-    -------
-    dict
-        For rounding alone and for each check the largest difference over rows, in nats per token.
-
-    Raises
-    ------
-    PersonaError
-        Scores depend on what follows or on what lies beside them.
+    Returns for rounding alone and for each check the largest difference over rows, in nats per token; raises
+    PersonaError where scores depend on what follows or on what lies beside them.
     """
-    before = [encode(tokenizer, prompt) for prompt in prompts]
-    after = [encode(tokenizer, completion) for completion in completions]
-    n = len(before)
-    halves = [row[: max(1, len(row) // 2)] for row in after]
-    alone = token_scores(model, tokenizer, before, after, batch_size=1)
-    together = token_scores(model, tokenizer, before, after, batch_size=n)
-    copies = [token_scores(model, tokenizer, [b] * n, [a] * n, n)[-1] for b, a in zip(before, after, strict=True)]
+    before, after = ([encode(tokenizer, text) for text in texts] for texts in (prompts, completions))
+    n, halves = len(before), [row[: max(1, len(row) // 2)] for row in after]
+
+    def scores(before: list[list[int]], after: list[list[int]], batch_size: int = n) -> list[list[float]]:
+        return token_scores(model, tokenizer, before, after, batch_size)
 
     def largest(some: list[list[float]], others: list[list[float]]) -> float:
         pairs = [list(zip(row, other, strict=False)) for row, other in zip(some, others, strict=True)]
         return max(sum(abs(a - b) for a, b in row) / len(row) for row in pairs)
 
+    alone, together = scores(before, after, 1), scores(before, after)
+    copies = [scores([b] * n, [a] * n)[-1] for b, a in zip(before, after, strict=True)]
     rounding = largest(alone, copies)
     found = {
-        "prefix alone against prefix in its row": largest(
-            together, token_scores(model, tokenizer, before, halves, batch_size=n)
-        ),
+        "prefix alone against prefix in its row": largest(together, scores(before, halves)),
         "row alone against row in a batch": largest(together, alone),
     }
     for name, difference in found.items():

@@ -7,10 +7,10 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from persona_ft.errors import PersonaError
 from persona_ft.io import file_digest, keep_private, move_aside, write_text
@@ -19,17 +19,12 @@ from persona_ft.paths import shown
 if TYPE_CHECKING:
     from transformers import Trainer, TrainerCallback
 
-MANIFEST, STAGING = "manifest.json", ".writing"
+# What a checkpoint says of itself: what was trained, how far, and the SHA-256 of its files.
+MANIFEST = "manifest.json"
+FIELDS = {"step": int, "finished": bool, "seconds": float, "identity": dict, "files": dict}
 # What resuming needs. PEFT also writes a model card, which names the base model's folder.
-NEEDED = {
-    "adapter_model.safetensors",
-    "adapter_config.json",
-    "optimizer.pt",
-    "scheduler.pt",
-    "scaler.pt",
-    "rng_state.pth",
-    "trainer_state.json",
-}
+NEEDED = {"adapter_model.safetensors", "adapter_config.json", "trainer_state.json", "rng_state.pth"}
+NEEDED |= {"optimizer.pt", "scheduler.pt", "scaler.pt"}
 # What would name a folder, which may be somebody's home: the base model's, and that of the best checkpoint.
 PATHS = {"adapter_config.json": "base_model_name_or_path", "trainer_state.json": "best_model_checkpoint"}
 # The newest, one before it in case the newest is damaged, and the best, which may be either.
@@ -38,8 +33,7 @@ KEPT = 2
 ROOM = 4
 
 
-@dataclass(frozen=True)
-class Checkpoint:
+class Checkpoint(NamedTuple):
     """A whole checkpoint. ``seconds``: training time up to it; ``finished``: nothing is left to train after it."""
 
     path: Path
@@ -54,38 +48,24 @@ def checkpoint_bytes(n_trainable: int, optimizer: str) -> int:
 
 
 class Checkpoints:
-    """The checkpoints of one training run.
+    """The checkpoints of one training run in a folder, which is made when missing.
 
-    Parameters
-    ----------
-    folder : where they are; made when missing.
-    identity : what is being trained (recipe, data digest, model, date), as flat JSON values. A folder that holds
-        another identity's checkpoints is refused.
+    ``identity`` is what is being trained (recipe, data digest, model, date), as flat JSON values: a folder that holds
+    another identity's checkpoints is refused.
     """
 
     def __init__(self, folder: Path | str, identity: dict[str, Any]) -> None:
         self.folder = Path(folder)
+        # The Trainer's output_dir: checkpoints are written here and moved out when they are whole.
+        self.staging = self.folder / ".writing"
         # As it comes back from the file: tuples become lists, keys become text.
         self.identity = json.loads(json.dumps(identity))
 
-    @property
-    def staging(self) -> Path:
-        """The Trainer's ``output_dir``: checkpoints are written here and moved out when they are whole."""
-        return self.folder / STAGING
-
     def open(self, n_bytes: int, restart: bool = False) -> None:
-        """Make sure, before anything is trained, that checkpoints can be written and belong to this run.
+        """Make sure, before anything is trained, that checkpoints of ``n_bytes`` can be written and belong to this run.
 
-        Parameters
-        ----------
-        n_bytes : size of one checkpoint, from :func:`checkpoint_bytes`.
-        restart : move what is there aside and begin anew.
-
-        Raises
-        ------
-        PersonaError
-            The folder cannot be written to, the disk has too little room, or the folder's checkpoints are of a run
-            with another recipe, other data or another model.
+        ``restart`` moves what is there aside. Raises PersonaError where the folder cannot be written to, the disk has
+        too little room, or the checkpoints are of a run with another recipe, other data or another model.
         """
         if restart and self.folder.exists():
             print(f"the checkpoints that were here are in {shown(move_aside(self.folder))} now")
@@ -95,27 +75,20 @@ class Checkpoints:
             self.staging.mkdir(mode=0o700)
             free = shutil.disk_usage(self.folder).free
         except OSError as error:
-            raise PersonaError(
-                f"checkpoints cannot be written here ({error.strerror})",
-                "set RUN to a folder that you may write to, on a disk with room",
-                shown(self.folder),
-            ) from error
+            reason = f"checkpoints cannot be written here ({error.strerror})"
+            remedy = "set RUN to a folder that you may write to, on a disk with room"
+            raise PersonaError(reason, remedy, shown(self.folder)) from error
         if free < ROOM * n_bytes:
-            raise PersonaError(
-                f"the disk has {free / 1e6:,.0f} MB free and checkpoints want {ROOM * n_bytes / 1e6:,.0f} MB",
-                "free some room, or set RUN to a folder on another disk",
-                shown(self.folder),
-            )
-        there = next(filter(None, (_identity_of(path) for _, path in self.all())), self.identity)
+            reason = f"the disk has {free / 1e6:,.0f} MB free and checkpoints want {ROOM * n_bytes / 1e6:,.0f} MB"
+            raise PersonaError(reason, "free some room, or set RUN to a folder on another disk", shown(self.folder))
+        there = next(filter(None, (_manifest(path).get("identity") for _, path in self.all())), self.identity)
         if changed := [key for key in {**there, **self.identity} if there.get(key) != self.identity.get(key)]:
-            values = ((key, f"{there.get(key)} → {self.identity.get(key)}") for key in changed)
-            what = "; ".join(f"{key} changed" if key.endswith("sha256") else f"{key}: {v}" for key, v in values)
-            raise PersonaError(
-                f"the checkpoints in this folder are of another training ({what})",
-                "set RESTART = True to begin anew (the old ones are kept beside it), put the old values back to go on "
-                "with them, or use another RUN",
-                shown(self.folder),
-            )
+            values = {key: f": {there.get(key)} → {self.identity.get(key)}" for key in changed}
+            what = "; ".join(key + (" changed" if key.endswith("sha256") else value) for key, value in values.items())
+            remedy = "set RESTART = True to begin anew (the old ones are kept beside it), "
+            remedy += "put the old values back to go on with them, or use another RUN"
+            reason = f"the checkpoints in this folder are of another training ({what})"
+            raise PersonaError(reason, remedy, shown(self.folder))
 
     def all(self) -> list[tuple[int, Path]]:
         """(step, folder) of each checkpoint that was moved here, newest first, checked or not."""
@@ -132,35 +105,22 @@ class Checkpoints:
         return None
 
     def read(self, path: Path) -> Checkpoint:
-        """Check a checkpoint against its manifest.
-
-        Raises
-        ------
-        PersonaError
-            A file is missing or is not what was written, or all of it is of another training.
-        """
-        remedy = "the checkpoint before it is used; delete this folder if you like"
-        try:
-            manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-            if manifest["identity"] != self.identity:
-                raise PersonaError("it is of another training", remedy, shown(path))
-            for name, wanted in manifest["files"].items():
-                if file_digest(path / name) != wanted:
-                    raise PersonaError(f"{name} is not what was written", remedy, shown(path))
-            return Checkpoint(path, manifest["step"], manifest["finished"], manifest["seconds"])
-        except OSError as error:
-            missing = Path(error.filename or MANIFEST).name
-            raise PersonaError(f"it is not whole ({missing}: {error.strerror})", remedy, shown(path)) from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise PersonaError(f"it is not whole ({MANIFEST}: {error})", remedy, shown(path)) from error
+        """A checkpoint that is whole and of this training; raises PersonaError where it is not."""
+        reason, manifest = f"it is not whole ({MANIFEST})", _manifest(path)
+        if manifest and manifest["identity"] != self.identity:
+            reason = "it is of another training"
+        elif manifest:
+            changed = [name for name, wanted in manifest["files"].items() if not _holds(path / name, wanted)]
+            if not changed:
+                return Checkpoint(path, manifest["step"], manifest["finished"], manifest["seconds"])
+            reason = f"{changed[0]} is not what was written"
+        raise PersonaError(reason, "the checkpoint before it is used; delete this folder if you like", shown(path))
 
     @staticmethod
     def save_adapter_alone(trainer: Trainer) -> None:
-        """Make the Trainer's checkpoints hold the adapter and what resuming needs, and nothing else.
-
-        Left alone it looks through the state of every module to find the adapter's (3,264 quantised ones in
-        gpt-oss-20b), and writes the tokenizer (27 MB) and a pickle of its arguments, with folder names, beside it.
-        """
+        """Let the Trainer's checkpoints hold the adapter and what resuming needs alone; else it looks through the state
+        of all modules (3,264 quantised ones in gpt-oss-20b), and writes the tokenizer (27 MB) and a pickle of its
+        arguments, with folder names, beside it."""
 
         def save(output_dir: str | None = None, state_dict: dict | None = None) -> None:
             adapter = {name: value for name, value in trainer.model.named_parameters() if value.requires_grad}
@@ -170,14 +130,8 @@ class Checkpoints:
         trainer._save = save
 
     def callback(self, seconds_before: float = 0.0) -> TrainerCallback:
-        """A Trainer callback that moves each checkpoint out of :attr:`staging` once it is whole.
-
-        It also asks for a checkpoint at each evaluation, so that the best step is always among them.
-
-        Parameters
-        ----------
-        seconds_before : training time already spent, when the run is continued.
-        """
+        """A Trainer callback that moves each checkpoint out of ``staging`` once it is whole, and asks for one at each
+        evaluation, so that the best step is always among them; ``seconds_before`` were spent before this session."""
         from transformers import TrainerCallback
 
         checkpoints = self
@@ -191,18 +145,14 @@ class Checkpoints:
                 return control
 
             def on_save(self, args, state, control, **_) -> None:
-                checkpoints.keep(
-                    Path(args.output_dir) / f"checkpoint-{state.global_step}",
-                    state.global_step,
-                    finished=control.should_training_stop or state.global_step >= state.max_steps,
-                    seconds=time.monotonic() - self.started,
-                    best=state.best_global_step,
-                )
+                finished = control.should_training_stop or state.global_step >= state.max_steps
+                checkpoints.keep(state.global_step, finished, time.monotonic() - self.started, state.best_global_step)
 
         return MoveWhenWhole()
 
-    def keep(self, written: Path, step: int, finished: bool, seconds: float, best: int | None) -> None:
-        """Seal a written checkpoint with a manifest, move it in one step to where it counts, and drop old ones."""
+    def keep(self, step: int, finished: bool, seconds: float, best: int | None) -> None:
+        """Seal the checkpoint that was written, move it in one step to where it counts, and drop old ones."""
+        written, target = self.staging / f"checkpoint-{step}", self.folder / f"checkpoint-{step}"
         for path in written.iterdir():
             if path.name not in NEEDED:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -210,13 +160,12 @@ class Checkpoints:
             fields = json.loads((written / name).read_text(encoding="utf-8"))
             fields[key] = fields[key] and Path(fields[key]).name
             write_text(written / name, json.dumps(fields, indent=2) + "\n")
-        manifest = {"step": step, "finished": finished, "seconds": round(seconds, 3), "identity": self.identity}
-        manifest["files"] = {path.name: file_digest(path) for path in sorted(written.iterdir())}
-        write_text(written / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+        known = {"step": step, "finished": finished, "seconds": round(seconds, 3), "identity": self.identity}
+        known["files"] = {path.name: file_digest(path) for path in sorted(written.iterdir())}
+        write_text(written / MANIFEST, json.dumps(known, indent=1, ensure_ascii=False) + "\n")
         keep_private(written)
         for path in written.iterdir():
             _flush(path)
-        target = self.folder / written.name
         if target.exists():
             shutil.rmtree(target)
         written.replace(target)
@@ -226,11 +175,8 @@ class Checkpoints:
                 shutil.rmtree(path)
 
     def finish(self, trainer: Trainer) -> dict[str, Any]:
-        """Put the best step's weights into the model and return the Trainer's record of the whole run.
-
-        Without validation pairs there is no best step and the last weights stay. A run that was finished in an
-        earlier session is read back from its last checkpoint.
-        """
+        """Put the best step's weights into the model, or without validation pairs the last, and return the Trainer's
+        record of the whole run, also of one that was finished in an earlier session."""
         last, state = self.last_good(), asdict(trainer.state)
         if last:
             state = json.loads((last.path / "trainer_state.json").read_text(encoding="utf-8"))
@@ -243,43 +189,38 @@ class Checkpoints:
 
     @contextmanager
     def explained(self) -> Iterator[None]:
-        """Around ``trainer.train()``: a checkpoint that could not be written becomes an error that says so.
-
-        Raises
-        ------
-        PersonaError
-            The disk filled up or went away while a checkpoint was written; earlier ones are untouched.
-        """
+        """Around ``trainer.train()``: where the disk filled up or went away while a checkpoint was written, the error
+        is a PersonaError that says so; earlier checkpoints are untouched."""
         try:
             yield
         except Exception as error:
             # Whole checkpoints leave the staging folder at once: one that is still there could not be finished.
-            broken = sorted(self.staging.glob("checkpoint-*")) if self.staging.exists() else []
+            broken = sorted(self.staging.glob("checkpoint-*"))
             if isinstance(error, PersonaError) or (self.staging.exists() and not broken):
                 raise
             last = next((f"checkpoint-{step} is whole" for step, _ in self.all()), "there is none before it")
-            name = broken[-1].name if broken else "a checkpoint"
-            raise PersonaError(
-                f"{name} could not be written ({error})",
-                f"free some room or mount the disk again, then run the notebook again to go on: {last}",
-                shown(self.folder),
-            ) from error
+            reason = f"{broken[-1].name if broken else 'a checkpoint'} could not be written ({error})"
+            remedy = f"free some room or mount the disk again, then run the notebook again to go on: {last}"
+            raise PersonaError(reason, remedy, shown(self.folder)) from error
 
 
-def _identity_of(path: Path) -> dict[str, Any] | None:
-    """What a checkpoint says that it is of; None where its manifest is damaged."""
-    try:
-        return dict(json.loads((path / MANIFEST).read_text(encoding="utf-8"))["identity"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+def _manifest(path: Path) -> dict[str, Any]:
+    """What a checkpoint says of itself; nothing where it is damaged."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        found = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        return {key: kind(found[key]) for key, kind in FIELDS.items()}
+    return {}
+
+
+def _holds(path: Path, wanted: str) -> bool:
+    with suppress(OSError):  # it is gone, or the disk is
+        return file_digest(path) == wanted
+    return False
 
 
 def _flush(path: Path) -> None:
     """See a file or a folder's entries onto the disk, where the file system can do that."""
     handle = os.open(path, os.O_RDONLY)
-    try:
+    with suppress(OSError):  # some network file systems refuse it for folders
         os.fsync(handle)
-    except OSError:  # some network file systems refuse it for folders
-        pass
-    finally:
-        os.close(handle)
+    os.close(handle)

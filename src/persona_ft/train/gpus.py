@@ -40,42 +40,28 @@ class Cards(BaseModel):
     cards: list[Card]
 
     def named(self, name: str) -> Card:
-        """The card of one name, such as ``"L4"``.
-
-        Raises
-        ------
-        PersonaError
-            The table has no such card.
-        """
-        for card in self.cards:
-            if card.name == name:
-                return card
-        known = ", ".join(card.name for card in self.cards)
-        raise PersonaError(
-            f"no card is called {name!r}", f'use "auto", "CPU" or one of {known}, or add it to {TABLE.name}'
-        )
+        """The card of one name, such as ``"L4"``; raises PersonaError where the table has none."""
+        known = {card.name: card for card in self.cards}
+        if name not in known:
+            remedy = f'use "auto", "CPU" or one of {", ".join(known)}, or add it to {TABLE.name}'
+            raise PersonaError(f"no card is called {name!r}", remedy)
+        return known[name]
 
     def of_machine(self, machine: Machine) -> Card | None:
         """The card at hand with the memory that it really reports; None on a CPU. An unknown one has no price."""
         if not machine.cuda:
             return None
+        measured = {"memory_gib": machine.memory_gib, "bfloat16": machine.bfloat16}
         for card in self.cards:
-            if any(machine.name.endswith(text) for text in card.matches):
-                return card.model_copy(update={"memory_gib": machine.memory_gib, "bfloat16": machine.bfloat16})
-        return Card(name=machine.name, memory_gib=machine.memory_gib, bfloat16=machine.bfloat16)
+            if machine.name.endswith(tuple(card.matches)):
+                return card.model_copy(update=measured)
+        return Card(name=machine.name, **measured)
 
     def profile(self, name: str, machine: Machine) -> tuple[Card | None, str]:
-        """The card to plan for, and why: ``"auto"`` is the one at hand; ``"CPU"`` is none.
-
-        Raises
-        ------
-        PersonaError
-            The table has no card of that name.
-        """
+        """The card to plan for, and why: ``"auto"`` is the one at hand; ``"CPU"`` is none; else as :meth:`named`."""
         if name == "auto":
             card = self.of_machine(machine)
-            found = f"it is here, with {machine.memory_gib:.1f} GiB" if card else "no CUDA GPU is here"
-            return card, found
+            return card, f"it is here, with {machine.memory_gib:.1f} GiB" if card else "no CUDA GPU is here"
         return None if name == "CPU" else self.named(name), f'PROFILE = "{name}"'
 
     def cost(self, card: Card | None, seconds: float) -> tuple[float, float] | None:
@@ -87,13 +73,7 @@ class Cards(BaseModel):
 
 
 def read_cards(path: Path | str = TABLE) -> Cards:
-    """Read the table of cards.
-
-    Raises
-    ------
-    PersonaError
-        The file is not what it should be; the message names the entry.
-    """
+    """Read the table of cards; an entry that is not what it should be is named in a PersonaError."""
     return read_yaml(path, Cards, "undo the last edit of the table of cards")
 
 
@@ -102,20 +82,15 @@ SMALL_GIB = 16.0
 
 
 def choose_recipe(name: str, card: Card | None, tiny: bool = False) -> tuple[Recipe, str]:
-    """The recipe that a name or ``"auto"`` stands for, and why.
-
-    Parameters
-    ----------
-    name : ``"auto"``, a recipe's name, or the path of a recipe file.
-    card : the card to train on; None on a CPU.
-    tiny : the model is the tiny one, which has a recipe of its own.
-    """
+    """The recipe that ``"auto"``, a recipe's name or a file's path stands for, and why; ``card`` is None on a CPU."""
     if name != "auto":
         return read_recipe(name), f'RECIPE = "{name}"'
     if tiny:
         return read_recipe("tiny"), "the model is the tiny one"
-    if card is not None and (not card.bfloat16 or card.memory_gib < SMALL_GIB):
-        lack = "no bfloat16" if not card.bfloat16 else f"less than {SMALL_GIB:.0f} GiB"
-        return read_recipe("t4"), f"{card.name} has {card.memory_gib:.1f} GiB and {lack}"
-    found = f"{card.name} has {card.memory_gib:.1f} GiB" if card else "there is no GPU to fill"
-    return read_recipe("recommended"), found
+    if card is None:
+        return read_recipe("recommended"), "there is no GPU to fill"
+    found = f"{card.name} has {card.memory_gib:.1f} GiB"
+    if card.bfloat16 and card.memory_gib >= SMALL_GIB:
+        return read_recipe("recommended"), found
+    lack = f"less than {SMALL_GIB:.0f} GiB" if card.bfloat16 else "no bfloat16"
+    return read_recipe("t4"), f"{found} and {lack}"

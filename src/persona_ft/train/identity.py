@@ -14,26 +14,15 @@ from persona_ft.io import digest, file_digest, keep_private, write_text
 from persona_ft.paths import require, shown
 
 NOTE, NOTEBOOK = "adapter/identity.json", "03_train_qlora"
-# What is called by which name, and whether it is data: that may be another by now for somebody who only talks.
-FILES = {
-    "training pairs": ("train.jsonl", True),
-    "validation pairs": ("validation.jsonl", True),
-    "test questions": ("test.jsonl", True),
-    "adapter's weights": ("adapter/adapter_model.safetensors", False),
-    "adapter's settings": ("adapter/adapter_config.json", False),
-}
+# By the names that they are called. Data may be another by now for somebody who only talks; the adapter may not.
+DATA = {"training pairs": "train.jsonl", "validation pairs": "validation.jsonl", "test questions": "test.jsonl"}
+WEIGHTS = "adapter/adapter_model.safetensors"
+ADAPTER = {"adapter's weights": WEIGHTS, "adapter's settings": "adapter/adapter_config.json"}
 
 
 def seal_adapter(run: Path, recipe: dict[str, Any]) -> dict[str, str]:
-    """Note beside a run's adapter what it was trained on and how, and keep it for its owner's eyes.
-
-    Parameters
-    ----------
-    recipe : the whole recipe, as training.json keeps it.
-
-    Returns
-    -------
-    Name -> SHA-256 of each file of :data:`FILES`, of the prompt and of the recipe, for ``sha256`` in training.json.
+    """Note beside a run's adapter what it was trained on and how, and keep it for its owner's eyes. Returns name ->
+    SHA-256 of each file of :data:`DATA` and :data:`ADAPTER`, of the prompt and of the whole recipe, for training.json.
     """
     found = _digests(run, recipe)
     keep_private(run / "adapter")
@@ -50,21 +39,11 @@ def read_training(run: Path) -> dict[str, Any]:
 
 
 def check_adapter(run: Path, data: bool = True) -> dict[str, Any]:
-    """training.json of a run, once its adapter is known to be whole and to belong to the run's data and prompt.
-
-    Parameters
-    ----------
-    data : also compare the pairs and the test questions, and see that no test question was trained on. False is for
-        talking, which asks no test question: pairs may have been corrected since.
-
-    Raises
-    ------
-    PersonaError
-        There is no adapter yet, a file is damaged, something was changed since the training, or a test question was
-        trained on; the message names it.
-    """
+    """training.json of a run, once its adapter is known to be whole and to belong to the run's data and prompt; else a
+    PersonaError names what is missing, damaged or changed, or the test question that was trained on. ``data=False`` is
+    for talking, which asks no test question: pairs may have been corrected since."""
     again = f"run notebook {NOTEBOOK} again with this RUN: a finished training goes through it in a minute"
-    for name in ("training.json", "adapter/adapter_model.safetensors", "persona.yaml"):
+    for name in ("training.json", WEIGHTS, "persona.yaml"):
         require(run, name, NOTEBOOK)
     training = read_training(run)
     try:
@@ -76,20 +55,19 @@ def check_adapter(run: Path, data: bool = True) -> dict[str, Any]:
         raise PersonaError(reason, again, shown(run)) from error
     if noted != note:
         raise PersonaError("the adapter and training.json are of two trainings", again, shown(run))
-    wanted = [name for name in {**noted, **found} if data or not FILES.get(name, ("", False))[1]]
+    wanted = [name for name in {**noted, **found} if data or name not in DATA]
     if changed := [name for name in wanted if found.get(name) != noted.get(name)]:
         reason = f"not as they were when the adapter was saved: {', '.join(changed)}"
         remedy = f"put them back (RUN may hold another person's data by now), or {again}"
         raise PersonaError(reason, remedy, shown(run))
     if data:
-        watched = run / FILES["validation pairs"][0]
-        pairs = read_jsonl(run / FILES["training pairs"][0]) + (read_jsonl(watched) if watched.stat().st_size else [])
-        check_leakage(pairs, read_test(run / FILES["test questions"][0]))
+        train, watched, test = (run / file for file in DATA.values())
+        check_leakage(read_jsonl(train) + (read_jsonl(watched) if watched.stat().st_size else []), read_test(test))
     return training
 
 
 def _digests(run: Path, recipe: dict[str, Any]) -> dict[str, str]:
-    found = {name: file_digest(run / file) for name, (file, _) in FILES.items() if (run / file).exists()}
+    found = {name: file_digest(run / file) for name, file in (DATA | ADAPTER).items() if (run / file).exists()}
     found["prompt"] = digest(read_profile(run / "persona.yaml").system_prompt)
     # Once through JSON: training.json holds lists where a recipe may hold tuples.
     return found | {"recipe": digest(json.dumps(json.loads(json.dumps(recipe)), sort_keys=True))}

@@ -9,74 +9,58 @@ from persona_ft.conversation import Conversation
 from persona_ft.errors import PersonaError
 from persona_ft.gpt_oss.harmony import as_text, completion_text, encode
 from persona_ft.train.recipe import Recipe
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 from persona_ft.train.rows import rendered_row
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
-def graded_text(tokenizer: PreTrainedTokenizerBase, labels: Iterable[int]) -> str:
+
+def graded_text(tokenizer: Tokenizer, labels: Iterable[int]) -> str:
     """The tokens that the loss counts, decoded."""
     return tokenizer.decode([token for token in labels if token != -100])
 
 
-def context_text(tokenizer: PreTrainedTokenizerBase, batch: dict[str, Any], row: int) -> str:
+def context_text(tokenizer: Tokenizer, batch: dict[str, Any], row: int) -> str:
     """The tokens of one row of a batch that the loss does not count, decoded; padding is left out."""
-    columns = (batch[name][row].tolist() for name in ("input_ids", "labels", "attention_mask"))
-    return tokenizer.decode([token for token, label, seen in zip(*columns, strict=True) if seen and label == -100])
+    ungraded = (batch["labels"][row] == -100) & batch["attention_mask"][row].bool()
+    return tokenizer.decode(batch["input_ids"][row][ungraded])
 
 
-def check_graded(
-    tokenizer: PreTrainedTokenizerBase, labels: Iterable[int], pair: Conversation, loss_on: str = "completion"
-) -> None:
+def check_graded(tokenizer: Tokenizer, labels: Iterable[int], pair: Conversation, loss_on: str = "completion") -> None:
     """Make sure that a row grades exactly its answer, analysis included where it has some, or what else its recipe
-    says, token by token: control tokens in somebody's words would show.
-
-    Raises
-    ------
-    PersonaError
-        It grades anything else.
+    says, token by token, so that control tokens in somebody's words would show; raises PersonaError where it does not.
     """
     graded = [label for label in labels if label != -100]
     wanted = encode(tokenizer, completion_text(pair.answer, pair.messages[-1].thinking))
     before = graded[: len(graded) - len(wanted)]
-    if graded[len(before) :] == wanted:
-        if loss_on == "text" and tokenizer.decode(before).startswith("<|start|>system"):
-            return
-        if before == {"question+completion": encode(tokenizer, as_text(pair.question))}.get(loss_on, []):
-            return
-    raise PersonaError(
-        f"a training row grades {tokenizer.decode(graded)!r} and not {tokenizer.decode(wanted)!r}",
-        "keep the rows in prompt/completion form, packing off and max_length above the longest row",
-    )
+    if loss_on == "text":
+        right = tokenizer.decode(before).startswith("<|start|>system")
+    else:
+        right = before == (encode(tokenizer, as_text(pair.question)) if loss_on == "question+completion" else [])
+    if not right or graded[len(before) :] != wanted:
+        reason = f"a training row grades {tokenizer.decode(graded)!r} and not {tokenizer.decode(wanted)!r}"
+        remedy = "keep the rows in prompt/completion form, packing off and max_length above the longest row"
+        raise PersonaError(reason, remedy)
 
 
 def check_same_shape(
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: Tokenizer,
     rows: Iterable[dict[str, list[int]]],
     pairs: Sequence[Conversation],
     system_prompt: str,
     recipe: Recipe,
 ) -> int:
-    """Count the rows whose prompt is, token by token, the one that is sent at inference.
-
-    Parameters
-    ----------
-    rows : tokenized training rows, in the order of ``pairs``.
-
-    Raises
-    ------
-    PersonaError
-        The recipe promises the same shape and a row breaks it.
-    """
+    """Count the rows, tokenized and in the order of ``pairs``, whose prompt is, token by token, the one that is sent at
+    inference; raises PersonaError where the recipe promises that and a row breaks it."""
     same = 0
     for row, pair in zip(rows, pairs, strict=True):
         prompt, completion = rendered_row(tokenizer, pair, recipe.changed(system_prompt=True), system_prompt)
         alike = list(row["input_ids"]) == encode(tokenizer, prompt) + encode(tokenizer, completion)
         if recipe.same_shape and not alike:
-            raise PersonaError(
-                f"the row for 「{pair.question[:30]}」 is not what will be asked at inference",
-                f"raise MAX_LENGTH above {recipe.max_length} if the row is cut; else use the same template for both",
+            reason = f"the row for 「{pair.question[:30]}」 is not what will be asked at inference"
+            remedy = (
+                f"raise MAX_LENGTH above {recipe.max_length} if the row is cut; else use the same template for both"
             )
+            raise PersonaError(reason, remedy)
         same += alike
     return same

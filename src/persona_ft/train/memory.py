@@ -1,8 +1,6 @@
 """What fits on which card: the bytes of a training step, from the model's config and the recipe, before anything loads.
 
-The formulas follow what is alive at the fullest moment of a step in Unsloth's 4-bit gpt-oss with gradient
-checkpointing. Their constants were read off PyTorch's record of every allocation (``torch.cuda.memory._snapshot``) on
-the 20B's shapes, MXFP4's off 20 peaks; `benchmarks/train_20b.py` holds them against peaks they were not read from.
+The measured sizes are in ``memory.yaml``, which says how they were found.
 """
 
 from __future__ import annotations
@@ -12,7 +10,10 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import yaml
 
 from persona_ft.errors import PersonaError
 from persona_ft.gpt_oss.lora import count_lora_parameters, count_parameters
@@ -22,45 +23,18 @@ from persona_ft.train.recipe import Recipe
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
+MEASURED: dict[str, Any] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
 GIB = 2**30
-# 4 bits, an 8-bit scale per 64 weights, and a 32-bit scale per 256 of those scales (QLoRA, arXiv 2305.14314).
-NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
+CONTEXT_BYTES, FIXED_BYTES = MEASURED["context_gib"] * GIB, MEASURED["fixed_gib"] * GIB
+# Bytes a weight: 4 bits, an 8-bit scale per 64 weights, and a 32-bit scale per 256 of those (QLoRA, arXiv 2305.14314);
 # 4 bits and an 8-bit scale per 32 weights (OCP Microscaling Formats, section 5.1).
-MXFP4_BYTES = 0.5 + 1 / 32
-# Bytes a weight of the parts that are stored in 4 bit; the rest stays in 16 bit.
+NF4_BYTES, MXFP4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256), 0.5 + 1 / 32
+# Those of the parts that are stored in 4 bit; the rest stays in 16 bit.
 STORED_BYTES: dict[str, dict[str, float]] = {
     "nf4": {"attention": NF4_BYTES, "experts": NF4_BYTES},
     "mxfp4": {"experts": MXFP4_BYTES},
     "bfloat16": {},
 }
-# Rows an expert from which Unsloth unpacks MXFP4; below, and always when "fused", the product reads it packed.
-MXFP4_FUSED_BELOW = 192
-# What the driver, CUDA's libraries and their workspaces hold outside PyTorch: measured on an H100 with CUDA 13.
-CONTEXT_BYTES = 0.75 * GIB
-# PyTorch's allocator reserves more than it hands out: 1 to 5 % at the measured settings, less when it must.
-RESERVE = 0.03
-# Alive for each (token, chosen expert) and intermediate column while a layer's experts are recomputed and
-# differentiated: gate_up and its two halves, the gated product and its pieces, down's output, the weighted sum,
-# most of them in 32 bit.
-EXPERT_BYTES = 40
-# For each head and pair of tokens: 32-bit softmax input and output and a 16-bit copy (eager attention, no compile).
-SCORE_BYTES = {"bfloat16": 10, "float16": 6}
-# For each token and hidden column: residual streams, q, k, v, norms and their gradients, checkpointing's buffers.
-TOKEN_BYTES = 44
-# MXFP4's grouped products hold less: the same three sizes, while experts are differentiated and while attention is.
-MXFP4_EXPERTS_MOMENT = 19.5, 44, 6
-MXFP4_ATTENTION_MOMENT = 0, 24, 16
-# What is left: workspaces of the matrix library, routing tables, rounding to the allocator's blocks.
-FIXED_BYTES = 0.06 * GIB
-# The fused head works on tiles of this many words; in float16 training, which Unsloth runs in 32 bit, two tiles of the
-# head's weights are held in 32 bit at once.
-HEAD_TILE = 32768
-# The loss over all positions: 32-bit scores, their centred copy, gradients and 16-bit logits. Unsloth counts 16 bytes a
-# score and cuts the tokens in a multiple of four chunks when that is over half of what is free, at most 4 GiB.
-LOGIT_BYTES = 19
-LOSS_CHUNK_BYTES = 4 * GIB
-# Below compute capability 8.0, and in float16 on an L4, Unsloth unpacks experts in windows of 256 MiB.
-FLOAT16_WINDOW_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True)
@@ -75,20 +49,20 @@ class Memory:
     activations: float = 0.0
     attention_scores: float = 0.0
     logits: float = 0.0
-    context: float = 0.0
+    context: float = CONTEXT_BYTES
 
     LAYER = ("unpacked_experts", "activations", "attention_scores", "logits")
     PARTS = ("weights", "lora", "gradients", "optimizer", *LAYER, "reserve", "context")
 
     @property
     def peak(self) -> float:
-        """What ``torch.cuda.max_memory_allocated`` should report: neither the reserve nor the context are in it."""
+        """What ``torch.cuda.max_memory_allocated`` should report."""
         return sum(getattr(self, part) for part in self.PARTS[:-2])
 
     @property
     def reserve(self) -> float:
         """What PyTorch's allocator takes from the card and cannot hand out: cut-offs of its blocks."""
-        return self.peak * RESERVE
+        return self.peak * MEASURED["reserve"]
 
     @property
     def total(self) -> float:
@@ -106,24 +80,21 @@ def weights_bytes(config: PretrainedConfig, weights: str) -> float:
 
 
 def _layer_bytes(config: PretrainedConfig, rows: int, tokens: int, precision: str, weights: str) -> dict[str, float]:
-    """One layer being recomputed and differentiated: unpacked experts, activations, attention scores."""
+    """One layer being recomputed and differentiated, at its fuller moment."""
     n, pairs = rows * tokens, rows * config.num_attention_heads * tokens**2
-    hidden, inner, chosen = config.hidden_size, config.intermediate_size, config.num_experts_per_tok
-    unpacked = config.num_local_experts * hidden * 3 * inner * 2.0
+    hidden, chosen = config.hidden_size, n * config.num_experts_per_tok
+    unpacked = config.num_local_experts * hidden * 3 * config.intermediate_size * 2.0
     if precision == "float16":
-        unpacked = min(unpacked, FLOAT16_WINDOW_BYTES)
-    elif weights == "mxfp4-fused" or (weights == "mxfp4" and n * chosen < MXFP4_FUSED_BELOW * config.num_local_experts):
+        unpacked = min(unpacked, MEASURED["float16_window_gib"] * GIB)
+    elif weights != "nf4" and (weights != "mxfp4" or chosen / config.num_local_experts < MEASURED["mxfp4_fused_below"]):
         unpacked = 0.0
-    moments = [(unpacked if weights == "nf4" else 0.0, EXPERT_BYTES, TOKEN_BYTES, SCORE_BYTES[precision])]
-    if weights.startswith("mxfp4"):
-        moments = [(unpacked, *MXFP4_EXPERTS_MOMENT), (0.0, *MXFP4_ATTENTION_MOMENT)]
     found = [
         {
-            "unpacked_experts": stack,
-            "activations": n * (chosen * inner * expert + hidden * token) + FIXED_BYTES,
+            "unpacked_experts": unpacked if expert else 0.0,
+            "activations": chosen * config.intermediate_size * expert + n * hidden * token + FIXED_BYTES,
             "attention_scores": pairs * score,
         }
-        for stack, expert, token, score in moments
+        for expert, token, score in MEASURED["moments"]["mxfp4" if weights.startswith("mxfp4") else precision]
     ]
     return max(found, key=lambda parts: sum(parts.values()))
 
@@ -132,12 +103,17 @@ def _loss_bytes(config: PretrainedConfig, rows: int, tokens: int, graded: int, p
     """The loss: the head on the graded tokens in tiles, or on all tokens in chunks."""
     if logits == "all":
         scores = rows * tokens * config.vocab_size
-        over = scores * 16 / LOSS_CHUNK_BYTES
-        return scores * LOGIT_BYTES / (1 if over <= 1 else 4 * math.ceil(over / 4))
-    tile = min(HEAD_TILE, config.vocab_size)
-    width = 4 if precision == "float16" else 2
-    head = 2 * tile * config.hidden_size * 4 if precision == "float16" else 0
-    return head + min(rows * graded, 4096) * tile * width * 2
+        over = scores * 16 / (MEASURED["loss_chunk_gib"] * GIB)
+        return scores * MEASURED["logit_bytes"] / (1 if over <= 1 else 4 * math.ceil(over / 4))
+    tile = min(MEASURED["head_words"], config.vocab_size)
+    width, head = (4, 2 * tile * config.hidden_size * 4) if precision == "float16" else (2, 0)
+    return head + min(rows * graded, MEASURED["head_tokens"]) * tile * width * 2
+
+
+def _trained_bytes(n_lora: int, optimizer: str) -> dict[str, float]:
+    """LoRA's weights and gradients in 32 bit, and two values a parameter, of 8 or 32 bit, for the optimizer."""
+    adam = n_lora * (2.0 if "8bit" in optimizer else 8.0)
+    return {"lora": n_lora * 4.0, "gradients": n_lora * 4.0, "optimizer": adam}
 
 
 def estimate_training(
@@ -145,58 +121,34 @@ def estimate_training(
 ) -> Memory:
     """Estimate the fullest moment of a training step.
 
-    Parameters
-    ----------
-    config : the model's.
-    recipe : batch size, LoRA scope and rank, optimizer, and which logits are computed.
-    tokens : of the longest row; shorter ones are padded to it.
-    graded : graded tokens of the row that has most.
-    bfloat16 : train in bfloat16; False is float16 as on a T4.
-    weights : ``"nf4"``, ``"mxfp4"``, or ``"mxfp4-fused"`` where UNSLOTH_MXFP4_FUSED_GEMM is 1.
-
-    Notes
-    -----
-    LoRA's weights and gradients are 32 bit; the optimizer keeps two values a parameter, 8 bit each for
-    ``adamw_8bit``. Without compilation attention holds a score for every pair of tokens.
+    ``tokens`` of the longest row, to which shorter ones are padded; ``graded`` tokens of the row that has most;
+    ``bfloat16`` False is float16 as on a T4; ``weights`` is ``"nf4"``, ``"mxfp4"``, or ``"mxfp4-fused"`` where
+    UNSLOTH_MXFP4_FUSED_GEMM is 1.
     """
-    precision = "bfloat16" if bfloat16 else "float16"
+    precision, rows = "bfloat16" if bfloat16 else "float16", recipe.batch_size
+    parts = _layer_bytes(config, rows, tokens, precision, weights)
+    loss = _loss_bytes(config, rows, tokens, graded, precision, recipe.logits)
+    kept = rows * tokens * config.hidden_size * MEASURED["token_bytes"] + FIXED_BYTES
+    if loss + kept > sum(parts.values()):
+        parts = {"activations": kept, "logits": loss}
     n_lora = count_lora_parameters(config, recipe.lora_r, recipe.lora_scope)
-    layer = _layer_bytes(config, recipe.batch_size, tokens, precision, weights)
-    loss = _loss_bytes(config, recipe.batch_size, tokens, graded, precision, recipe.logits)
-    kept = recipe.batch_size * tokens * config.hidden_size * TOKEN_BYTES + FIXED_BYTES
-    common = _trained_bytes(n_lora, recipe.optimizer) | {"weights": weights_bytes(config, weights)}
-    if loss + kept > sum(layer.values()):
-        layer = {"activations": kept, "logits": loss}
-    return Memory(**common, **layer)
-
-
-def _trained_bytes(n_lora: int, optimizer: str) -> dict[str, float]:
-    """What LoRA adds, and what the driver holds."""
-    adam = n_lora * (2.0 if "8bit" in optimizer else 8.0)
-    return {"lora": n_lora * 4.0, "gradients": n_lora * 4.0, "optimizer": adam, "context": CONTEXT_BYTES}
+    return Memory(weights_bytes(config, weights), **_trained_bytes(n_lora, recipe.optimizer), **parts)
 
 
 # Ways of using the model, and what its weights are in.
 WAYS = {"inference, 4 bit": "nf4", "QLoRA": "nf4", "LoRA, 16 bit": "bfloat16", "full fine-tuning": "bfloat16"}
 
 
-def estimate(config: PretrainedConfig, way: str, rows: int = 4, tokens: int = 256, r: int = 8) -> Memory:
-    """Estimate one way of using the model.
-
-    Parameters
-    ----------
-    way : one of :data:`WAYS`.
-    rows, tokens : of a training batch.
-    r : LoRA rank, attention only; with ``adamw_8bit``. Full fine-tuning keeps Adam's two values in 32 bit each.
-    """
-    weights, kind = weights_bytes(config, WAYS[way]), WAYS[way]
-    layer = _layer_bytes(config, rows, tokens, "bfloat16", kind)
+def estimate(config: PretrainedConfig, way: str) -> Memory:
+    """Estimate one of :data:`WAYS` of using the model, on batches of 4 rows of 256 tokens: LoRA of rank 8 on attention
+    with ``adamw_8bit``; full fine-tuning with Adam's two values in 32 bit each."""
+    weights, layer = weights_bytes(config, WAYS[way]), _layer_bytes(config, 4, 256, "bfloat16", WAYS[way])
     if way == "inference, 4 bit":
-        return Memory(weights, unpacked_experts=layer["unpacked_experts"], context=CONTEXT_BYTES)
+        return Memory(weights, unpacked_experts=layer["unpacked_experts"])
     if way == "full fine-tuning":
         n = sum(count_parameters(config).values())
-        return Memory(weights, gradients=n * 2.0, optimizer=n * 8.0, **layer, context=CONTEXT_BYTES)
-    return Memory(weights, **_trained_bytes(count_lora_parameters(config, r), "adamw_8bit"), **layer)
+        return Memory(weights, gradients=n * 2.0, optimizer=n * 8.0, **layer)
+    return Memory(weights, **_trained_bytes(count_lora_parameters(config, 8), "adamw_8bit"), **layer)
 
 
 def fits(memory: Memory, card: Card) -> bool:
@@ -207,31 +159,20 @@ def fits(memory: Memory, card: Card) -> bool:
 def check_fits(
     config: PretrainedConfig, recipe: Recipe, tokens: int, graded: int, bfloat16: bool, card: Card, weights: str = "nf4"
 ) -> Memory:
-    """Estimate the memory and stop before anything is loaded when it does not fit the card.
-
-    Raises
-    ------
-    PersonaError
-        It does not fit; the message names the setting that would.
-    """
+    """Estimate the memory; where it does not fit the card, a PersonaError names the setting that would."""
     sizes = tokens, graded, bfloat16, weights
     memory = estimate_training(config, recipe, *sizes)
-    if fits(memory, card):
-        return memory
-    raise PersonaError(
-        f"training would need about {memory.total / GIB:.1f} GiB and {card.name} has {card.memory_gib:.1f} GiB "
-        f"({recipe.batch_size} rows of up to {tokens} tokens at once, LoRA on {recipe.lora_scope})",
-        smaller_setting(config, recipe, card, *sizes),
-    )
+    if not fits(memory, card):
+        reason = f"training would need about {memory.total / GIB:.1f} GiB and {card.name} has {card.memory_gib:.1f} GiB"
+        at_once = f"{recipe.batch_size} rows of up to {tokens} tokens at once, LoRA on {recipe.lora_scope}"
+        raise PersonaError(f"{reason} ({at_once})", smaller_setting(config, recipe, card, *sizes))
+    return memory
 
 
 def largest_fit(config: PretrainedConfig, recipe: Recipe, card: Card, *sizes: Any) -> Recipe | None:
-    """The nearest smaller recipe that fits the card; None when none does. ``sizes``: the rest of
-    :func:`estimate_training`'s arguments.
-
-    Rows to an optimizer step stay the same where they can: a smaller batch is made up for by accumulation, so that the
-    training is the same and only slower. Then LoRA is kept to attention.
-    """
+    """The nearest smaller recipe that fits the card; None when none does. ``sizes``: :func:`estimate_training`'s rest.
+    A smaller batch is made up for by accumulation, so that the training is the same and only slower; where that is not
+    enough, LoRA is kept to attention."""
     for scope in dict.fromkeys((recipe.lora_scope, "attention")):
         for n in (n for n in range(recipe.batch_size, 0, -1) if recipe.rows_per_step % n == 0):
             smaller = recipe.changed(batch_size=n, gradient_accumulation=recipe.rows_per_step // n, lora_scope=scope)
@@ -242,8 +183,7 @@ def largest_fit(config: PretrainedConfig, recipe: Recipe, card: Card, *sizes: An
 
 def smaller_setting(config: PretrainedConfig, recipe: Recipe, card: Card, *sizes: Any) -> str:
     """The remedy as a sentence: what to set in notebook 03, and what that would need."""
-    smaller = largest_fit(config, recipe, card, *sizes)
-    if smaller is None:
+    if (smaller := largest_fit(config, recipe, card, *sizes)) is None:
         return f"use a larger card, or leave out the longest rows: one row of {sizes[0]} tokens does not fit at a time"
     names = ["batch_size", "gradient_accumulation"] + ["lora_scope"] * (smaller.lora_scope != recipe.lora_scope)
     needs = estimate_training(config, smaller, *sizes).total / GIB
@@ -261,13 +201,8 @@ def explained_out_of_memory(
     memory: Memory | None,
     weights: str = "nf4",
 ) -> Iterator[None]:
-    """Around ``trainer.train()``: CUDA running out of memory says what was asked, what was expected, and what to set.
-
-    Raises
-    ------
-    PersonaError
-        Instead of ``torch.OutOfMemoryError``.
-    """
+    """Around ``trainer.train()``: CUDA running out of memory is a PersonaError that says what was asked, what was
+    expected, and what to set."""
     import torch
 
     try:
@@ -279,27 +214,15 @@ def explained_out_of_memory(
         below = card.model_copy(update={"memory_gib": min(card.memory_gib, memory.total / GIB) - 0.01})
         asked = re.search(r"Tried to allocate ([\d.]+ \w+)", str(error))
         remedy = smaller_setting(config, recipe, below, tokens, graded, bfloat16, weights)
-        raise PersonaError(
-            f"CUDA ran out of memory when {asked[1] if asked else 'more'} was asked for; the estimate was "
-            f"{memory.total / GIB:.1f} of {card.memory_gib:.1f} GiB (does another program use this GPU?)",
-            f"restart the kernel to free the memory, then {remedy}",
-        ) from error
+        reason = f"CUDA ran out of memory when {asked[1] if asked else 'more'} was asked for; the estimate was "
+        reason += f"{memory.total / GIB:.1f} of {card.memory_gib:.1f} GiB (does another program use this GPU?)"
+        raise PersonaError(reason, f"restart the kernel to free the memory, then {remedy}") from error
 
 
 class StepTime(NamedTuple):
-    """A rough time for one optimizer step, in seconds: what moving the bytes takes, the arithmetic, the launches."""
+    """A rough time for one optimizer step, in seconds."""
 
-    memory: float
-    arithmetic: float
-    launches: float
-
-    @property
-    def total(self) -> float:
-        return sum(self)
-
-
-# Host time to launch a batch's forward, recomputation and backward, some 13,000 kernels: 0.5 s on an H100's host.
-LAUNCH_SECONDS = 0.5
+    total: float
 
 
 def estimate_step(
@@ -312,10 +235,11 @@ def estimate_step(
     """
     if card.gb_s is None or card.tflops is None:
         return None
-    parts = count_parameters(config)
-    batches = recipe.gradient_accumulation
+    parts, batches = count_parameters(config), recipe.gradient_accumulation
     unpacked = parts["experts"] * 2
     moved = batches * (2 * (unpacked + parts["experts"] * STORED_BYTES[weights]["experts"]) + 3 * unpacked)
     active = parts["attention"] + parts["experts"] * config.num_experts_per_tok / config.num_local_experts
     flops = 3 * 2 * active * recipe.rows_per_step * tokens
-    return StepTime(moved / (card.gb_s * 1e9), flops / (card.tflops * 1e12 * 0.5), batches * LAUNCH_SECONDS)
+    return StepTime(
+        moved / (card.gb_s * 1e9) + flops / (card.tflops * 1e12 * 0.5) + batches * MEASURED["launch_seconds"]
+    )

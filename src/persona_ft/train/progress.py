@@ -16,12 +16,10 @@ if TYPE_CHECKING:
 
 def duration(seconds: float) -> str:
     """Seconds as people say them: ``48 s``, ``3 min 05 s``, ``1 h 02 min``."""
-    seconds = round(seconds)
-    if seconds < 60:
-        return f"{seconds} s"
-    if seconds < 3600:
-        return f"{seconds // 60} min {seconds % 60:02d} s"
-    return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
+    minutes, seconds = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def cost_text(cards: Cards, card: Card | None, seconds: float) -> str:
@@ -41,28 +39,21 @@ def progress_callback(
 ) -> TrainerCallback:
     """A Trainer callback that shows one line: step, losses, tokens a second, time left, memory, compute units so far.
 
-    Parameters
-    ----------
-    live : someone looks: the line is rewritten at each step and the plot is drawn anew at each evaluation. False
-        prints a line at each evaluation and at the end, for whoever follows a log.
-    cards, card : the price table and the card at hand, for the cost so far.
-    plot : draws the losses; used live alone.
-    seconds_before : training time spent before this session.
+    ``live``: someone looks, so the line is rewritten at each step and ``plot`` draws the losses anew at each
+    evaluation; else a line is printed at each evaluation and at the end, for whoever follows a log. ``card`` is the one
+    at hand; ``seconds_before`` is the training time spent before this session.
     """
     import torch
     from transformers import TrainerCallback
 
     class Progress(TrainerCallback):
         def __init__(self) -> None:
-            self.losses: dict[str, float] = {}
-            self.shown = None
-            self.printed = ""
+            self.losses, self.shown = {}, None
 
         def on_train_begin(self, args, state, control, **_) -> None:
             self.started, self.first_step = time.monotonic(), state.global_step
-            self.first_tokens = int(state.num_input_tokens_seen)
-            if live and plot:  # before the first line, so that the one line stays below it
-                self.draw(plot(training_log(state.log_history)))
+            self.first_tokens, self.printed = int(state.num_input_tokens_seen), state.global_step
+            self.draw(state)  # before the first line, so that the one line stays below it
 
         def on_log(self, args, state, control, logs=None, **_) -> None:
             for name, short in {"loss": "loss", "eval_loss": "validation loss"}.items():
@@ -72,26 +63,23 @@ def progress_callback(
                 print("\r" + self.line(state), end="", flush=True)
 
         def on_evaluate(self, args, state, control, **_) -> None:
-            if live and plot:
-                self.draw(plot(training_log(state.log_history)))
-            elif not live:
-                self.say(state)
+            self.draw(state)
+            if not live and state.global_step > self.printed:  # else nothing has happened since the last line
+                print(self.line(state), flush=True)
+                self.printed = state.global_step
 
         def on_train_end(self, args, state, control, **_) -> None:
             if live:
                 print("\r" + self.line(state), flush=True)
             else:
-                self.say(state)
+                self.on_evaluate(args, state, control)
 
-        def say(self, state) -> None:
-            """Print the line unless nothing has happened since it was last printed."""
-            if state.global_step > self.first_step and f"step {state.global_step}/" not in self.printed:
-                self.printed = self.line(state)
-                print(self.printed, flush=True)
-
-        def draw(self, figure: Figure) -> None:
+        def draw(self, state) -> None:
+            if not (live and plot):
+                return
             from IPython.display import display
 
+            figure = plot(training_log(state.log_history))
             if self.shown is None:
                 self.shown = display(figure, display_id=True)
             else:

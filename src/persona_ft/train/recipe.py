@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -80,7 +79,7 @@ class Recipe(BaseModel):
 
     @property
     def same_shape(self) -> bool:
-        """Whether what precedes the answer is the same in training and in inference, by construction."""
+        """Whether what precedes the answer is the same in training and in inference."""
         return self.system_prompt and self.freeze_date and self.loss_on != "text"
 
     def values(self) -> dict[str, Any]:
@@ -88,13 +87,8 @@ class Recipe(BaseModel):
         return self.model_dump(exclude={"name", "about", "why"})
 
     def changed(self, **values: Any) -> Recipe:
-        """The recipe with some values replaced; a value of ``"recipe"`` keeps the recipe's own.
-
-        Raises
-        ------
-        PersonaError
-            A value that the setting does not admit.
-        """
+        """The recipe with some values replaced; ``"recipe"`` keeps its own. Raises PersonaError for a value that the
+        setting does not admit."""
         changes = {key: value for key, value in values.items() if value != UNCHANGED}
         # A rate that somebody names is meant for the model at hand.
         if "learning_rate" in changes:
@@ -103,7 +97,7 @@ class Recipe(BaseModel):
         for key, other in (("num_epochs", "max_steps"), ("max_steps", "num_epochs")):
             if changes.get(key) is not None:
                 changes.setdefault(other, None)
-        if not {key: value for key, value in changes.items() if getattr(self, key) != value}:
+        if all(getattr(self, key) == value for key, value in changes.items()):
             return self
         try:
             return Recipe.model_validate(self.model_dump() | changes)
@@ -113,9 +107,7 @@ class Recipe(BaseModel):
 
     def for_pairs(self, train: list, validation: list) -> tuple[Recipe, list, list]:
         """The recipe and the pairs to train on and to watch: all are trained on where the recipe sets none aside.
-
-        Without validation pairs nothing can be chosen by them: no evaluation, no early stop, the last step is kept.
-        """
+        Without pairs to watch nothing can be chosen by them: no evaluation, no early stop, the last step is kept."""
         if not self.validation_pairs:
             return self, train + validation, []
         watched = self if validation else self.changed(validation_pairs=False, early_stopping_patience=None)
@@ -123,51 +115,38 @@ class Recipe(BaseModel):
 
     def steps(self, n_rows: int) -> int:
         """Optimizer steps over ``n_rows`` rows, as the trainer counts them."""
-        per_epoch = self.steps_per_epoch(n_rows)
-        return self.max_steps or math.ceil(self.num_epochs * per_epoch)
+        return self.max_steps or math.ceil(self.num_epochs * self.steps_per_epoch(n_rows))
 
     def steps_per_epoch(self, n_rows: int) -> int:
         """Optimizer steps in one pass over the rows; the last one may be short."""
         return max(1, math.ceil(math.ceil(n_rows / self.batch_size) / self.gradient_accumulation))
 
     def learning_rate_for(self, hidden_size: int) -> float:
-        """The learning rate for a model of some width: a recipe has one for gpt-oss-20b, which rests on what others
-        published, and one for the tiny model, which was chosen by its own sweep (benchmarks/README.md).
-
-        No rule leads from one to the other: for LoRA none is settled. Sweep your own model (notebook 05).
+        """The learning rate for a model of some width: what others published for gpt-oss-20b, or the tiny model's, of
+        its own sweep (benchmarks/README.md). For LoRA no rule leads from one to the other: sweep yours (notebook 05).
         """
         return self.tiny_learning_rate if hidden_size < NARROW else self.learning_rate
 
     def uses_bfloat16(self, machine_has_it: bool) -> bool:
-        """Whether to train in bfloat16; ``auto`` takes what the machine has.
-
-        Raises
-        ------
-        PersonaError
-            The recipe asks for bfloat16 where there is none: a T4 emulates it, many times slower.
-        """
+        """Whether to train in bfloat16; ``auto`` takes what the machine has. Raises PersonaError where the recipe asks
+        for it and there is none: a T4 emulates it, many times slower."""
         if self.precision == "bfloat16" and not machine_has_it:
-            raise PersonaError(
-                f"the recipe {self.name} trains in bfloat16, which this card does not have",
-                'use RECIPE = "t4", or precision: float16 or auto in a recipe of your own',
-            )
+            reason = f"the recipe {self.name} trains in bfloat16, which this card does not have"
+            raise PersonaError(reason, 'use RECIPE = "t4", or precision: float16 or auto in a recipe of your own')
         return machine_has_it if self.precision == "auto" else self.precision == "bfloat16"
 
     def optimizer_on(self, cuda: bool) -> str:
-        """The optimizer's name for ``SFTConfig``: 8-bit AdamW is a CUDA kernel; elsewhere Unsloth would replace it, and
-        say so each time."""
+        """The optimizer for ``SFTConfig``: 8-bit AdamW is a CUDA kernel; elsewhere Unsloth would replace it, and say so
+        each time."""
         return self.optimizer if cuda or "8bit" not in self.optimizer else "adamw_torch_fused"
 
     def bookkeeping(self, n_rows: int, bfloat16: bool, cuda: bool) -> dict[str, Any]:
-        """What ``SFTConfig`` wants besides the values that decide the training: precision, when to evaluate and save,
-        and that nothing is reported anywhere.
+        """What ``SFTConfig`` wants besides the values that decide the training: precision, when to evaluate (after each
+        pass over the ``n_rows``) and save, and that nothing is reported anywhere.
 
-        Parameters
-        ----------
-        n_rows : rows to train on; the validation pairs are evaluated after each pass over them.
-        bfloat16 : train in bfloat16, else float16.
-        cuda : False leaves both off where no GPU is: a CPU trains in float32.
+        ``bfloat16`` False is float16; ``cuda`` False leaves both off: a CPU trains in float32.
         """
+        per_epoch = self.steps_per_epoch(n_rows)
         return {
             # A quarter of the rows keeps an evaluation below the training's peak (benchmarks/README.md).
             "per_device_eval_batch_size": max(1, self.batch_size // 4) if cuda else self.batch_size,
@@ -177,11 +156,11 @@ class Recipe(BaseModel):
             "fp16": cuda and not bfloat16,
             "logging_steps": 1,
             "eval_strategy": "steps" if self.validation_pairs else "no",
-            "eval_steps": self.steps_per_epoch(n_rows),
+            "eval_steps": per_epoch,
             "metric_for_best_model": "eval_loss",
             "greater_is_better": False,
             "save_strategy": "steps" if self.checkpoint_every else "no",
-            "save_steps": self.checkpoint_every or self.steps_per_epoch(n_rows),
+            "save_steps": self.checkpoint_every or per_epoch,
             "restore_callback_states_from_checkpoint": bool(self.checkpoint_every),
             "report_to": "none",
             "disable_tqdm": True,
@@ -190,8 +169,7 @@ class Recipe(BaseModel):
         }
 
     def sft_arguments(self, n_rows: int, hidden_size: int, bfloat16: bool, cuda: bool = True) -> dict[str, Any]:
-        """All keyword arguments of ``SFTConfig`` but ``output_dir``, as notebook 03 spells them out, for benchmarks and
-        short trials."""
+        """All arguments of ``SFTConfig`` but ``output_dir``, as notebook 03 spells them out, for short trials."""
         return {
             "per_device_train_batch_size": self.batch_size,
             "gradient_accumulation_steps": self.gradient_accumulation,
@@ -215,13 +193,8 @@ def recipe_names() -> list[str]:
 
 
 def read_recipe(name: str | Path) -> Recipe:
-    """Read a recipe by its name, or from a YAML file of one's own.
-
-    Raises
-    ------
-    PersonaError
-        There is no such recipe, or the file has a wrong or missing value; the message names file and setting.
-    """
+    """Read a recipe by its name, or from a YAML file of one's own; a PersonaError names file and setting where a value
+    is wrong or missing."""
     path = FOLDER / f"{name}.yaml"
     if not path.is_file():
         path = resolve(name)
@@ -231,8 +204,7 @@ def read_recipe(name: str | Path) -> Recipe:
     return read_yaml(path, Recipe, f"compare it with {FOLDER.name}/article.yaml")
 
 
-@dataclass(frozen=True)
-class Difference:
+class Difference(NamedTuple):
     """A setting in which two recipes differ, and the reason that the second one gives."""
 
     setting: str

@@ -29,11 +29,7 @@ def taken(
 ) -> dict[str, Any]:
     """Steps, losses, seconds, peak memory in GiB and cost of a training, over all sessions it took.
 
-    Parameters
-    ----------
-    state : the Trainer's record of the whole run, from :meth:`Checkpoints.finish`.
-    card : the GPU that was trained on; None on a CPU.
-    estimated : the peak as it was worked out beforehand.
+    ``state`` is what :meth:`Checkpoints.finish` returns; ``card`` was trained on, None on a CPU.
     """
     import torch
 

@@ -14,20 +14,13 @@ from persona_ft.gpt_oss.harmony import as_text, completion_text, encode, render_
 from persona_ft.train.recipe import Recipe
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel as Model
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 
 def training_row(pair: Conversation, system_prompt: str, reasoning_effort: str) -> dict[str, Any]:
-    """A prompt/completion row for TRL: only the completion is graded.
-
-    The prompt is built by the same messages and template settings as at inference, so both are the same to the byte.
-
-    Parameters
-    ----------
-    pair : what was asked and answered; ``thinking`` of the answer is part of the completion.
-    system_prompt : the persona's; it becomes the developer message. Empty leaves it out.
-    reasoning_effort : the one that will be asked for at inference.
-    """
+    """A prompt/completion row for TRL, of which the completion is graded: the answer, after its ``thinking`` if any.
+    Messages and template settings are those of inference, so both prompts are the same to the byte."""
     return {
         "prompt": persona_messages(pair, system_prompt),
         "completion": [pair.messages[-1].model_dump(exclude_none=True)],
@@ -36,11 +29,7 @@ def training_row(pair: Conversation, system_prompt: str, reasoning_effort: str) 
 
 
 def training_rows(
-    pairs: Sequence[Conversation],
-    recipe: Recipe,
-    system_prompt: str,
-    tokenizer: PreTrainedTokenizerBase,
-    watched: bool = False,
+    pairs: Sequence[Conversation], recipe: Recipe, system_prompt: str, tokenizer: Tokenizer, watched: bool = False
 ) -> list[dict[str, Any]]:
     """Rows for TRL as the recipe wants them.
 
@@ -55,7 +44,8 @@ def training_rows(
     rows = [training_row(pair, system_prompt * recipe.system_prompt, recipe.reasoning_effort) for pair in pairs]
     words = (text for row in rows for m in (*row["prompt"], *row["completion"]) for text in m.values())
     if recipe.loss_on == "question+completion" or any(map(CONTROL_WORD.search, words)):
-        return [_as_tokens(pair, recipe, system_prompt, tokenizer, watched) for pair in pairs]
+        loss_on = "completion" if watched and recipe.loss_on != "text" else recipe.loss_on
+        return [_as_tokens(tokenizer, rendered_row(tokenizer, p, recipe, system_prompt), p, loss_on) for p in pairs]
     if recipe.loss_on == "completion":
         return rows
     render = partial(tokenizer.apply_chat_template, tokenize=False, reasoning_effort=recipe.reasoning_effort)
@@ -63,29 +53,24 @@ def training_rows(
 
 
 def _as_tokens(
-    pair: Conversation, recipe: Recipe, system_prompt: str, tokenizer: PreTrainedTokenizerBase, watched: bool
+    tokenizer: Tokenizer, rendered: tuple[str, str], pair: Conversation, loss_on: str
 ) -> dict[str, list[int]]:
     """A row as tokens, with -100 as the label of what is not graded."""
-    prompt, completion = rendered_row(tokenizer, pair, recipe, system_prompt)
-    loss_on = "completion" if watched and recipe.loss_on != "text" else recipe.loss_on
-    question = as_text(pair.question)
-    first = prompt.rindex(question)
+    before, question, after = rendered[0].rpartition(as_text(pair.question))
     parts = [  # Control tokens stand between them, so they have the same tokens apart as together.
-        (prompt[:first], loss_on == "text"),
+        (before, loss_on == "text"),
         (question, loss_on != "completion"),
-        (prompt[first + len(question) :], loss_on == "text"),
-        (completion, True),
+        (after, loss_on == "text"),
+        (rendered[1], True),
     ]
-    tokens = [(encode(tokenizer, text), graded) for text, graded in parts]
+    tokens = [(token, graded) for text, graded in parts for token in encode(tokenizer, text)]
     return {
-        "input_ids": [token for ids, _ in tokens for token in ids],
-        "labels": [token if graded else -100 for ids, graded in tokens for token in ids],
+        "input_ids": [token for token, _ in tokens],
+        "labels": [token if graded else -100 for token, graded in tokens],
     }
 
 
-def rendered_row(
-    tokenizer: PreTrainedTokenizerBase, pair: Conversation, recipe: Recipe, system_prompt: str
-) -> tuple[str, str]:
+def rendered_row(tokenizer: Tokenizer, pair: Conversation, recipe: Recipe, system_prompt: str) -> tuple[str, str]:
     """A row's prompt, which ends with ``<|start|>assistant``, and its completion, both for :func:`encode`."""
     messages = persona_messages(pair, system_prompt * recipe.system_prompt)
     prompt = render_prompt(tokenizer, messages, recipe.reasoning_effort)
@@ -97,17 +82,18 @@ ANALYSIS_TOKENS = {"low": 64, "medium": 256, "high": 1024}
 
 
 def row_lengths(
-    pairs: Sequence[Conversation], recipe: Recipe, system_prompt: str, tokenizer: PreTrainedTokenizerBase
+    pairs: Sequence[Conversation], recipe: Recipe, system_prompt: str, tokenizer: Tokenizer
 ) -> tuple[list[int], list[int]]:
     """Tokens of each row, and how many of them are graded. Analysis that is still to be written counts with a guess.
 
-    Raises
-    ------
-    PersonaError
-        A row is longer than the recipe's ``max_length``: TRL would cut its answer off. Or a pair has an analysis that
-        the recipe would leave out.
+    Raises PersonaError where a row is longer than the recipe's ``max_length`` (TRL would cut its answer off), or a pair
+    has an analysis that the recipe would leave out.
     """
-    check_thinking(pairs, recipe)
+    having = [pair for pair in pairs if pair.messages[-1].thinking]
+    if having and recipe.think == "no":
+        reason = f'{len(having)} pairs have "thinking", which an answer without analysis would drop; the first is '
+        remedy = 'set THINK = "yes", or take "thinking" out of train.jsonl'
+        raise PersonaError(f"{reason}「{having[0].question[:30]}」", remedy)
     totals, graded = [], []
     for pair in pairs:
         prompt, completion = rendered_row(tokenizer, pair, recipe, system_prompt)
@@ -116,67 +102,36 @@ def row_lengths(
             n_answer += ANALYSIS_TOKENS[recipe.reasoning_effort]
         totals.append(len(encode(tokenizer, prompt)) + n_answer)
         if totals[-1] > recipe.max_length:
-            raise PersonaError(
-                f"the row for 「{pair.question[:30]}」 has {totals[-1]} tokens, more than {recipe.max_length}",
-                f"set MAX_LENGTH = {totals[-1]} if that fits the card, or shorten or leave out the pair",
-            )
+            reason = f"the row for 「{pair.question[:30]}」 has {totals[-1]} tokens, more than {recipe.max_length}"
+            remedy = f"set MAX_LENGTH = {totals[-1]} if that fits the card, or shorten or leave out the pair"
+            raise PersonaError(reason, remedy)
         n_question = len(encode(tokenizer, as_text(pair.question)))
         graded.append({"text": totals[-1], "completion": n_answer}.get(recipe.loss_on, n_question + n_answer))
     return totals, graded
 
 
-def check_thinking(pairs: Sequence[Conversation], recipe: Recipe) -> None:
-    """Refuse analysis in the pairs that the recipe would leave out.
-
-    Raises
-    ------
-    PersonaError
-        A pair has ``thinking`` and the recipe answers without.
-    """
-    having = [pair for pair in pairs if pair.messages[-1].thinking]
-    if having and recipe.think == "no":
-        raise PersonaError(
-            f'{len(having)} pairs have "thinking", which an answer without analysis would drop; the first is '
-            f"「{having[0].question[:30]}」",
-            'set THINK = "yes", or take "thinking" out of train.jsonl',
-        )
-
-
 def with_thinking(pairs: Sequence[Conversation], thoughts: Sequence[str | None]) -> list[Conversation]:
-    """The pairs, each with an analysis before its answer: its own, else the given one, else none.
-
-    A model that is tuned on answers without analysis unlearns to think. The base's own analysis of the same question
-    keeps that as it is, and only the answer is new.
-    """
+    """The pairs, each with an analysis before its answer: its own, else the given one, else none. A model that is tuned
+    on answers without analysis unlearns to think; the base's own analysis of the question keeps that as it is."""
     found = []
     for pair, thought in zip(pairs, thoughts, strict=True):
-        last = pair.messages[-1]
+        *before, last = pair.messages
         last = last.model_copy(update={"thinking": last.thinking or thought})
-        found.append(pair.model_copy(update={"messages": [*pair.messages[:-1], last]}))
+        found.append(pair.model_copy(update={"messages": [*before, last]}))
     return found
 
 
 def base_thinking(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    pairs: Sequence[Conversation],
-    system_prompt: str,
-    recipe: Recipe,
-    run: Path,
+    model: Model, tokenizer: Tokenizer, pairs: Sequence[Conversation], system_prompt: str, recipe: Recipe, run: Path
 ) -> list[str | None]:
-    """What the base thinks before it would answer each question, greedily; kept in the run folder, so that a lost
-    session does not ask twice.
-
-    A pair with a ``thinking`` of its own is not asked; one that the base answers at once, or never ends thinking
-    about, has None.
-    """
+    """What the base thinks before it would answer each question, greedily; kept in the run folder for a lost session. A
+    pair with a ``thinking`` of its own, or that the base answers at once or never ends thinking about, has None."""
     asked = [pair for pair in pairs if not pair.messages[-1].thinking]
     prompts = [render_prompt(tokenizer, persona_messages(p, system_prompt), recipe.reasoning_effort) for p in asked]
     limit = token_limit(True, recipe.reasoning_effort)
     store = AnswerStore(run / "answers", {"max_new_tokens": limit, "model": Path(model.config._name_or_path).name})
     with model.disable_adapter():
-        found = store.get_or_ask(
-            "analysis", prompts, lambda texts: generate_completions(model, tokenizer, texts, limit)
-        )
+        ask = partial(generate_completions, model, tokenizer, max_new_tokens=limit)
+        found = store.get_or_ask("analysis", prompts, ask)
     thoughts = iter(completion.thinking if completion.problem is None else None for completion in found)
     return [None if pair.messages[-1].thinking else next(thoughts) for pair in pairs]

@@ -17,17 +17,15 @@ from persona_ft.gpt_oss.lora import lora_in_float32
 from persona_ft.train.recipe import Recipe
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel as Model
+    from transformers import PreTrainedTokenizerBase as Tokenizer
     from trl import SFTTrainer
 
 
 def use_graded_logits(trainer: SFTTrainer) -> None:
-    """Compute the loss from the graded tokens' logits alone.
-
-    gpt-oss scores 201,088 words at each position. TRL's fused head scores only the positions that are graded, the
-    smaller part of a row, in tiles; on a GPU Unsloth replaces that by a loss over every position, whose memory depends
-    on what else is free. This puts TRL's back (``trl.trainer.utils.add_fused_lm_head``); the loss is the same number.
-    """
+    """Compute the loss from the graded tokens' logits alone: TRL's fused head scores gpt-oss's 201,088 words only
+    there, in tiles, and on a GPU Unsloth replaces it by a loss over every position, whose memory depends on what else
+    is free. This puts TRL's back (``trl.trainer.utils.add_fused_lm_head``); the loss is the same number."""
     import torch
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
@@ -44,11 +42,8 @@ def use_graded_logits(trainer: SFTTrainer) -> None:
 
 
 def use_fused_swiglu() -> None:
-    """Let the experts' activation run as one kernel each way instead of about twenty-five, on a GPU without compile.
-
-    Unsloth has that kernel (``unsloth_zoo.temporary_patches.moe_fused_swiglu``) and does not use it for the experts of
-    a 4-bit gpt-oss. It rounds as the operations that it stands for, one by one: the losses of a training on an H100
-    were the same to the last digit with and without it. On a CPU the old one stays.
+    """Let the experts' activation run as one kernel each way instead of about twenty-five, on a GPU without compile, as
+    Unsloth does elsewhere than in a 4-bit gpt-oss. An H100's losses were the same to the last digit with and without.
     """
     from unsloth_zoo.temporary_patches import gpt_oss, moe_fused_swiglu
 
@@ -68,11 +63,8 @@ def use_fused_swiglu() -> None:
 
 @contextmanager
 def frozen_heap() -> Iterator[None]:
-    """Around ``trainer.train()``: what is loaded by now is left out of garbage collection until the end.
-
-    The Trainer and Accelerate collect several times; each time Python would walk a million objects of the model, half a
-    second on gpt-oss-20b.
-    """
+    """Around ``trainer.train()``: what is loaded by now is left out of garbage collection, which the Trainer asks for
+    several times: on gpt-oss-20b each is a walk over a million objects, of half a second."""
     gc.freeze()
     try:
         yield
@@ -90,67 +82,43 @@ class TrainingLog:
 
 def training_log(history: list[dict[str, float]]) -> TrainingLog:
     """Take ``trainer.state.log_history`` apart."""
-    return TrainingLog(
-        train=[(int(row["step"]), float(row["loss"])) for row in history if "loss" in row],
-        validation=[(int(row["step"]), float(row["eval_loss"])) for row in history if "eval_loss" in row],
-    )
+    losses = ([(int(row["step"]), float(row[key])) for row in history if key in row] for key in ("loss", "eval_loss"))
+    return TrainingLog(*losses)
 
 
-def router_loss(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> float:
+def router_loss(model: Model, tokenizer: Tokenizer, texts: Sequence[str]) -> float:
     """The router's load-balancing loss on some texts, which the training loss leaves out (Switch Transformers,
-    arXiv 2101.03961, equation 4; transformers sums it over the experts that a token visits).
-
-    It is ``num_experts_per_tok`` when every expert gets the same share, and grows as a few take over. The router is
-    frozen; its inputs are not, so the figure says whether tuning has upset the routing.
-    """
+    arXiv 2101.03961, equation 4; transformers sums it over the experts that a token visits): ``num_experts_per_tok``
+    when every expert gets the same share, and more as a few take over. The router is frozen, its inputs are not, so it
+    says whether tuning has upset the routing."""
     import torch
     from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func
 
-    ids = [encode(tokenizer, text) for text in texts]
-    config, total = model.config, 0.0
+    sizes, total = (model.config.num_local_experts, model.config.num_experts_per_tok), 0.0
     with ready_to_generate(model), torch.inference_mode():
-        for row in ids:
-            batch = torch.tensor([row], device=model.device)
+        for text in texts:
+            batch = torch.tensor([encode(tokenizer, text)], device=model.device)
             outputs = model(input_ids=batch, use_cache=False, output_router_logits=True, logits_to_keep=1)
-            total += float(
-                load_balancing_loss_func(outputs.router_logits, config.num_local_experts, config.num_experts_per_tok)
-            )
-    return total / len(ids)
+            total += float(load_balancing_loss_func(outputs.router_logits, *sizes))
+    return total / len(texts)
 
 
 def short_training(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    rows: list[dict[str, Any]],
-    recipe: Recipe,
-    bfloat16: bool,
-    cuda: bool,
+    model: Model, tokenizer: Tokenizer, rows: list[dict[str, Any]], recipe: Recipe, bfloat16: bool, cuda: bool
 ) -> list[float]:
-    """Train as notebook 03 does, without validation pairs, checkpoints or a word; for experiments of a few steps.
-
-    Parameters
-    ----------
-    model : with its LoRA in place.
-    rows : from :func:`training_rows`.
-
-    Returns
-    -------
-    The loss of each step, in nats per graded token.
-    """
+    """Train a model with its LoRA in place on rows of :func:`training_rows`, as notebook 03 does, without validation
+    pairs, checkpoints or a word. Returns the loss of each step, in nats per graded token."""
     from datasets import Dataset
     from transformers import PrinterCallback
     from trl import SFTConfig, SFTTrainer
 
     recipe = recipe.changed(validation_pairs=False, early_stopping_patience=None, checkpoint_every=None)
     how = recipe.sft_arguments(len(rows), model.config.hidden_size, bfloat16, cuda) | {"dataset_num_proc": 1}
+    data = Dataset.from_list(rows)
     # Unsloth says the same few lines before each training.
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
-        trainer = SFTTrainer(
-            model=model,
-            processing_class=tokenizer,
-            train_dataset=Dataset.from_list(rows),
-            args=SFTConfig(**how, output_dir=folder),
-        )
+        args = SFTConfig(**how, output_dir=folder)
+        trainer = SFTTrainer(model=model, args=args, processing_class=tokenizer, train_dataset=data)
         trainer.remove_callback(PrinterCallback)
         lora_in_float32(model)
         if recipe.logits == "graded":

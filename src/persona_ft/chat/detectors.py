@@ -3,8 +3,6 @@
 How much is found and how much is taken by mistake is measured on labelled sentences: ``python benchmarks/privacy.py``.
 """
 
-from __future__ import annotations
-
 import ipaddress
 import re
 import unicodedata

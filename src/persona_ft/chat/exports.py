@@ -1,8 +1,6 @@
 """Exports as JSON: Telegram, Discord, Slack, Google Chat, Messenger and Instagram, by where each keeps what
 (``exports.yaml``). Messages are read one at a time."""
 
-from __future__ import annotations
-
 import html
 import re
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """From an export to training pairs and a test set: paired, cleaned of private data, without doubles, split by time."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Sequence

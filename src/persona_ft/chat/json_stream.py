@@ -1,7 +1,5 @@
 """JSON from a stranger: an object at a time (ijson), whatever the file holds either read or one clear error."""
 
-from __future__ import annotations
-
 import codecs
 import json
 import re

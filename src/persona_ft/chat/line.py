@@ -1,8 +1,6 @@
 """LINE's text exports: from a phone (tabs) or a desktop (spaces), in Japanese, English, Chinese, Korean, Thai. The
 forms follow LINE's help pages and exports that people have published; LINE documents none of it."""
 
-from __future__ import annotations
-
 import re
 from collections import deque
 from collections.abc import Iterator

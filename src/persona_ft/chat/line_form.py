@@ -1,7 +1,5 @@
 """A first reading of LINE's export: a phone's or a desktop's, which lines begin a day, and who the speakers are."""
 
-from __future__ import annotations
-
 import re
 from bisect import bisect_right
 from calendar import monthrange

@@ -1,7 +1,5 @@
 """A message of a chat, the files that hold them, and the funnel: what was read, kept, and dropped for which reason."""
 
-from __future__ import annotations
-
 import codecs
 import io
 import lzma

@@ -1,7 +1,5 @@
 """From messages to pairs: what others wrote is the question, what *you* wrote back is the answer."""
 
-from __future__ import annotations
-
 import re
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator

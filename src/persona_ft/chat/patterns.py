@@ -1,8 +1,6 @@
 """Regular expressions in YAML files, by name: a text, or a list of alternatives, whose first item may be flags, such as
 ``(?i)``. A name in braces stands for what it was given further up."""
 
-from __future__ import annotations
-
 import re
 from functools import cache
 from importlib.resources import files

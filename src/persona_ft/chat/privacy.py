@@ -4,8 +4,6 @@ What each kind looks like is in :mod:`persona_ft.chat.detectors`. Names are thos
 of the chat; one that nobody listed is offered if it looks like one (:mod:`persona_ft.chat.likely`).
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """Which format is it? One call for all of them."""
 
-from __future__ import annotations
-
 import re
 import zipfile
 from collections import Counter

@@ -1,7 +1,5 @@
 """Which pairs are taken: no doubles, nothing unwanted, training and test apart in time and in what is asked."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Iterator, Sequence
 from datetime import timedelta

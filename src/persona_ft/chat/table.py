@@ -1,7 +1,5 @@
 """A table of one's own: a CSV or JSONL file with a time, a speaker and a text in each row."""
 
-from __future__ import annotations
-
 import csv
 import itertools
 import re

@@ -1,7 +1,5 @@
 """Times as exports write them: in ISO form, as a number of seconds, in words, with the parts of a date in any order."""
 
-from __future__ import annotations
-
 import re
 from contextlib import suppress
 from datetime import UTC, datetime

@@ -3,8 +3,6 @@
 The order of day, month and year is found in the file itself: a number above 12 can be no month.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator

@@ -14,8 +14,6 @@ The rules, in order, for one fact and one answer (width and letter case do not m
 Weakness: irony, paraphrase and values that nobody listed are absent for it.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What tuning cost: a few general questions with known answers, asked without any persona."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path

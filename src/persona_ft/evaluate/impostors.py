@@ -1,8 +1,6 @@
 """Other people's voices: an answer is this person's when it is nearer to the person than to all of them (the general
 impostors method; Koppel and Winter, 2014, doi:10.1002/asi.22954)."""
 
-from __future__ import annotations
-
 from persona_ft.conversation import Conversation
 from persona_ft.io import read_rows
 from persona_ft.paths import resolve

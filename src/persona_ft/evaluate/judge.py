@@ -3,8 +3,6 @@
 A judge that changes its mind with the order has said nothing: a tie (Zheng et al., arXiv 2306.05685, on position bias).
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from typing import Any

@@ -1,7 +1,5 @@
 """Every condition's answers under the same scores."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 

@@ -1,7 +1,5 @@
 """Uncertainty: exact intervals for shares, bootstrap intervals and permutation tests for paired differences."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """What is counted in texts: habits, each found in the data, and what is copied from the training answers."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections import Counter

@@ -1,7 +1,5 @@
 """The comparison as a whole, and what may be said of it in a few sentences."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from functools import cache

@@ -1,7 +1,5 @@
 """Set comparisons of several runs side by side: python -m persona_ft.report.compare runs/a runs/b"""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """comparison.json written and read, and the versions of the stack."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Rented GPUs: what they hold, how fast they are, and what an hour of them costs."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """What belongs together: an adapter and the data, prompt and recipe that it was trained with, known by digests."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -54,6 +54,8 @@ CELL = (
 )
 HEAD = 'RUN = ""  # @param {type:"string"}\nPERSONA = ""  # @param {type:"string"}\nSEED = 0  # @param {type:"integer"}'
 CLEAR = re.compile(r"What to do|: error: |The output is closed|Stopped\.")
+# A file's new content, or what is done to the old one.
+Change = bytes | Callable[[bytes], bytes]
 # The answers to the first questions about a person, and Ctrl-D.
 DESCRIBED = b"Ann\nshort and dry\nlives in Leeds\nLeeds\n\nfine, you?\n"
 
@@ -133,7 +135,7 @@ def run_case(case: Case) -> tuple[bool, str, float]:
             if "umask" in place:
                 os.umask(place["umask"])
             if "cwd_gone" in place:
-                os.rmdir(os.getcwd())
+                Path.cwd().rmdir()
             for handle in case.closed:
                 os.close(handle)
 
@@ -199,14 +201,14 @@ def full_disk(folder: Path, what: str, size: str = "64k") -> dict[str, Any]:
         shutil.copytree(PERSONA, place)
     else:
         place.mkdir()
-    with open(disk / "filler", "wb") as file:
+    with (disk / "filler").open("wb") as file:
         try:
             while True:
                 file.write(bytes(512))
                 file.flush()
         except OSError:
             pass
-        with open(os.devnull, "wb") as nothing:  # what the file still holds back must not be written at its close
+        with Path(os.devnull).open("wb") as nothing:  # what the file still holds back must not be written at its close
             os.dup2(nothing.fileno(), file.fileno())
     if what == "tmp":
         return {"env": {"TMPDIR": str(place)}}
@@ -223,7 +225,7 @@ def at(folder: Path, key: str, name: str | bytes) -> dict[str, Any]:
     return {key: new}
 
 
-def instead(folder: Path, name: str, content: bytes | Callable[[bytes], bytes]) -> None:
+def instead(folder: Path, name: str, content: Change) -> None:
     """A file with another content."""
     path = folder / name
     old = path.read_bytes() if path.exists() else b""
@@ -247,6 +249,7 @@ def read_only(folder: Path, name: str) -> dict[str, Any]:
 def not_a_file(folder: Path, name: str, what: str) -> None:
     """A folder, or a link to a device or to nothing, in a file's place."""
     path = folder / name
+    path.parent.mkdir(exist_ok=True)
     path.unlink(missing_ok=True)
     if what == "folder":
         path.mkdir()
@@ -424,76 +427,77 @@ def cases() -> Iterator[Case]:
     yield from file_cases()
 
 
+def instead_of(name: str, content: Change) -> Callable[[Path], None]:
+    """A set-up that changes one file."""
+    return partial(instead, name=name, content=content)
+
+
+def nul(old: bytes) -> bytes:
+    """A NUL at the end of the first line."""
+    return old.replace(b"\n", b"\0\n", 1)
+
+
+DIGITS, BRACKETS = b"9" * 5000, b"[" * 100_000
+# Lists of lists of lists by reference: 9 to the power of 8 items.
+BOMB = b"a: &a [" + b"x, " * 8 + b"x]\n"
+BOMB += b"".join(b"%c: &%c [%s]\n" % (98 + n, 98 + n, b", ".join([b"*%c" % (97 + n)] * 9)) for n in range(8))
+HALF = b'{"messages": [{"role": "user", "content": "\\ud800"}, {"role": "assistant", "content": "a"}]}\n'
+# What happens to any text file: how, and how a reader of UTF-8 should end.
+ANY: dict[str, tuple[Change, int]] = {
+    "BOM": (lambda old: b"\xef\xbb\xbf" + old, 0),
+    "CRLF": (lambda old: old.replace(b"\n", b"\r\n"), 0),
+    "UTF-16": (lambda old: old.decode().encode("utf-16"), 1),
+    "Shift_JIS": (lambda old: old.decode().encode("cp932", "replace"), 1),
+    "NUL": (nul, 1),
+    "empty": (b"", 1),
+}
+YAML_FILES: dict[str, tuple[Change, int]] = ANY | {
+    "the 45th of a month": (lambda old: old + b"habits: [2024-13-45]\n", 1),
+    "a number of 5,000 digits": (lambda old: old + b"habits: [" + DIGITS + b"]\n", 1),
+    "tabs": (lambda old: old.replace(b"  - ", b"\t- "), 1),
+    "2,000 brackets": (lambda old: old + b"habits: " + b"[" * 2000, 1),
+    "aliases that multiply": (BOMB, 1),
+    "a call": (b"name: !!python/object/apply:os.system [id]\n", 1),
+    "a list": (b"- a\n", 1),
+}
+ROW_FILES: dict[str, tuple[Change, int]] = ANY | {
+    "cut off": (lambda old: old[: len(old) * 2 // 3], 1),
+    "half a character": (lambda old: old + HALF, 1),
+    "a number of 5,000 digits": (lambda old: old + b'{"id": ' + DIGITS + b"}\n", 1),
+    "100,000 brackets": (lambda old: old + BRACKETS + b"\n", 1),
+    "100,000 brackets, no line end": (lambda old: old + BRACKETS, 1),
+    "no line end": (lambda old: old.rstrip(b"\n"), 0),
+    "blank lines": (lambda old: old.replace(b"\n", b"\n\n"), 0),
+}
+CHATS: dict[str, tuple[Change, int]] = ANY | {
+    "UTF-16": (ANY["UTF-16"][0], 0),
+    "Shift_JIS": (ANY["Shift_JIS"][0], 0),
+    "NUL": (nul, 0),
+    "a picture": (b"\x89PNG\r\n\x1a\n" + bytes(5000), 1),
+    "a line of 2 million characters": (lambda old: old + b"x" * 2_000_000, 1),
+}
+
+
 def file_cases() -> Iterator[Case]:
     """Files as editors, other systems and accidents leave them."""
-    bom, crlf = lambda old: b"\xef\xbb\xbf" + old, lambda old: old.replace(b"\n", b"\r\n")
-    utf16 = lambda old: old.decode().encode("utf-16")
-    sjis = lambda old: old.decode().encode("cp932", "replace")
-    nul, empty, cut = (lambda old: old.replace(b"\n", b"\0\n", 1)), b"", lambda old: old[: len(old) * 2 // 3]
-    yaml_files = {
-        "BOM": (bom, 0), "CRLF": (crlf, 0), "UTF-16": (utf16, 1), "Shift_JIS": (sjis, 1), "NUL": (nul, 1), "empty": (empty, 1),
-        "the 45th of a month": (lambda old: old + b"habits: [2024-13-45]\n", 1),
-        "a number of 5,000 digits": (lambda old: old + b"habits: [" + b"9" * 5000 + b"]\n", 1),
-        "tabs": (lambda old: old.replace(b"  - ", b"\t- "), 1),
-        "2,000 brackets": (lambda old: old + b"habits: " + b"[" * 2000, 1),
-        "aliases that multiply": (b"a: &a [x, x, x, x, x, x, x, x, x]\n" + b"".join(
-            f"{chr(98 + n)}: &{chr(98 + n)} [{', '.join(['*' + chr(97 + n)] * 9)}]\n".encode() for n in range(8)), 1),
-        "a call": (b"name: !!python/object/apply:os.system [id]\n", 1),
-        "a key twice": (lambda old: old + b"name: x\n", (0, 1)),
-        "a list": (b"- a\n", 1),
-    }  # fmt: skip
-    for what, (content, code) in yaml_files.items():
-        yield Case(
-            f"persona.yaml: {what}", "read", partial(instead, name="me/persona.yaml", content=content), code=code
-        )
-    for what in ("UTF-16", "NUL", "a number of 5,000 digits", "a list", "the 45th of a month"):
-        content, _ = yaml_files[what]
-        draft = (
-            content
-            if isinstance(content, bytes)
-            else content(b"language: en\nname: Ann\n" + b"# a comment of a line\n")
-        )
-        yield Case(
-            f"persona-draft.yaml: {what}",
-            "new",
-            partial(instead, name="new/persona-draft.yaml", content=draft),
-            code=(0, 1),
-        )
-    for what in ("UTF-16", "NUL", "a number of 5,000 digits", "2,000 brackets", "a list", "a call"):
-        yield Case(
-            f"grid.yaml: {what}", "grid", partial(instead, name="grid.yaml", content=yaml_files[what][0]), code=1
-        )
-    half = b'{"messages": [{"role": "user", "content": "\\ud800"}, {"role": "assistant", "content": "a"}]}\n'
-    rows = {
-        "BOM": (bom, 0), "CRLF": (crlf, 0), "UTF-16": (utf16, 1), "Shift_JIS": (sjis, 1), "NUL": (nul, 1), "empty": (empty, 1),
-        "cut off": (cut, 1), "half a character": (lambda old: old + half, 1),
-        "a number of 5,000 digits": (lambda old: old + b'{"id": ' + b"9" * 5000 + b"}\n", 1),
-        "100,000 brackets": (lambda old: old + b"[" * 100_000 + b"\n", 1),
-        "no line end": (lambda old: old.rstrip(b"\n"), 0),
-        "blank lines": (lambda old: old.replace(b"\n", b"\n\n"), 0),
-    }  # fmt: skip
-    for what, (content, code) in rows.items():
-        yield Case(f"train.jsonl: {what}", "read", partial(instead, name="me/train.jsonl", content=content), code=code)
-        yield Case(f"interview.jsonl: {what}", "interview", partial(instead, name="run/interview.jsonl", content=content(
-            (PERSONA / "train.jsonl").read_bytes()) if callable(content) else content), code=(0, 1))  # fmt: skip
-        yield Case(
-            f"changes.jsonl: {what}", "edit", partial(instead, name="changes.jsonl", content=content), code=(0, 1)
-        )
-    chats = {
-        "BOM": (bom, 0), "CRLF": (crlf, 0), "UTF-16": (utf16, 0), "Shift_JIS": (sjis, 0), "NUL": (nul, 0), "empty": (empty, 1),
-        "cut off in a character": (lambda old: old[: len(old) - 2], (0, 1)), "a picture": (b"\x89PNG\r\n\x1a\n" + bytes(5000), 1),
-        "a line of 2 million characters": (lambda old: old + b"x" * 2_000_000, 1),
-    }  # fmt: skip
-    for what, (content, code) in chats.items():
-        yield Case(f"chat: {what}", "import", partial(instead, name="chat.txt", content=content), code=code)
+    draft, answers = b"language: en\nname: Ann\n", (PERSONA / "train.jsonl").read_bytes()
+    for what, (content, code) in YAML_FILES.items():
+        yield Case(f"persona.yaml: {what}", "read", instead_of("me/persona.yaml", content), code=code)
+        yield Case(f"grid.yaml: {what}", "grid", instead_of("grid.yaml", content), code=1)
+        written = content if isinstance(content, bytes) else content(draft)
+        yield Case(f"persona-draft.yaml: {what}", "new", instead_of("new/persona-draft.yaml", written), code=(0, 1))
+    for what, (content, code) in ROW_FILES.items():
+        yield Case(f"train.jsonl: {what}", "read", instead_of("me/train.jsonl", content), code=code)
+        yield Case(f"changes.jsonl: {what}", "edit", instead_of("changes.jsonl", content), code=(0, 1))
+        written = content if isinstance(content, bytes) else content(answers)
+        yield Case(f"interview.jsonl: {what}", "interview", instead_of("run/interview.jsonl", written), code=(0, 1))
+    for what, (content, code) in CHATS.items():
+        yield Case(f"chat: {what}", "import", instead_of("chat.txt", content), code=code)
+    files = {"chat.txt": "import", "me/persona.yaml": "read", "me/train.jsonl": "read", "changes.jsonl": "edit"}
+    files |= {"run/interview.jsonl": "interview", "new/persona-draft.yaml": "new"}
     for what in ("folder", "/dev/null", "/nonexistent"):
-        for name, command in (
-            ("chat.txt", "import"),
-            ("me/persona.yaml", "read"),
-            ("me/train.jsonl", "read"),
-            ("changes.jsonl", "edit"),
-        ):
-            code = (0, 1) if (name, what) == ("changes.jsonl", "/dev/null") else 1
+        for name, command in files.items():
+            code = 1 if command in ("import", "read") else (0, 1)
             yield Case(f"{name}: {what} in its place", command, partial(not_a_file, name=name, what=what), code=code)
 
 

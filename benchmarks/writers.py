@@ -1,15 +1,15 @@
-"""Two, three and five writers at one run folder: one goes on, the others refuse in a sentence; also while some are killed.
+"""Two, three and five writers at one run folder: one goes on, the others refuse; also with kills.
 
     python benchmarks/writers.py                # a table; two minutes on 2 cores
 
-First whole commands (the batch command with a notebook that takes seven seconds, started at the same moment), then the
-lock alone: writers that take it in turn, each noting when it is inside, some killed there. No two may be inside at once.
+First whole commands (the batch command with a notebook that takes seven seconds, started at the same moment), which
+must refuse in a sentence; then the lock alone: writers that take it in turn, each noting when it is inside, some killed
+there. No two may be inside at once.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import subprocess
 import sys
@@ -103,9 +103,8 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=10)
     options = parser.parse_args()
     failures = 0
-    print(
-        "| writers | go on | refuse in a sentence | lock alone: times inside, killed | two at once |\n|---|---|---|---|---|"
-    )
+    print("| writers | go on | refuse in a sentence | lock alone: times inside, killed | two at once |")
+    print("|---|---|---|---|---|")
     for n in (2, 3, 5):
         with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
             went_on, refused, odd = commands(Path(one), n)

@@ -134,11 +134,17 @@ class Kills:
         for n in range(self.options.kills):
             name = self.options.only[n % len(self.options.only)]
             lasts, wanted, names = self.left_alone(name)
-            run, moment, whole_family = self.fresh(name, f"kill-{n}"), draw.uniform(0.5, lasts), n // 8 % 2 == 0
-            process = start(run, name)
-            time.sleep(moment)
-            reached = process.poll() is None
-            if whole_family and reached:
+            moment, whole_family = draw.uniform(0.5, lasts), n // len(NOTEBOOKS) % 2 == 0
+            while True:
+                run = self.fresh(name, f"kill-{n}")
+                process = start(run, name)
+                time.sleep(moment)
+                if process.poll() is None:
+                    break
+                process.communicate()  # it was faster this time: nothing was killed
+                shutil.rmtree(run)
+                moment = draw.uniform(0.5, moment)
+            if whole_family:
                 kill(process)
             else:
                 process.kill()
@@ -146,13 +152,12 @@ class Kills:
             seconds, code, said = to_the_end(run, name)
             found = files_of(run)
             missing = sorted(path for path in wanted if found.get(path) != wanted[path])
-            row = {"notebook": name, "after_s": round(moment, 1), "of_s": round(lasts, 1), "in_time": reached}
+            row = {"notebook": name, "after_s": round(moment, 1), "of_s": round(lasts, 1)}
             row |= {"killed": "all" if whole_family else "the command alone", "ends": code == 0, "equal": not missing}
             row |= {"differ": missing, "more": sorted(found.keys() - names), "again_s": round(seconds, 1)}
             rows.append(row)
             print(
-                f"kill {n + 1}, {name}, {row['killed']}, after {moment:.1f} of {lasts:.1f} s"
-                f"{'' if reached else ' (it had ended)'}: "
+                f"kill {n + 1}, {name}, {row['killed']}, after {moment:.1f} of {lasts:.1f} s: "
                 f"{'ends' if row['ends'] else f'ENDS WITH CODE {code}'}, "
                 f"{'equal' if row['equal'] else f'OTHER: {missing}'}"
                 f"{', also there: ' + str(row['more']) if row['more'] else ''}, {seconds:.0f} s",

@@ -2,6 +2,7 @@
 
     python benchmarks/chat_scale.py
     python benchmarks/chat_scale.py --peers other-venv/bin/python    # and others' parsers on the same files
+    python benchmarks/chat_scale.py --forms                          # a million messages in each form that is read
 
 Writes a made-up WhatsApp export of each size, then reads, pairs, looks for private data, and imports it, each in a
 process of its own. The peers read alone; they live in an environment of their own (``pip install whatstk chat-miner``),
@@ -21,6 +22,8 @@ from collections import Counter
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from chat_forms import FORMS, ME, OTHER, Said, write_form
+
 # A parser of each peer, as its documentation calls it: the code prints how many messages it found.
 PEERS = {
     "whatstk": (
@@ -35,6 +38,8 @@ PEERS = {
         "made = len(parser.parsed_messages.get_df())"
     ),
 }
+# What a million messages may take.
+MOST_SECONDS, MOST_MB = 60, 500
 STEPS = ("read", "pair", "privacy", "import")
 
 
@@ -56,6 +61,57 @@ def write_chat(path: Path, n: int) -> None:
             if i % 50 == 0:
                 text += draw.choice(private).format(i % 10_000)
             file.write(f"{at:%m/%d/%y, %H:%M} - {draw.choice(('たろう', 'まさき'))}: {text}\n")
+
+
+def made_up(n: int) -> list[Said]:
+    """The same kind of chat as messages, for the other forms."""
+    draw, at = random.Random(0), datetime(2015, 1, 1, 8)
+    words = [
+        "今日",
+        "明日",
+        "ラーメン",
+        "行く",
+        "眠い",
+        "すごい",
+        "ほんと",
+        "アニメ",
+        "仕事",
+        "電車",
+        "w",
+        "！",
+        "って",
+    ]
+    said = []
+    for i in range(n):
+        at += timedelta(seconds=draw.choice((20, 40, 90, 200, 4000)))
+        number = f" 090-1234-{i % 10_000:04d}にかけて" if i % 50 == 0 else ""
+        said.append(Said(at, draw.choice((OTHER, ME)), "".join(draw.choices(words, k=draw.randint(2, 9))) + number))
+    return said
+
+
+def in_every_form(n: int, only: list[str]) -> bool:
+    """A table of seconds and peak memory of importing n messages in each form; whether all stay within the limits."""
+    within = True
+    print(f"| {n:,} messages as | file | `import_chat` | peak memory | pairs |\n|---|---|---|---|---|")
+    for name in only or FORMS:
+        with tempfile.TemporaryDirectory() as folder:
+            write = [sys.executable, __file__, "--write", name, str(n), folder]  # in a process with memory of its own
+            subprocess.run(write, check=True)
+            path = Path(folder, name)
+            command = [sys.executable, __file__, "--step", "import", str(path)]
+            run = subprocess.run(command, capture_output=True, text=True)
+            if run.returncode:
+                print(
+                    f"| {name} | {path.stat().st_size / 1e6:,.0f} MB | failed: {run.stderr.strip()[-200:]} | | |",
+                    flush=True,
+                )
+                within = False
+                continue
+            seconds, peak, made = run.stdout.split()
+            within = within and float(seconds) <= MOST_SECONDS and float(peak) <= MOST_MB
+            size = path.stat().st_size / 1e6
+            print(f"| {name} | {size:,.0f} MB | {float(seconds):.1f} s | {float(peak):.0f} MB | {made} |", flush=True)
+    return within
 
 
 def step(name: str, path: Path) -> int:
@@ -93,14 +149,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--peers", metavar="PYTHON", help="an interpreter that has whatstk and chat-miner")
+    parser.add_argument(
+        "--forms", nargs="*", metavar="FORM", help=f"the largest size in {', '.join(FORMS)}, or in some"
+    )
+    parser.add_argument("--write", nargs=3, help=argparse.SUPPRESS)
     parser.add_argument("--step", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.write:
+        name, n, folder = options.write
+        write_form(name, made_up(int(n)), Path(folder))
+        return
     if options.step:
         started = time.perf_counter()
         made = step(options.step[0], Path(options.step[1]))
         seconds = time.perf_counter() - started
         print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, made)
         return
+    if options.forms is not None:
+        sys.exit(not in_every_form(max(options.sizes), options.forms))
     before: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         for n in options.sizes:

@@ -1,0 +1,71 @@
+"""The same chat in every form that is read: those of ``scripts/chat_samples.py``, and the three that have no sample.
+
+Imported by ``chat_robust.py`` and ``chat_scale.py``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
+
+from chat_samples import ME, OTHER, SAMPLES, Said
+
+
+def meta(said: Sequence[Said]) -> str:
+    """Instagram's and Messenger's message_1.json, which begins with the newest message."""
+
+    def written(text: str) -> str:  # each byte of UTF-8 as a letter, as Meta writes it
+        return text.encode().decode("latin-1")
+
+    rows = [
+        {"sender_name": written(who), "timestamp_ms": int(at.replace(tzinfo=UTC).timestamp() * 1000)}
+        | {"content": written(text)}
+        for at, who, text in reversed(said)
+    ]
+    return json.dumps({"participants": [{"name": written(OTHER)}, {"name": written(ME)}], "messages": rows}, indent=1)
+
+
+def google_chat(said: Sequence[Said]) -> str:
+    """messages.json of a Takeout of Google Chat."""
+    rows = [
+        {"creator": {"name": who, "email": f"{len(who)}@example.org", "user_type": "Human"}}
+        | {"created_date": f"{at:%A, %B %d, %Y at %I:%M:%S\u202f%p} UTC", "text": text, "message_id": str(n)}
+        for n, (at, who, text) in enumerate(said)
+    ]
+    return json.dumps({"messages": rows}, ensure_ascii=False, indent=1)
+
+
+def slackdump(said: Sequence[Said]) -> str:
+    """A channel as slackdump writes it: its people are known by their numbers alone."""
+    rows = [
+        {"type": "message", "user": who, "ts": f"{at.replace(tzinfo=UTC).timestamp():.6f}", "text": text}
+        for at, who, text in said
+    ]
+    return json.dumps({"channel_id": "D1", "name": "talk", "messages": rows}, ensure_ascii=False, indent=1)
+
+
+def jsonl(said: Sequence[Said]) -> str:
+    """A table of one's own, an object a line."""
+    rows = ({"time": at.isoformat(" "), "speaker": who, "text": text} for at, who, text in said)
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+FORMS: dict[str, Callable[[Sequence[Said]], str | bytes]] = SAMPLES | {
+    "messenger.json": meta,
+    "google_chat.json": google_chat,
+    "slackdump.json": slackdump,
+    "table.jsonl": jsonl,
+}
+
+
+def write_form(name: str, said: Sequence[Said], folder: Path) -> Path:
+    """Write a chat in one of the forms."""
+    content = FORMS[name](said)
+    path = folder / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path

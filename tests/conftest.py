@@ -29,8 +29,8 @@ EPOCHS = 2
 # Tests of a group run in one process, the longest group first, so that both processes are busy until the end. A test is
 # in the group of the first of these fixtures that it takes, else in that of its file.
 GROUPS = dict.fromkeys(("loaded", "tuned", "merged"), "model")
-GROUPS |= {"killed_run": "killed", "warm_kernels": "warm", "demo_run": "demo"}
-LONGEST_FIRST = ("demo", "warm", "model", "killed", "test_grid.py", "test_training.py")
+GROUPS |= {"killed_run": "warm", "warm_kernels": "warm", "demo_run": "demo"}
+LONGEST_FIRST = ("demo", "warm", "model", "test_grid.py", "test_training.py")
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups

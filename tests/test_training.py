@@ -109,7 +109,7 @@ def test_router_loss_of_the_tiny_model(loaded, tokenizer, few):
     assert loaded.config.output_router_logits is False
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")  # tests of other files may come between its own
 def killed_run(tmp_path_factory) -> Path:
     """Notebook 03 alone, in an empty run folder, killed with SIGKILL once its second checkpoint is there."""
     run = tmp_path_factory.mktemp("killed") / "run"
@@ -124,7 +124,7 @@ def killed_run(tmp_path_factory) -> Path:
     return run
 
 
-def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_happened(demo_run, killed_run, tmp_path):
+def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_happened(demo_run, killed_run, tmp_path, warm_kernels):
     """The demo's notebook 03 was left alone, with what 02 had written; this one took the shipped pairs by itself."""
     assert len(read_jsonl(killed_run / "train.jsonl")) == 76 and len(read_jsonl(killed_run / "test.jsonl")) == 30
     run = Path(shutil.copytree(killed_run, tmp_path / "run"))

@@ -1,7 +1,7 @@
 """Kernels with Unsloth imported, each forked from a process that has done it once, which saves ten seconds a kernel.
 
-Jupyter starts `warm.py kernel …` as it would start Python's own kernel. The demo, and a run that is killed and goes on,
-have kernels that start from nothing, as a reader's do.
+Jupyter starts `warm.py kernel …` as it would start Python's own kernel. The demo, and the run that is killed, have
+kernels that start from nothing, as a reader's do.
 """
 
 from __future__ import annotations

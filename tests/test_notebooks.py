@@ -156,7 +156,7 @@ def test_one_sitting_takes_a_file_of_ones_own_pairs(tmp_path, masaki, warm_kerne
     """Notebook 00, read in Japanese: the base keeps its tone, the adapter moves away from it, and all is kept."""
     pairs = tmp_path / "mine.jsonl"
     write_jsonl(pairs, masaki.train[:40])
-    given = {"MODEL": "tiny", "PERSONA": str(pairs), "SYSTEM_PROMPT": masaki.profile.system_prompt, "NUM_EPOCHS": 2}
+    given = {"MODEL": "tiny", "PERSONA": str(pairs), "SYSTEM_PROMPT": masaki.profile.system_prompt, "NUM_EPOCHS": 4}
     execute([ONE_SITTING], tmp_path, given, "notebooks/ja")
     with (tmp_path / "one_sitting.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))

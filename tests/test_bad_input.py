@@ -22,7 +22,7 @@ from persona_ft.paths import run_folder
         ("04_compare", {}, "run notebook 03_train_qlora"),
     ],
 )
-def test_bad_input_stops_with_its_reason_and_leaves_the_notebook(tmp_path, capsys, only, given, message):
+def test_bad_input_stops_with_its_reason_and_leaves_the_notebook(warm_kernels, tmp_path, capsys, only, given, message):
     with pytest.raises(SystemExit) as stopped:
         execute([only], tmp_path, given)
     assert stopped.value.code == 1
@@ -47,7 +47,7 @@ def test_values_to_try_are_lists_of_numbers(name, values, whole, said):
         values_to_try(name, values, 1 if whole else 1e-9, whole=whole)
 
 
-def test_values_to_try_are_checked_before_anything_is_loaded(before_experiments, capsys):
+def test_values_to_try_are_checked_before_anything_is_loaded(before_experiments, warm_kernels, capsys):
     run = before_experiments
     with pytest.raises(SystemExit):
         execute(["05_experiments"], run, {"STEPS": 0})
@@ -74,7 +74,7 @@ def test_an_unknown_parameter_is_an_error(tmp_path, capsys):
     assert "LERNING_RATE" in said and "LEARNING_RATE" in said
 
 
-def test_a_broken_line_names_file_and_line_through_the_notebook(tmp_path, persona_copy, capsys):
+def test_a_broken_line_names_file_and_line_through_the_notebook(tmp_path, persona_copy, warm_kernels, capsys):
     with (persona_copy / "train.jsonl").open("a", encoding="utf-8") as file:
         file.write('{"messages": [{"role": "user", "content": "?"}]}\n')
     with pytest.raises(SystemExit):

@@ -713,7 +713,7 @@ def test_who_is_me_is_asked_with_the_speakers(tmp_path):
         import_chat(path, "Masa")
 
 
-def test_an_export_becomes_a_run_folder_through_the_notebook(tmp_path):
+def test_an_export_becomes_a_run_folder_through_the_notebook(tmp_path, warm_kernels):
     """What notebook 03 needs is written, and nothing private is in any file of the run."""
     path = written(tmp_path, "_chat.txt", long_chat(80))
     person = tmp_path / "me"

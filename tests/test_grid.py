@@ -83,6 +83,8 @@ def wait_for(condition, seconds: float = 60) -> None:
 
 @pytest.mark.parametrize("how", ["in sequence", "Ray"])
 def test_a_failed_cell_stops_no_other_and_done_ones_are_kept(grid, how):
+    """What Ray has done is kept without it."""
+    change(grid, parameters={"SEED": [3, 1]})
     options = ["--in-sequence"] if how == "in sequence" else []
     if how == "Ray":
         pytest.importorskip("ray")
@@ -90,19 +92,15 @@ def test_a_failed_cell_stops_no_other_and_done_ones_are_kept(grid, how):
     if "Ray did not start" in errors:
         pytest.skip("this machine is too busy for Ray to start")
     assert process.returncode == 1
-    assert notes(grid) == {
-        "seed-1": ["begun 1 a", "done 1 a"],
-        "seed-2": ["begun 2 a", "done 2 a"],
-        "seed-3": ["begun 3 a"],
-    }
+    assert notes(grid) == {"seed-1": ["begun 1 a", "done 1 a"], "seed-3": ["begun 3 a"]}
     assert "seed-3: small.ipynb, cell 3: ValueError: not yet" in errors and "seed-3/cell.log" in errors
-    assert "2 done, 1 failed" in said
+    assert "1 done, 1 failed" in said or "1 failed, 1 done" in said
     assert "ValueError: not yet" in (grid.parent / "runs/seed-3/cell.log").read_text()
 
     (grid.parent / "notebooks/mended").touch()
-    said, errors = (process := start(grid, *options)).communicate()
+    said, errors = (process := start(grid, "--in-sequence")).communicate()
     assert process.returncode == 0, errors
-    assert "2 kept, 1 done" in said
+    assert "1 kept" in said and "1 done" in said
     assert notes(grid)["seed-1"] == ["begun 1 a", "done 1 a"], "what was done ran again"
     assert notes(grid)["seed-3"] == ["begun 3 a", "begun 3 a", "done 3 a"]
     assert nbformat.read(grid.parent / "runs/seed-3/small.ipynb", as_version=4).cells[-1].execution_count

@@ -14,7 +14,7 @@ import pytest
 import torch
 from conftest import EPOCHS, ROOT
 
-from persona_ft.conversation import persona_messages
+from persona_ft.conversation import persona_messages, read_jsonl
 from persona_ft.errors import PersonaError
 from persona_ft.gpt_oss.harmony import FINAL, render_prompt
 from persona_ft.gpt_oss.score import check_scores
@@ -109,13 +109,11 @@ def test_router_loss_of_the_tiny_model(loaded, tokenizer, few):
     assert loaded.config.output_router_logits is False
 
 
-@pytest.fixture(scope="module")
-def killed_run(demo_run, tmp_path_factory) -> Path:
-    """Notebook 03 on the demo's data, killed with SIGKILL once its second checkpoint is there."""
+@pytest.fixture(scope="session")  # tests of other files may come between its own
+def killed_run(tmp_path_factory) -> Path:
+    """Notebook 03 alone, in an empty run folder, killed with SIGKILL once its second checkpoint is there."""
     run = tmp_path_factory.mktemp("killed") / "run"
     run.mkdir()
-    for name in ("train.jsonl", "validation.jsonl", "test.jsonl", "persona.yaml"):
-        shutil.copy(demo_run / name, run)
     process = start(run, "tiny", EPOCHS)
     until = time.monotonic() + 300
     while len(steps_written(run)) < 2 and process.poll() is None and time.monotonic() < until:
@@ -126,8 +124,9 @@ def killed_run(demo_run, tmp_path_factory) -> Path:
     return run
 
 
-def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_happened(demo_run, killed_run, tmp_path):
-    """The demo's notebook 03 was left alone; both ran the recommended recipe on the same pairs."""
+def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_happened(demo_run, killed_run, tmp_path, warm_kernels):
+    """The demo's notebook 03 was left alone, with what 02 had written; this one took the shipped pairs by itself."""
+    assert len(read_jsonl(killed_run / "train.jsonl")) == 76 and len(read_jsonl(killed_run / "test.jsonl")) == 30
     run = Path(shutil.copytree(killed_run, tmp_path / "run"))
     written = steps_written(run)
     execute(["03_train_qlora"], run, {"MODEL": "tiny", "NUM_EPOCHS": EPOCHS})
@@ -137,6 +136,7 @@ def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_happened(demo_run, kill
     assert found.adapter == wanted.adapter
     training = json.loads((run / "training.json").read_text())
     assert training["best_step"] in [step for step, _ in found.log["validation"]]
+    assert str(ROOT) not in (run / "adapter/adapter_config.json").read_text(encoding="utf-8")
 
 
 def test_a_damaged_newest_checkpoint_is_left_out(killed_run, tmp_path, capsys):
@@ -246,12 +246,10 @@ def test_digest_tells_texts_apart():
     assert digest("ab", "c") != digest("a", "bc") and digest("a") == digest("a")
 
 
-def test_the_articles_recipe_runs_through_the_notebook(demo_run, tmp_path):
+def test_the_articles_recipe_runs_through_the_notebook(tmp_path):
     """No checkpoints, no validation pairs, whole rows, all 84 pairs: every branch of the notebook the other way."""
     run = tmp_path / "run"
     run.mkdir()
-    for name in ("train.jsonl", "validation.jsonl", "test.jsonl", "persona.yaml"):
-        shutil.copy(demo_run / name, run)
     execute(["03_train_qlora"], run, {"MODEL": "tiny", "RECIPE": "article", "NUM_EPOCHS": 0.1})
     training = json.loads((run / "training.json").read_text())
     assert (training["pairs"], training["validation_pairs"], training["steps"], training["best_step"]) == (
@@ -264,11 +262,9 @@ def test_the_articles_recipe_runs_through_the_notebook(demo_run, tmp_path):
     assert training["log"]["train"][0][1] > 0.9 * 2
 
 
-def test_a_card_that_is_too_small_stops_the_notebook_before_loading(demo_run, tmp_path, capsys):
+def test_a_card_that_is_too_small_stops_the_notebook_before_loading(tmp_path, warm_kernels, capsys):
     run = tmp_path / "run"
     run.mkdir()
-    for name in ("train.jsonl", "validation.jsonl", "test.jsonl", "persona.yaml"):
-        shutil.copy(demo_run / name, run)
     given = {"MODEL": "tiny", "PROFILE": "T4", "RECIPE": "recommended", "BATCH_SIZE": 4096}
     with pytest.raises(SystemExit):
         execute(["03_train_qlora"], run, given)

@@ -14,6 +14,7 @@ from persona_ft.io import write_text
 from persona_ft.report.render import render_page
 from persona_ft.report.tables import (
     answer_rows,
+    as_markdown,
     count_rows,
     difference_rows,
     fact_rows,
@@ -36,7 +37,8 @@ def write_tables(folder: Path, comparison: Comparison) -> tuple[Path, Path]:
     texts = frame.select_dtypes(exclude="number").columns
     frame[texts] = frame[texts].map(lambda v: f"'{v}" if isinstance(v, str) and v[:1] in ("=", "+", "-", "@") else v)
     csv = write_text(folder / "answers.csv", "\ufeff" + frame.to_csv(index=False))
-    parts = [f"# Does it sound like {comparison.persona} now?", comparison.protocol, *comparison.verdict]
+    said = (f"Does it sound like {comparison.persona} now?", comparison.protocol, *comparison.verdict)
+    parts = ["# " + as_markdown(said[0]), *map(as_markdown, said[1:])]
     parts += [markdown_table(rows) for rows in (score_rows(comparison), difference_rows(comparison))]
     parts += [markdown_table(rows) for rows in (fact_rows(comparison), count_rows(comparison))]
     parts += [markdown_table([{"setting": k, "value": v} for k, v in comparison.setup.items()])]

@@ -158,13 +158,14 @@ def answer_rows(comparison: Comparison) -> list[dict[str, Any]]:
     return rows
 
 
+def as_markdown(value: Any) -> str:
+    """Words as a line of Markdown that has no table's bar, no HTML, and no link or picture to fetch."""
+    return " ".join(str(value).replace("|", "\\|").replace("<", "&lt;").replace("](", "]\\(").split())
+
+
 def markdown_table(rows: Sequence[dict[str, Any]]) -> str:
     """Rows of text as a Markdown table."""
-
-    def cell(value: Any) -> str:
-        return " ".join(str(value).replace("|", "\\|").replace("<", "&lt;").split())
-
     if not rows:
         return ""
     lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
-    return "\n".join("| " + " | ".join(map(cell, line)) + " |" for line in lines) + "\n"
+    return "\n".join("| " + " | ".join(map(as_markdown, line)) + " |" for line in lines) + "\n"

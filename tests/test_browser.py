@@ -1,0 +1,196 @@
+"""The pages in a real browser: whatever people or a model write is text there, and what one presses works.
+
+A page is served as it is but for its own protection (the policy that lets no other script run), which is taken off:
+what the words may do must not hang on it. A probe then moves over everything and presses every link that holds a
+script. Whatever runs tells the server, and whatever is fetched is counted there.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import threading
+from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_evaluation import compared
+from test_robust import TAGS
+
+from persona_ft.chat.review import Review, Seen, review_form
+from persona_ft.conversation import Conversation
+from persona_ft.data.interview import Interview, interview_form
+from persona_ft.data.persona import Persona, Profile
+from persona_ft.evaluate.schema import Comparison
+from persona_ft.report.blind import BlindTest, blind_form
+from persona_ft.report.page import write_report, write_tables
+from persona_ft.report.render import render_page
+from persona_ft.use.form import bubble
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no chromium on this machine")
+
+# Beside the tags: what ends a comment, an attribute or a raw text, entities read twice, Markdown, formulas, fetches.
+MORE = [
+    '<!-- --!><img src=x onerror="{0}">', "<!--<script>{0}</script>", "</textarea><script>{0}</script>",
+    "</title><script>{0}</script>", "</style><script>{0}</script>", "</script><script>{0}</script>",
+    "</pre><img src=x onerror={0}>", "' onmouseover='{0}", '" onmouseover="{0}', '" autofocus onfocus="{0}',
+    "&lt;script&gt;{0}&lt;/script&gt;", "&#60;img src=x onerror={0}&#62;", "\\u003cscript\\u003e{0}\\u003c/script\\u003e",
+    "{{{{ {0} }}}}", "${{{0}}}", "[x](javascript:{0})", "![x](/out-markdown)", "[x]: javascript:{0}\n\n[x]",
+    "<javascript:{0}>", "$$\\href{{javascript:{0}}}{{x}}$$", "\\(\\href{{javascript:{0}}}{{x}}\\)",
+    "<math><mtext><img src=x onerror={0}>", "<svg><script>{0}</script></svg>", "<svg><a xlink:href=javascript:{0}>x</a>",
+    '<noscript><p title="</noscript><img src=x onerror={0}>">', "<form action=javascript:{0}><button>x</button></form>",
+    "<a href=&#106;avascript:{0}>x</a>", "<a href=' java\tscript:{0}'>x</a>", "<object data=javascript:{0}></object>",
+    "<video><source onerror={0}></video>", "<input autofocus onfocus={0}>", "<marquee onstart={0}>x</marquee>",
+    "<template><script>{0}</script></template>", "<base href=javascript:{0}//>", "<img src=/out-picture>",
+    "<link rel=stylesheet href=/out-style>", "<style>@import '/out-import';</style>", "<iframe src=/out-frame></iframe>",
+    "<p style=\"background:url('/out-background')\">x</p>", "<script src=/out-script></script>",
+    '<meta http-equiv="refresh" content="0;url=/out-refresh">', "<b id=items class=item name=find>x</b>",
+]  # fmt: skip
+HOSTILE = [tag.format(f"top.ran({n})") for n, tag in enumerate([*TAGS, *MORE])]
+ALL = "  ".join(HOSTILE)
+
+FIRST = """<script>window.ran = (n) => { new Image().src = `${location.origin}/ran-${n}`; };</script>"""
+PROBE = """<script>addEventListener("load", () => {
+  for (const e of document.querySelectorAll("body *")) {
+    for (const kind of ["mouseover", "focus", "toggle", "start"]) e.dispatchEvent(new Event(kind));
+    const where = e.href?.baseVal ?? e.href ?? "";
+    if (/^\\s*javascript:/i.test(where)) window.ran("link");
+  }
+});</script>"""
+
+
+# Tests run as root too, in a container, where Chromium's own sandbox cannot be had.
+FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run"]
+
+
+def opened(folder: Path, page: str) -> tuple[str, set[str]]:
+    """The page's DOM after its scripts, and what was fetched besides the page: /ran-7 by the 7th words' script."""
+    page = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
+    page = re.sub(r"<head>|\Z", lambda m: m[0] + FIRST, page, count=1)
+    body = page.replace("</body>", f"{PROBE}</body>") if "</body>" in page else page + PROBE
+    fetched: set[str] = set()
+
+    class Site(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path not in ("/", "/favicon.ico"):
+                fetched.add(self.path)
+            self.send_response(200 if self.path == "/" else 404)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.end_headers()
+            self.wfile.write(body.encode() if self.path == "/" else b"")
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    site = ThreadingHTTPServer(("127.0.0.1", 0), Site)
+    threading.Thread(target=site.serve_forever, daemon=True).start()
+    try:
+        address = f"http://127.0.0.1:{site.server_port}/"
+        command = [CHROMIUM, *FLAGS, "--virtual-time-budget=2000", f"--user-data-dir={folder / 'browser'}"]
+        # Only this page's server can be reached: scripts that a page loads from elsewhere are not what is looked at.
+        command += ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--dump-dom", address]
+        dom = subprocess.run(command, capture_output=True, text=True, timeout=120).stdout
+    finally:
+        site.shutdown()
+        site.server_close()
+    assert "<html" in dom, "the browser showed nothing"
+    return dom, fetched
+
+
+def test_the_probe_sees_what_runs(tmp_path):
+    """The same words as HTML: most of them do run here, so that none on a page means something."""
+    leaves = ("<!--", "<base", "refresh")  # these would hide the others, or go to another page
+    some = [words for words in HOSTILE if not any(part in words for part in leaves)]
+    closed = "\n".join(f"<div>{words}</div></title></style></script>" for words in some)
+    _, fetched = opened(tmp_path, f"<!doctype html><html><head></head><body>{closed}</body></html>")
+    assert sum("/ran-" in path for path in fetched) >= 15 and "/ran-link" in fetched and "/out-picture" in fetched
+
+
+@cache
+def nth(n: int) -> str:
+    return HOSTILE[n % len(HOSTILE)]
+
+
+@pytest.fixture
+def hostile_persona(masaki) -> Persona:
+    """A persona in which name, prompt, questions, answers and categories are hostile words, each another one."""
+
+    def rows(pairs: list[Conversation], k: int) -> list[Conversation]:
+        return [
+            Conversation.pair(f"{nth(3 * i + k)} {i}", f"{nth(3 * i + k + 1)} {pair.answer}", category=nth(i))
+            for i, pair in enumerate(pairs)
+        ]
+
+    profile = Profile.model_validate({**masaki.profile.model_dump(), "name": ALL, "facts": [], "unknown_topics": []})
+    test = [p.model_copy(update={"id": nth(i)}) for i, p in enumerate(rows(masaki.test, 2))]
+    return Persona(masaki.folder, profile, rows(masaki.train, 0), test)
+
+
+@pytest.fixture
+def hostile_comparison(hostile_persona) -> Comparison:
+    """Hostile words wherever comparison.json has words of a person, of a model or of a file."""
+    n = len(hostile_persona.test)
+    found = compared(hostile_persona, [nth(i) for i in range(n)], [nth(n + i) for i in range(n)])
+    for i, change in enumerate(found.changes):
+        change.evidence = change.kind = nth(i)
+    for i, answer in enumerate(found.conditions[1].answers):
+        answer.nearest = nth(i + 7)
+    judge = {"who": ALL, "first": 1, "second": 1, "ties": 0, "n": 2, "unanswered": 0, "p": 1.0}
+    updated = {"setup": {ALL: ALL, "model": ALL}, "judge": judge | {"a_a": {"first": 1, "second": 1, "ties": 0}}}
+    return found.model_copy(update=updated)
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_the_report(hostile_comparison, tmp_path, language):
+    page = write_report(tmp_path / "report.html", hostile_comparison, {}, language).read_text(encoding="utf-8")
+    dom, fetched = opened(tmp_path, page)
+    assert not fetched and ">30 / 30<" in dom, "the page's own script has run, and no other"
+
+
+def test_the_sheet_for_a_friend(hostile_comparison, tmp_path):
+    rows = [(nth(i), nth(i + 1), nth(i + 2), ALL) for i in range(len(HOSTILE))]
+    page = BlindTest(tmp_path, (ALL, "b"), rows).export(ALL).read_text(encoding="utf-8")
+    dom, fetched = opened(tmp_path, page)
+    assert not fetched and f">0 / {len(rows)}<" in dom
+
+
+def test_the_page_of_a_grid(tmp_path):
+    rows = [{"cell": words, ALL: words, "scores": 1.0} for words in HOSTILE]
+    page = render_page("grid", said=[ALL], tables={ALL: rows}, pages=dict.fromkeys(HOSTILE, "report.html"))
+    _, fetched = opened(tmp_path, page)
+    assert not fetched
+
+
+def test_tables_in_markdown_as_html(hostile_comparison, tmp_path):
+    """As a reader that lets HTML through makes a page of it; most let none."""
+    from markdown_it import MarkdownIt
+
+    text = write_tables(tmp_path, hostile_comparison)[1].read_text(encoding="utf-8")
+    page = MarkdownIt("commonmark", {"html": True}).enable("table").render(text)
+    _, fetched = opened(tmp_path, f"<!doctype html><html><head></head><body>{page}</body></html>")
+    assert not fetched
+
+
+def values(widget: Any) -> list[str]:
+    """The HTML of all HTML widgets in a form; everything else that a widget shows is text."""
+    own = [widget.value] if type(widget).__name__ == "HTML" else []
+    return own + [html for child in getattr(widget, "children", ()) for html in values(child)]
+
+
+def test_the_forms(tmp_path):
+    asked = [Conversation.pair(f"{words} {n}", "…", category=words) for n, words in enumerate(HOSTILE)]
+    html = [bubble(who, words) for who in ("user", "base", "tuned", "corrected") for words in (*HOSTILE, ALL)]
+    for n, words in enumerate((*HOSTILE, ALL)):
+        rows = [("1", words, words, words)]
+        html += values(blind_form(BlindTest(tmp_path, (words, "b"), rows)))
+        seen = Seen("name", words, words, words, words, ("1/q0/name",), "keep")
+        html += values(review_form(Review((seen,), "x"), tmp_path / "choices.json"))
+        html += values(interview_form(Interview(asked[n:], tmp_path / "interview.jsonl")))
+    assert len(html) > 7 * len(HOSTILE)
+    page = "".join(f"<div>{part}</div>" for part in html)
+    _, fetched = opened(tmp_path, f"<!doctype html><html><head></head><body>{page}</body></html>")
+    assert not fetched

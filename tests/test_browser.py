@@ -7,6 +7,7 @@ script. Whatever runs tells the server, and whatever is fetched is counted there
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -16,15 +17,19 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
+import yaml
+from conftest import ROOT
 from test_evaluation import compared
 from test_robust import TAGS
 
 from persona_ft.chat.review import Review, Seen, review_form
-from persona_ft.conversation import Conversation
+from persona_ft.conversation import Conversation, write_jsonl
 from persona_ft.data.interview import Interview, interview_form
 from persona_ft.data.persona import Persona, Profile
 from persona_ft.evaluate.schema import Comparison
+from persona_ft.notebook.run import execute
 from persona_ft.report.blind import BlindTest, blind_form
 from persona_ft.report.page import write_report, write_tables
 from persona_ft.report.render import render_page
@@ -38,15 +43,17 @@ MORE = [
     '<!-- --!><img src=x onerror="{0}">', "<!--<script>{0}</script>", "</textarea><script>{0}</script>",
     "</title><script>{0}</script>", "</style><script>{0}</script>", "</script><script>{0}</script>",
     "</pre><img src=x onerror={0}>", "' onmouseover='{0}", '" onmouseover="{0}', '" autofocus onfocus="{0}',
-    "&lt;script&gt;{0}&lt;/script&gt;", "&#60;img src=x onerror={0}&#62;", "\\u003cscript\\u003e{0}\\u003c/script\\u003e",
+    "&lt;script&gt;{0}&lt;/script&gt;", "&#60;img src=x onerror={0}&#62;", "\\u003cscript\\u003e{0}",
     "{{{{ {0} }}}}", "${{{0}}}", "[x](javascript:{0})", "![x](/out-markdown)", "[x]: javascript:{0}\n\n[x]",
     "<javascript:{0}>", "$$\\href{{javascript:{0}}}{{x}}$$", "\\(\\href{{javascript:{0}}}{{x}}\\)",
-    "<math><mtext><img src=x onerror={0}>", "<svg><script>{0}</script></svg>", "<svg><a xlink:href=javascript:{0}>x</a>",
+    "<math><mtext><img src=x onerror={0}>", "<svg><script>{0}</script></svg>",
+    "<svg><a xlink:href=javascript:{0}>x</a>",
     '<noscript><p title="</noscript><img src=x onerror={0}>">', "<form action=javascript:{0}><button>x</button></form>",
     "<a href=&#106;avascript:{0}>x</a>", "<a href=' java\tscript:{0}'>x</a>", "<object data=javascript:{0}></object>",
     "<video><source onerror={0}></video>", "<input autofocus onfocus={0}>", "<marquee onstart={0}>x</marquee>",
     "<template><script>{0}</script></template>", "<base href=javascript:{0}//>", "<img src=/out-picture>",
-    "<link rel=stylesheet href=/out-style>", "<style>@import '/out-import';</style>", "<iframe src=/out-frame></iframe>",
+    "<link rel=stylesheet href=/out-style>", "<style>@import '/out-import';</style>",
+    "<iframe src=/out-frame></iframe>",
     "<p style=\"background:url('/out-background')\">x</p>", "<script src=/out-script></script>",
     '<meta http-equiv="refresh" content="0;url=/out-refresh">', "<b id=items class=item name=find>x</b>",
 ]  # fmt: skip
@@ -194,3 +201,50 @@ def test_the_forms(tmp_path):
     page = "".join(f"<div>{part}</div>" for part in html)
     _, fetched = opened(tmp_path, f"<!doctype html><html><head></head><body>{page}</body></html>")
     assert not fetched
+
+
+def executed(name: str, given: dict[str, Any], folder: Path) -> str:
+    """A notebook after it ran, as the page that nbconvert makes of it."""
+    from nbconvert import HTMLExporter
+
+    run = folder / "run"
+    run.mkdir(mode=0o700)
+    execute([name], run, {"MODEL": "tiny", **given})
+    return HTMLExporter().from_notebook_node(nbformat.read(run / f"{name}.ipynb", as_version=4))[0]
+
+
+def harmless_page(name: str, given: dict[str, Any], folder: Path) -> None:
+    dom, fetched = opened(folder, executed(name, given, folder))
+    assert not fetched and dom.count("top.ran(") > 20, "hostile words are shown, and do nothing"
+
+
+def test_the_notebook_of_answers(masaki, tmp_path):
+    """Name, prompt, answers, categories and the questions that are trained on; those of the test must differ."""
+    folder = tmp_path / "persona"
+    folder.mkdir()
+    profile = {"name": HOSTILE[1], "system_prompt": ALL, "language": "ja"}
+    (folder / "persona.yaml").write_text(yaml.safe_dump(profile, allow_unicode=True), encoding="utf-8")
+    for file, pairs, asked in (("train", masaki.train, HOSTILE), ("test", masaki.test, [""] * 30)):
+        rows = [
+            Conversation.pair(
+                f"{word} {pair.question}", f"{nth(n)} {pair.answer}", category=nth(n + 1), id=f"{file}-{n}"
+            )
+            for n, (pair, word) in enumerate(zip(pairs, asked, strict=False))
+        ]
+        write_jsonl(folder / f"{file}.jsonl", rows)
+    harmless_page("02_build_dataset", {"PERSONA": str(folder)}, tmp_path)
+
+
+def test_the_notebook_of_a_chat(tmp_path):
+    """Speakers' names, what they write, and what was found to be private, which this notebook shows on demand."""
+    chat = json.loads((ROOT / "data/chats/telegram.json").read_text(encoding="utf-8"))
+    names = list({message.get("from") for message in chat["messages"]} - {None})
+    for n, message in enumerate(chat["messages"]):
+        if "from" in message:
+            message["from"] = HOSTILE[names.index(message["from"])]
+        if message.get("text"):
+            message["text"] = f"{nth(n)} {message['text']} {n}@example.org"
+    (tmp_path / "chat.json").write_text(json.dumps(chat, ensure_ascii=False), encoding="utf-8")
+    me = max(range(len(names)), key=lambda k: sum(m.get("from") == HOSTILE[k] for m in chat["messages"]))
+    given = {"CHAT": str(tmp_path / "chat.json"), "ME": HOSTILE[me], "SHOW_PRIVATE": True}
+    harmless_page("02b_from_chats", given, tmp_path)

@@ -191,6 +191,67 @@ def test_what_is_sent_to_the_form_while_it_answers_stays_in_the_box_and_stop_end
     assert [turn.content for turn in talk.turns[:1]] == ["次の質問"]
 
 
+# The form in a process of its own, as a kernel has it: each line is written into the box and sent, or the correction.
+FORM = """
+import sys, threading
+from persona_ft.use.form import talk_form
+from persona_ft.use.load import load_run, trained_run
+from persona_ft.use.talk import Talk
+run = trained_run(sys.argv[1])
+form = talk_form(Talk(run, *load_run(run)))
+row, transcript = form.children[3], form.children[1]
+transcript.observe(lambda change: print(".", end="", flush=True), "value")
+press = {button.description: button.click for button in row.children[1:]}
+for line in iter(lambda: input("\\n> "), ""):
+    correction = line.startswith("/correct ")
+    row.children[0].value = line.removeprefix("/correct ")
+    press["add to my answers" if correction else "send"]()
+    [thread.join() for thread in threading.enumerate() if thread.name == "talk form"]
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no SIGKILL")
+@pytest.mark.parametrize("where", [["-m", "persona_ft.use.talk"], ["-c", FORM]], ids=["terminal", "form"])
+def test_a_killed_talk_has_lost_no_answer_and_no_correction(run, tmp_path, where):
+    """Killed with SIGKILL in the middle of the third answer: what was there before each prompt is there after."""
+    folder = Path(shutil.copytree(run.folder, tmp_path / "me", ignore=shutil.ignore_patterns("talks", "export")))
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen([sys.executable, *where, str(folder)], **pipes)
+
+    def until(end: bytes) -> None:
+        said = b""
+        while not said.endswith(end):
+            said += (byte := process.stdout.read(1))
+            assert byte, "the talk ended"
+
+    def say(line: str) -> None:
+        process.stdin.write(f"{line}\n".encode())
+        process.stdin.flush()
+
+    def on_disk() -> list[str]:
+        (path,) = (folder / "talks").glob("*.jsonl")
+        return [message.content for message in read_jsonl(path)[0].messages]
+
+    try:
+        until(b"\n> ")
+        say("さくらっていいます")
+        until(b"\n> ")
+        assert on_disk()[0] == "さくらっていいます" and len(on_disk()) == 2
+        say("/correct よろしくねw")
+        until(b"\n> ")
+        assert on_disk() == ["さくらっていいます", "よろしくねw"]
+        assert read_jsonl(folder / "train.jsonl")[-1].answer == "よろしくねw"
+        say("週末は何してる？")
+        until(b"\n> ")
+        kept, pairs = on_disk(), (folder / "train.jsonl").read_bytes()
+        say("最近どうしてる？")
+        process.stdout.read(1)
+    finally:
+        process.kill()
+        process.wait()
+    assert on_disk()[:4] == kept and len(kept) == 4 and (folder / "train.jsonl").read_bytes() == pairs
+
+
 @pytest.mark.parametrize("how", ["cut", "flipped", "stale", "missing"])
 def test_a_damaged_or_stale_adapter_is_refused(run, tmp_path, how):
     folder = Path(shutil.copytree(run.folder, tmp_path / "run", ignore=shutil.ignore_patterns("served", "export")))

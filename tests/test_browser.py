@@ -8,10 +8,17 @@ script. Whatever runs tells the server, and whatever is fetched is counted there
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import socket
 import subprocess
+import sys
 import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,11 +28,12 @@ import nbformat
 import pytest
 import yaml
 from conftest import ROOT
+from parrot import parrot
 from test_evaluation import compared
 from test_robust import TAGS
 
 from persona_ft.chat.review import Review, Seen, review_form
-from persona_ft.conversation import Conversation, write_jsonl
+from persona_ft.conversation import Conversation, read_jsonl, write_jsonl
 from persona_ft.data.interview import Interview, interview_form
 from persona_ft.data.persona import Persona, Profile
 from persona_ft.evaluate.schema import Comparison
@@ -34,6 +42,7 @@ from persona_ft.report.blind import BlindTest, blind_form
 from persona_ft.report.page import write_report, write_tables
 from persona_ft.report.render import render_page
 from persona_ft.use.form import bubble
+from persona_ft.use.web import web_app
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no chromium on this machine")
@@ -248,3 +257,178 @@ def test_the_notebook_of_a_chat(tmp_path):
     me = max(range(len(names)), key=lambda k: sum(m.get("from") == HOSTILE[k] for m in chat["messages"]))
     given = {"CHAT": str(tmp_path / "chat.json"), "ME": HOSTILE[me], "SHOW_PRIVATE": True}
     harmless_page("02b_from_chats", given, tmp_path)
+
+
+@contextmanager
+def window(width: int = 1200, height: int = 900) -> Iterator[Any]:
+    """A window of the browser that one can type in, without a page's own protection; what runs is in ``window.marks``.
+
+    Playwright drives it: pip install playwright, no browser of its own.
+    """
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with sync_api.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        context = browser.new_context(viewport={"width": width, "height": height}, bypass_csp=True)
+        context.grant_permissions(["clipboard-read", "clipboard-write"])
+        context.route(re.compile(r"^https?://(?!127\.0\.0\.1|localhost)"), lambda route: route.abort())
+        page = context.new_page()
+        page.add_init_script("window.marks = []; window.ran = (n) => window.marks.push(n)")
+        page.fetched = []
+        page.on("request", lambda request: page.fetched.append(request.url))
+        yield page
+        browser.close()
+
+
+def nothing_ran(page: Any) -> None:
+    """Moves over everything that is shown, and looks at what ran and what was fetched."""
+    page.evaluate(PROBE.removeprefix('<script>addEventListener("load", ').removesuffix(");</script>"))
+    page.wait_for_timeout(300)
+    assert page.evaluate("window.marks") == [] and not [url for url in page.fetched if "/out-" in url]
+
+
+def confirm_a_conversion(page: Any) -> None:
+    """As a Japanese keyboard does: Enter takes 日本 for にほん, and the browser hears key 229 and no key press."""
+    devtools = page.context.new_cdp_session(page)
+    devtools.send("Input.imeSetComposition", {"text": "にほん", "selectionStart": 3, "selectionEnd": 3})
+    key = {"windowsVirtualKeyCode": 229, "key": "Process", "code": "Enter"}
+    devtools.send("Input.dispatchKeyEvent", {"type": "rawKeyDown", **key})
+    devtools.send("Input.insertText", {"text": "日本"})
+    devtools.send("Input.dispatchKeyEvent", {"type": "keyUp", **key})
+    page.wait_for_timeout(700)
+
+
+def talks_of(folder: Path) -> list[list[str]]:
+    return [[m.content for m in read_jsonl(path)[0].messages] for path in sorted((folder / "talks").glob("*.jsonl"))]
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def until_it_listens(port: int) -> None:
+    for _ in range(300):
+        with socket.socket() as door:
+            if door.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    pytest.fail("nothing listens")
+
+
+@pytest.fixture
+def talk_page(tmp_path) -> Iterator[str]:
+    """The address of a talk page; what answers there says back what it is told."""
+    pytest.importorskip("gradio")
+    uvicorn, port = pytest.importorskip("uvicorn"), free_port()
+    config = uvicorn.Config(web_app(parrot(tmp_path, ALL)), host="127.0.0.1", port=port, log_level="error")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    until_it_listens(port)
+    yield f"http://localhost:{port}/"
+    server.should_exit = True
+    thread.join(20)
+
+
+def test_the_talk_page_on_a_phone(talk_page, tmp_path):
+    with window(390, 844) as page:
+        page.goto(talk_page)
+        box, answers = page.locator("#talk textarea").first, page.locator("#talk .bot.message")
+        for n, words in enumerate((ALL, *HOSTILE[:3], "<3 A&B &lt;b&gt;"), start=1):
+            box.fill(words)
+            box.press("Enter")
+            answers.nth(n - 1).wait_for()
+            page.wait_for_function("!document.querySelector('#talk textarea').disabled")
+        assert answers.last.inner_text() == "<3 A&B &lt;b&gt;" and HOSTILE[1] in answers.nth(2).inner_text()
+        page.wait_for_function("document.activeElement.matches('#talk textarea')")
+        confirm_a_conversion(page)
+        assert box.input_value() == "日本" and answers.count() == n, "Enter took the conversion, and sent nothing"
+        better = page.locator("textarea").last
+        better.fill("better words")
+        page.get_by_role("button", name="Add to my answers").click()
+        page.wait_for_function("[...document.querySelectorAll('#talk .bot.message')].pop().innerText == 'better words'")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        nothing_ran(page)
+        other = page.context.new_page()
+        other.goto(talk_page)
+        other.locator("#talk textarea").first.fill("another page")
+        other.locator("#talk textarea").first.press("Enter")
+        other.locator("#talk .bot.message").wait_for()
+        page.wait_for_timeout(300)
+    first, second = talks_of(tmp_path)
+    assert second == ["another page"] * 2 and first[-1] == "better words" and len(first) == 2 * n
+    assert read_jsonl(tmp_path / "train.jsonl")[-1].answer == "better words"
+
+
+@pytest.fixture
+def laboratory(tmp_path) -> Iterator[str]:
+    """The address of a JupyterLab with one notebook, which shows the talk form and hostile tables."""
+    source = f"import sys\nsys.path[:0] = {[str(ROOT / 'tests'), str(ROOT / 'src')]!r}\nfrom pathlib import Path\n"
+    source += (
+        "from parrot import parrot\nfrom persona_ft.use.form import talk_form\nfrom IPython.display import display\n"
+    )
+    source += "import pandas as pd\nfrom persona_ft.report.tables import text_table\n"
+    source += f"words = {HOSTILE!r}\nframe = pd.DataFrame({{'a': words}}, index=words)\n"
+    source += "display(text_table(frame), frame)\ndisplay(talk_form(parrot(Path(), words[1])))"
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook = nbformat.v4.new_notebook(metadata={"kernelspec": kernel}, cells=[nbformat.v4.new_code_cell(source)])
+    nbformat.write(notebook, tmp_path / "talk.ipynb")
+    port = free_port()
+    command = [sys.executable, "-m", "jupyterlab", str(tmp_path), "--no-browser", "--allow-root", f"--port={port}"]
+    homes = {
+        name: str(tmp_path / name) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_SETTINGS_DIR")
+    }
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": os.environ | homes}
+    process = subprocess.Popen([*command, "--IdentityProvider.token=t"], **quiet)
+    try:
+        until_it_listens(port)
+        yield f"http://localhost:{port}"
+    finally:
+        urllib.request.urlopen(urllib.request.Request(f"http://localhost:{port}/api/shutdown?token=t", method="POST"))
+        process.wait(30)
+
+
+def test_the_talk_form_in_jupyterlab(laboratory, tmp_path):
+    pytest.importorskip("jupyterlab")
+    with window() as page:
+        page.goto(f"{laboratory}/lab/tree/talk.ipynb?token=t&reset")
+        page.locator(".jp-CodeCell").first.click(timeout=60_000)
+        page.keyboard.press("Shift+Enter")
+        box = page.locator("input[placeholder*='Enter sends']")
+        box.click(timeout=60_000)
+        words = page.locator(".widget-html-content div[style*='overflow-wrap']")
+
+        def done() -> None:
+            page.wait_for_function(
+                "[...document.querySelectorAll('button')].some(b => b.innerText == 'stop' && b.disabled)"
+            )
+
+        # Typed at once: the last letters are still on their way to the kernel when Enter is there.
+        page.keyboard.type("who are you now?", delay=0)
+        page.keyboard.press("Enter")
+        words.nth(1).wait_for()
+        done()
+        assert words.all_inner_texts() == ["who are you now?"] * 2 and box.input_value() == ""
+        assert page.evaluate("document.activeElement.placeholder") == "write something; Enter sends it"
+        for hostile in (ALL, HOSTILE[1]):
+            box.fill(hostile)
+            box.press("Enter")
+            page.wait_for_function("document.querySelector(\"input[placeholder*='Enter sends']\").value == ''")
+            done()
+        assert words.last.inner_text() == HOSTILE[1] and words.count() == 6
+        page.locator("button[onclick]").last.click()
+        assert page.evaluate("navigator.clipboard.readText()") == HOSTILE[1]
+        box.click()
+        confirm_a_conversion(page)
+        assert box.input_value() == "日本" and words.count() == 6
+        box.fill("say this slowly , word for word , and do not hurry at all , there is time")
+        box.press("Enter")
+        page.get_by_text("say this", exact=True).wait_for()
+        page.keyboard.type("typed meanwhile")
+        page.get_by_role("button", name="stop").click()
+        page.get_by_text("Stopped; this answer is not kept.").wait_for()
+        assert box.input_value() == "typed meanwhile" and words.count() == 6
+        nothing_ran(page)
+    (talk,) = talks_of(tmp_path)
+    assert talk[::2] == talk[1::2] and len(talk) == 6

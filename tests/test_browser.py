@@ -222,6 +222,15 @@ def executed(name: str, given: dict[str, Any], folder: Path) -> str:
     return HTMLExporter().from_notebook_node(nbformat.read(run / f"{name}.ipynb", as_version=4))[0]
 
 
+def persona_folder(folder: Path) -> Path:
+    """A persona whose name and prompt are hostile, without answers."""
+    (folder / "persona").mkdir()
+    profile = {"name": HOSTILE[1], "system_prompt": ALL, "language": "ja"}
+    text = yaml.safe_dump(profile, allow_unicode=True)
+    (folder / "persona/persona.yaml").write_text(text, encoding="utf-8")
+    return folder / "persona"
+
+
 def harmless_page(name: str, given: dict[str, Any], folder: Path) -> None:
     dom, fetched = opened(folder, executed(name, given, folder))
     assert not fetched and dom.count("top.ran(") > 20, "hostile words are shown, and do nothing"
@@ -229,10 +238,7 @@ def harmless_page(name: str, given: dict[str, Any], folder: Path) -> None:
 
 def test_the_notebook_of_answers(masaki, tmp_path):
     """Name, prompt, answers, categories and the questions that are trained on; those of the test must differ."""
-    folder = tmp_path / "persona"
-    folder.mkdir()
-    profile = {"name": HOSTILE[1], "system_prompt": ALL, "language": "ja"}
-    (folder / "persona.yaml").write_text(yaml.safe_dump(profile, allow_unicode=True), encoding="utf-8")
+    folder = persona_folder(tmp_path)
     for file, pairs, asked in (("train", masaki.train, HOSTILE), ("test", masaki.test, [""] * 30)):
         rows = [
             Conversation.pair(
@@ -256,6 +262,7 @@ def test_the_notebook_of_a_chat(tmp_path):
     (tmp_path / "chat.json").write_text(json.dumps(chat, ensure_ascii=False), encoding="utf-8")
     me = max(range(len(names)), key=lambda k: sum(m.get("from") == HOSTILE[k] for m in chat["messages"]))
     given = {"CHAT": str(tmp_path / "chat.json"), "ME": HOSTILE[me], "SHOW_PRIVATE": True}
+    given["PERSONA"] = str(persona_folder(tmp_path))
     harmless_page("02b_from_chats", given, tmp_path)
 
 

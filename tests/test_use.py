@@ -9,13 +9,17 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 import zipfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from ipywidgets import HTML, Button, Text, ToggleButtons
 
 from persona_ft.conversation import Message, persona_messages, read_jsonl
 from persona_ft.errors import PersonaError, visible
@@ -133,18 +137,119 @@ def test_nothing_obeyed_by_a_terminal_or_a_page_comes_through():
     assert "<script" not in bubble("user", "<script>alert(1)</script>") and "<img" not in bubble("base", "<img src=x>")
 
 
+def form_parts(talk: Talk) -> tuple[Text, ToggleButtons, HTML, HTML, dict[str, Callable[[], None]]]:
+    """Box, who answers, transcript, message, and what presses a button and waits until it has done its work."""
+    _, transcript, said, first_row, second_row, _ = talk_form(talk).children
+
+    def press(button: Button) -> None:
+        button.click()
+        for thread in threading.enumerate():
+            if thread.name == "talk form":
+                thread.join(60)
+
+    buttons = {button.description: partial(press, button) for button in first_row.children[1:]}
+    return first_row.children[0], second_row.children[0], transcript, said, buttons
+
+
 def test_the_form_asks_both_and_takes_back(talk):
-    form = talk_form(talk)
-    said, transcript, first_row, second_row, _ = form.children
-    box, who = first_row.children[0], second_row.children[0]
-    buttons = {button.description: button for button in first_row.children[1:]}
+    box, who, transcript, said, press = form_parts(talk)
     who.value, box.value = "both", f"<b>{CONTROL}"
-    buttons["send"].click()
-    assert len(talk.turns) == 2 and not said.value
+    press["send"]()
+    assert len(talk.turns) == 2 and not said.value and not box.value
     assert all(f"<small>{name}</small>" in transcript.value for name in ("user", "base", "tuned"))
     assert "<b>" not in transcript.value and "&lt;b&gt;" in transcript.value
-    buttons["undo"].click()
-    assert not talk.turns and "<small>" not in transcript.value
+    press["undo"]()
+    assert not talk.turns and "<small>" not in transcript.value and box.value == f"<b>{CONTROL}"
+
+
+def test_the_form_keeps_what_is_corrected_and_gives_back_what_was_not_answered(talk, run):
+    box, _, transcript, said, press = form_parts(talk)
+    press["add to my answers"]()
+    assert "no answer to correct" in said.value
+    box.value = "最近どうしてる？"
+    press["send"]()
+    box.value = "ぼちぼちだよw"
+    press["add to my answers"]()
+    assert read_jsonl(run.folder / "train.jsonl")[-1].answer == "ぼちぼちだよw" == talk.turns[-1].content
+    assert "<small>corrected</small>" in transcript.value
+    talk.budget, box.value = 10, "長すぎる？"
+    press["send"]()
+    assert "over 10" in said.value and box.value == "長すぎる？" and len(talk.turns) == 2
+
+
+def test_what_is_sent_to_the_form_while_it_answers_stays_in_the_box_and_stop_ends_the_answer(talk):
+    box, _, transcript, said, press = form_parts(talk)
+    box.value = "週末は何してる？"
+    streaming = threading.Event()
+    transcript.observe(lambda change: streaming.set() if "<small>tuned</small>" in change["new"] else None, "value")
+    threading.Thread(target=press["send"]).start()
+    assert streaming.wait(60)
+    box.value = "次の質問"
+    press["stop"]()
+    assert "Stopped" in said.value and box.value == "次の質問" and not talk.turns and not talk.path.exists()
+    press["send"]()
+    assert [turn.content for turn in talk.turns[:1]] == ["次の質問"]
+
+
+# The form in a process of its own, as a kernel has it: each line is written into the box and sent, or the correction.
+FORM = """
+import sys, threading
+from persona_ft.use.form import talk_form
+from persona_ft.use.load import load_run, trained_run
+from persona_ft.use.talk import Talk
+run = trained_run(sys.argv[1])
+form = talk_form(Talk(run, *load_run(run)))
+row, transcript = form.children[3], form.children[1]
+transcript.observe(lambda change: print(".", end="", flush=True), "value")
+press = {button.description: button.click for button in row.children[1:]}
+for line in iter(lambda: input("\\n> "), ""):
+    correction = line.startswith("/correct ")
+    row.children[0].value = line.removeprefix("/correct ")
+    press["add to my answers" if correction else "send"]()
+    [thread.join() for thread in threading.enumerate() if thread.name == "talk form"]
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no SIGKILL")
+@pytest.mark.parametrize("where", [["-m", "persona_ft.use.talk"], ["-c", FORM]], ids=["terminal", "form"])
+def test_a_killed_talk_has_lost_no_answer_and_no_correction(run, tmp_path, where):
+    """Killed with SIGKILL in the middle of the third answer: what was there before each prompt is there after."""
+    folder = Path(shutil.copytree(run.folder, tmp_path / "me", ignore=shutil.ignore_patterns("talks", "export")))
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen([sys.executable, *where, str(folder)], **pipes)
+
+    def until(end: bytes) -> None:
+        said = b""
+        while not said.endswith(end):
+            said += (byte := process.stdout.read(1))
+            assert byte, "the talk ended"
+
+    def say(line: str) -> None:
+        process.stdin.write(f"{line}\n".encode())
+        process.stdin.flush()
+
+    def on_disk() -> list[str]:
+        (path,) = (folder / "talks").glob("*.jsonl")
+        return [message.content for message in read_jsonl(path)[0].messages]
+
+    try:
+        until(b"\n> ")
+        say("さくらっていいます")
+        until(b"\n> ")
+        assert on_disk()[0] == "さくらっていいます" and len(on_disk()) == 2
+        say("/correct よろしくねw")
+        until(b"\n> ")
+        assert on_disk() == ["さくらっていいます", "よろしくねw"]
+        assert read_jsonl(folder / "train.jsonl")[-1].answer == "よろしくねw"
+        say("週末は何してる？")
+        until(b"\n> ")
+        kept, pairs = on_disk(), (folder / "train.jsonl").read_bytes()
+        say("最近どうしてる？")
+        process.stdout.read(1)
+    finally:
+        process.kill()
+        process.wait()
+    assert on_disk()[:4] == kept and len(kept) == 4 and (folder / "train.jsonl").read_bytes() == pairs
 
 
 @pytest.mark.parametrize("how", ["cut", "flipped", "stale", "missing"])

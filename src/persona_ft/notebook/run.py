@@ -98,6 +98,7 @@ def _execute(notebook: Path, output: Path, parameters: dict[str, Any], step: str
             output,
             parameters=parameters,
             kernel_name="python3",
+            start_timeout=600,  # a busy machine starts a kernel slowly; one that cannot start ends by itself
             cwd=notebook.parent,
             extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # no word on how kernel and papermill talk
             progress_bar={"desc": step, "leave": False} if sys.stderr.isatty() else False,

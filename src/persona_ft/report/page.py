@@ -41,7 +41,8 @@ def write_tables(folder: Path, comparison: Comparison) -> tuple[Path, Path]:
     frame[texts] = frame[texts].map(lambda v: f"'{v}" if isinstance(v, str) and v[:1] in ("=", "+", "-", "@") else v)
     csv = write_text(folder / "answers.csv", "\ufeff" + frame.to_csv(index=False))
     setup = [{"setting": key, "value": value} for key, value in comparison.setup.items()]
-    parts = [f"# Does it sound like {comparison.persona} now?", comparison.protocol, *comparison.verdict]
+    said = (f"Does it sound like {comparison.persona} now?", comparison.protocol, *comparison.verdict)
+    parts = ["# " + tables.as_markdown(said[0]), *map(tables.as_markdown, said[1:])]
     parts += map(tables.markdown_table, [*tables.all_rows(comparison).values(), setup])
     return csv, write_text(folder / "comparison.md", "\n\n".join(parts) + "\n")
 

@@ -164,10 +164,14 @@ def answer_rows(comparison: Comparison) -> Rows:
     return rows
 
 
+def as_markdown(value: Any) -> str:
+    """Words as a line of Markdown that has no table's bar, no HTML, and no link or picture to fetch."""
+    return " ".join(str(value).replace("|", "\\|").replace("<", "&lt;").replace("](", "]\\(").split())
+
+
 def markdown_table(rows: Sequence[dict[str, Any]]) -> str:
     """Rows of text as a Markdown table; empty without rows."""
     if not rows:
         return ""
     lines = [list(rows[0]), ["---"] * len(rows[0]), *(row.values() for row in rows)]
-    cells = ((" ".join(str(v).replace("|", "\\|").replace("<", "&lt;").split()) for v in line) for line in lines)
-    return "\n".join(f"| {' | '.join(line)} |" for line in cells) + "\n"
+    return "\n".join(f"| {' | '.join(map(as_markdown, line))} |" for line in lines) + "\n"

@@ -14,7 +14,7 @@ from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from queue import SimpleQueue
-from threading import Event
+from threading import Event, Lock
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 # Tokens of a prompt: persona, history and question.
 BUDGET = 2048
+# Two answers at once, in two talks over one model, would take the adapter off under each other.
+ONE_AT_A_TIME = Lock()
 THIS_IS_A_MODEL = "This is a model, trained on somebody's answers. It is not that person, and it makes things up."
 
 
@@ -81,17 +83,16 @@ class Talk:
         raise PersonaError(f"with its prompt the message is {length} tokens, over {budget}", "write a shorter one")
 
     def stream(self, question: str, tuned: bool | None = None) -> Iterator[str]:
-        """The answer piece by piece, without keeping it. Closing the iterator stops the model. ``tuned`` says who
-        answers; None leaves it to whom the talk is set to."""
+        """The answer piece by piece, without keeping it; while the model thinks, pieces are empty. Closing the iterator
+        stops the model. ``tuned`` says who answers; None leaves it to whom the talk is set to."""
         self.received = self.prompt_for(question)
         ids, shown_so_far = encode(self.tokenizer, FINAL) if self.received.endswith(FINAL) else [], ""
         for token in self._tokens(self.tuned if tuned is None else tuned):
             ids.append(token)
             final = final_message(parse_messages(self.tokenizer, ids))
             text = final.text.lstrip() if final else ""
-            if len(text) > len(shown_so_far):
-                yield text[len(shown_so_far) :]
-                shown_so_far = text
+            yield text[len(shown_so_far) :]
+            shown_so_far = max(shown_so_far, text, key=len)
 
     def _tokens(self, tuned: bool) -> Iterator[int]:
         """New tokens as the model, in a thread of its own, writes them."""
@@ -113,7 +114,7 @@ class Talk:
 
         def generate() -> None:
             adapter = nullcontext() if tuned else self.model.disable_adapter()
-            with ready_to_generate(self.model), adapter, torch.inference_mode():
+            with ONE_AT_A_TIME, ready_to_generate(self.model), adapter, torch.inference_mode():
                 self.model.generate(batch, attention_mask=torch.ones_like(batch), **how)
 
         with ThreadPoolExecutor(1) as pool:

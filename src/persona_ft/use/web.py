@@ -7,7 +7,10 @@ it. What is typed and answered is text: nothing in it is read as HTML or Markdow
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
+from copy import copy
+from html import unescape
 from typing import TYPE_CHECKING, Any
 
 from persona_ft.conversation import Message
@@ -17,9 +20,21 @@ from persona_ft.use.talk import THIS_IS_A_MODEL, Talk
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+    from gradio import Chatbot
 
 # Gradio's page asks for fonts and a script of other hosts; a browser that is told this leaves them.
-ONLY_HERE = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; connect-src 'self' ws: wss:"
+ONLY_HERE = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; form-action 'self'; base-uri 'self'"
+# Gradio takes the box away while it answers; whoever wrote there goes on writing there.
+FOCUS_STAYS = """<script>addEventListener("keydown", ({key, target, isComposing}) => {
+  if (key !== "Enter" || isComposing || target.tagName !== "TEXTAREA" || !target.closest("#talk")) return;
+  let away = false, left = 6000;
+  const wait = setInterval(() => {
+    const box = document.querySelector("#talk textarea");
+    if (away && !box.disabled && document.activeElement === document.body) box.focus();
+    if (away && !box.disabled || --left < 0) clearInterval(wait);
+    away = box.disabled;
+  }, 100);
+}, true);</script>"""
 
 
 def web_app(talk: Talk) -> FastAPI:
@@ -28,40 +43,56 @@ def web_app(talk: Talk) -> FastAPI:
     import gradio as gr
     from fastapi import FastAPI
 
-    def say(question: str, history: list[dict[str, Any]], who: str, temperature: float) -> Iterator[str]:
-        if not history:
-            talk.new()
-        # The page's own undo and retry change its history, so that is the one that counts.
-        talk.turns = [Message(role=turn["role"], content=_text(turn["content"])) for turn in history]
-        talk.tuned, talk.temperature = who == "tuned", temperature
-        answer = ""
+    talks: dict[str, Talk] = {}
+
+    def talk_of(request: Any, history: list[dict[str, Any]]) -> Talk:
+        """The talk of one open page, as the page shows it: its own undo and retry change that. Each has a file."""
+        own = talks.get(request.session_hash)
+        if own is None or not history:
+            own = talks[request.session_hash] = copy(talk)
+            own.new()
+        own.turns = [Message(role=turn["role"], content=_text(turn["content"])) for turn in history]
+        return own
+
+    def say(question: str, history: list[dict[str, Any]], who: str, temperature: float, request: Any) -> Iterator[str]:
+        own, answer = talk_of(request, history), ""
+        own.tuned, own.temperature = who == "tuned", temperature
         try:
-            for piece in talk.say(question):
+            for piece in own.say(question):
                 answer += piece
                 yield answer
         except PersonaError as error:
             raise gr.Error(str(error)) from error
 
-    def correct(answer: str) -> str:
+    def correct(better: str, history: list[dict[str, Any]], request: Any) -> tuple[Any, ...]:
+        own = talk_of(request, history)
         try:
-            talk.correct(answer)
-            return "It is among your answers; the next training has it."
+            own.correct(better)
         except PersonaError as error:
-            return str(error)
+            return better, gr.update(value=str(error), visible=True), gr.skip()
+        shown = [{"role": turn.role, "content": turn.content} for turn in own.turns]
+        return "", gr.update(value="It is among your answers; the next training has it.", visible=True), shown
 
-    with gr.Blocks(title=talk.run.profile.name) as page:
-        gr.ChatInterface(
-            say,
-            chatbot=gr.Chatbot(height="60vh", render_markdown=False, sanitize_html=True, label=talk.run.profile.name),
-            description=THIS_IS_A_MODEL,
-            additional_inputs=[
-                gr.Radio(["tuned", "base"], value="tuned", label="who answers"),
-                gr.Slider(0, 1.5, value=talk.temperature, step=0.1, label="temperature"),
-            ],
-        )
+    for act in (say, correct):
+        act.__annotations__ = {"request": gr.Request}  # which Gradio goes by
+    name = talk.run.profile.name
+    with gr.Blocks(title=name) as page:
+        with gr.Column(elem_id="talk"):
+            chat = gr.ChatInterface(
+                say,
+                chatbot=_only_text(
+                    gr.Chatbot(height="60vh", render_markdown=False, label=name, buttons=["copy", "copy_all"])
+                ),
+                description=THIS_IS_A_MODEL,
+                additional_inputs=[
+                    gr.Radio(["tuned", "base"], value="tuned", label="who answers", render=False),
+                    gr.Slider(0, 1.5, value=talk.temperature, step=0.1, label="temperature", render=False),
+                ],
+                additional_inputs_accordion="who answers, and how freely",
+            )
         better = gr.Textbox(label="What the last answer should have been")
-        said = gr.Textbox(show_label=False, interactive=False)
-        gr.Button("Add to my answers").click(correct, better, said)
+        said = gr.Textbox(show_label=False, interactive=False, visible=False)
+        gr.Button("Add to my answers").click(correct, [better, chat.chatbot], [better, said, chat.chatbot_value])
     server = FastAPI()
 
     @server.middleware("http")
@@ -70,20 +101,43 @@ def web_app(talk: Talk) -> FastAPI:
         response.headers["Content-Security-Policy"] = ONLY_HERE
         return response
 
-    return gr.mount_gradio_app(server, page, path="/")
+    return gr.mount_gradio_app(server, page, path="/", footer_links=[], head=FOCUS_STAYS)
 
 
-def _text(content: str | list[dict[str, Any]]) -> str:
+def _only_text(chatbot: Chatbot) -> Chatbot:
+    """Let turns be shown as text: even without Markdown, Gradio shows the harmless part of HTML as HTML."""
+    shown, read = chatbot._postprocess_content, chatbot.preprocess
+
+    def as_parts(words: str) -> list[dict[str, str]]:
+        return [{"type": "text", "text": words}]
+
+    # Set on this one: for a class of our own Gradio would write a file beside this one.
+    chatbot._postprocess_content = lambda content: shown(_marked_as_text(_text(content)))  # type: ignore[method-assign]
+    chatbot.preprocess = lambda payload: [  # type: ignore[method-assign]
+        {**turn, "content": as_parts(unescape(_text(turn["content"])))} for turn in read(payload)
+    ]
+    return chatbot
+
+
+def _text(content: Any) -> str:
     """A turn's words; a browser sends them in parts."""
-    return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
+    if isinstance(content, list):
+        return "".join(map(_text, content))
+    return content if isinstance(content, str) else content.get("text", "")
+
+
+def _marked_as_text(words: str) -> str:
+    """The words with what begins a tag or an entity written as an entity; the rest can be copied as it is."""
+    return re.sub(r"&(?=[#\w])|<(?=[\w/!?])", lambda sign: "&amp;" if sign[0] == "&" else "&lt;", words)
 
 
 def serve_page(talk: Talk, port: int) -> None:
     """Serve the page until Ctrl-C."""
     import uvicorn
 
+    page = web_app(talk)  # takes seconds, in which nobody would answer at the address
     print(f"http://localhost:{port}: open it in a browser on this machine; Ctrl-C ends", flush=True)
-    uvicorn.run(web_app(talk), host="127.0.0.1", port=port, log_level="warning")
+    uvicorn.run(page, host="127.0.0.1", port=port, log_level="warning")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from persona_ft.notebook.run import execute
 from persona_ft.train.checkpoints import NEEDED, Checkpoints, checkpoint_bytes
 from persona_ft.train.mask import check_graded, check_same_shape
 from persona_ft.train.recipe import read_recipe
-from persona_ft.train.rows import row_lengths, training_rows
+from persona_ft.train.rows import row_lengths, training_rows, with_thinking
 from persona_ft.train.trainer import frozen_heap, router_loss
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -68,6 +68,30 @@ def test_the_questions_words_can_be_graded_beside_the_answer_and_nothing_else(ma
     assert all(0 <= n - sum(x != -100 for x in row["labels"]) <= 2 for n, row in zip(graded, rows, strict=True))
     for row, pair in zip(training_rows(pairs, recipe, prompt, tokenizer, watched=True), pairs, strict=True):
         check_graded(tokenizer, row["labels"], pair)
+
+
+@pytest.mark.parametrize("odd", ["one row has no analysis", "a control word in the training rows only"])
+def test_training_and_validation_rows_of_different_words_are_graded_alike(masaki, tokenizer, odd):
+    pairs = masaki.train[:4]
+    if odd == "one row has no analysis":
+        recipe = read_recipe("recommended").changed(think="yes")
+        pairs = with_thinking(pairs, ["少し考える。", None, "挨拶だ。", "短く。"])
+    else:
+        recipe = read_recipe("recommended")
+        last = pairs[0].messages[-1].model_copy(update={"content": "<|end|>って何？"})
+        pairs = [pairs[0].model_copy(update={"messages": [*pairs[0].messages[:-1], last]}), *pairs[1:]]
+    train = training_rows(pairs[:2], recipe, "短く", tokenizer)
+    validation = training_rows(pairs[2:], recipe, "短く", tokenizer, watched=True)
+    for row, pair in zip([*train, *validation], pairs, strict=True):
+        check_graded(tokenizer, row["labels"], pair)
+
+
+def test_the_longest_row_is_the_one_that_is_named(masaki, tokenizer):
+    pairs = masaki.train[:6]
+    lengths = row_lengths(pairs, read_recipe("recommended"), "", tokenizer)[0]
+    short = read_recipe("recommended").changed(max_length=min(lengths))
+    with pytest.raises(PersonaError, match=f"MAX_LENGTH = {max(lengths)} "):
+        row_lengths(pairs, short, "", tokenizer)
 
 
 def test_the_fused_loss_is_the_models_own_loss(loaded, tokenizer, few):

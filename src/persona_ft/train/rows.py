@@ -37,14 +37,18 @@ def training_rows(
     all of which is graded; ``loss_on: question+completion`` gives the prompt/completion row as tokens, with the words
     of the last question graded beside the answer ("Instruction Tuning With Loss Over Instructions", arXiv 2405.14394,
     has the loss on all of the prompt). In a chat those are somebody else's words: use it for an interview's questions.
-    Where somebody's words look like control tokens, rows are given as tokens too: TRL would read them as control.
+    Rows are given as tokens too where somebody's words look like control tokens, which TRL would read as control, and
+    where some rows have an analysis and others none: a column that a row lacks would reach the template as None.
 
     ``watched``: the rows are the validation pairs, whose loss is of the answer alone even then, so that it compares.
+    They are tokens always: TRL reads the form of all rows from the training rows, and would grade the others' prompts.
     """
     rows = [training_row(pair, system_prompt * recipe.system_prompt, recipe.reasoning_effort) for pair in pairs]
     words = (text for row in rows for m in (*row["prompt"], *row["completion"]) for text in m.values())
-    if recipe.loss_on == "question+completion" or any(map(CONTROL_WORD.search, words)):
-        loss_on = "completion" if watched and recipe.loss_on != "text" else recipe.loss_on
+    mixed = len({"thinking" in row["completion"][0] for row in rows}) > 1
+    watched = watched and recipe.loss_on != "text"
+    if watched or mixed or recipe.loss_on == "question+completion" or any(map(CONTROL_WORD.search, words)):
+        loss_on = "completion" if watched else recipe.loss_on
         return [_as_tokens(tokenizer, rendered_row(tokenizer, p, recipe, system_prompt), p, loss_on) for p in pairs]
     if recipe.loss_on == "completion":
         return rows
@@ -101,12 +105,15 @@ def row_lengths(
         if recipe.think == "yes" and not pair.messages[-1].thinking:
             n_answer += ANALYSIS_TOKENS[recipe.reasoning_effort]
         totals.append(len(encode(tokenizer, prompt)) + n_answer)
-        if totals[-1] > recipe.max_length:
-            reason = f"the row for 「{pair.question[:30]}」 has {totals[-1]} tokens, more than {recipe.max_length}"
-            remedy = f"set MAX_LENGTH = {totals[-1]} if that fits the card, or shorten or leave out the pair"
-            raise PersonaError(reason, remedy)
         n_question = len(encode(tokenizer, as_text(pair.question)))
         graded.append({"text": totals[-1], "completion": n_answer}.get(recipe.loss_on, n_question + n_answer))
+    longest = max(totals, default=0)
+    if longest > recipe.max_length:
+        reason = (
+            f"the row for 「{pairs[totals.index(longest)].question[:30]}」 has {longest} tokens, the most of all rows; "
+        )
+        remedy = f"set MAX_LENGTH = {longest} if that fits the card, or shorten or leave out the longest pairs"
+        raise PersonaError(f"{reason}{recipe.max_length} are allowed", remedy)
     return totals, graded
 
 

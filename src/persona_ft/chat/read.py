@@ -15,6 +15,7 @@ from persona_ft.chat.patterns import joined, read_yaml
 from persona_ft.chat.table import read_table
 from persona_ft.chat.whatsapp import looks_like_whatsapp, read_whatsapp
 from persona_ft.errors import PersonaError
+from persona_ft.paths import expanded
 
 READERS: dict[str, Callable[..., Iterator[ChatMessage]]] = {
     "line": read_line,
@@ -117,7 +118,7 @@ def read_chat(path: Path | str, fmt: str = "auto", columns: dict[str, str] | Non
     PersonaError
         Names the file, the line where there is one, and what to do.
     """
-    path, columns = Path(path).expanduser(), columns or {}
+    path, columns = expanded(path), columns or {}
     if fmt != "auto" and fmt not in READERS:
         raise PersonaError(f"the format {fmt!r} is not known", f"use auto or one of {KNOWN}")
     if path.is_dir():

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from persona_ft.evaluate.schema import AFTER, SCORES
 from persona_ft.evaluate.statistics import ALPHA, holm, permutation_p
-from persona_ft.io import write_text
+from persona_ft.io import read_json, write_text
 from persona_ft.paths import shown
 from persona_ft.report.page import render_page
 from persona_ft.report.store import read_comparison
@@ -29,7 +28,7 @@ def measured(run: Path) -> dict[str, Any]:
         summary = read_comparison(run / "comparison.json").summary[AFTER]
         found |= {key: summary[key].value for key in SCORES}
     if (run / "training.json").exists():
-        training = json.loads((run / "training.json").read_text(encoding="utf-8"))
+        training = read_json(run / "training.json")
         found["validation_loss"] = min((loss for _, loss in training["log"]["validation"]), default=None)
         found["training_seconds"] = training["seconds"]
         found |= {key: training.get(key) for key in ("units", "usd", "peak_gib")}

@@ -4,10 +4,9 @@ import io
 import os
 import re
 import sys
-from collections.abc import Callable
-from functools import wraps
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -31,59 +30,52 @@ class PersonaError(Exception):
         super().__init__(visible(f"{where}{reason}\n  What to do: {remedy}"))
 
 
-def whole(text: str) -> str:
-    """The text. PersonaError where it holds half a character."""
-    if HALF.search(text):
-        raise PersonaError("this holds characters that are not UTF-8", "type it again")
-    return text
+def ask(prompt: str) -> str:
+    """A line that is typed, without the spaces around it; asked for again where it is not UTF-8."""
+    while HALF.search(text := input(prompt)):
+        print("That was not UTF-8: please type it again. / UTF-8ではない文字がありました。もう一度書いてください。")
+    return text.strip()
 
 
-def as_command(main: Callable[..., None]) -> Callable[..., None]:
-    """A command's ``main`` that reads and writes UTF-8 in any locale and tells what a reader can mend in a sentence or
-    two. Raises SystemExit: 1 for an error, 130 for Ctrl-C, and any that ``main`` raises. A closed input has ended."""
-
-    @wraps(main)
-    def told(*given: Any, **named: Any) -> None:
-        if None in (sys.stdout, sys.stderr):
-            print("The output is closed: leave it open, or send it to a file", file=sys.stderr or sys.stdout)
-            raise SystemExit(1)
-        sys.stdin = sys.stdin or Path(os.devnull).open()  # noqa: SIM115  as long as the process lives
-        for stream in (sys.stdin, sys.stdout, sys.stderr):
-            if isinstance(stream, io.TextIOWrapper):
-                how = "surrogateescape" if stream is sys.stdin else "backslashreplace"
-                stream.reconfigure(encoding="utf-8", errors=how)
-        code, said = 1, ""
+@contextmanager
+def as_command() -> Iterator[None]:
+    """Decorates a command's ``main``: it reads and writes UTF-8 in any locale, and what a reader can mend is told in a
+    sentence or two. SystemExit: 1 for an error, 130 for Ctrl-C. An input that is closed is one that has ended."""
+    if None in (sys.stdout, sys.stderr):
+        print("The output is closed: leave it open, or send it to a file", file=sys.stderr or sys.stdout)
+        raise SystemExit(1)
+    sys.stdin = sys.stdin or Path(os.devnull).open()  # noqa: SIM115  for as long as the process lives
+    streams = {sys.stdin: "surrogateescape", sys.stdout: "backslashreplace", sys.stderr: "backslashreplace"}
+    for stream, how in streams.items():
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors=how)
+    code, said = 1, ""
+    try:
+        if HALF.search("".join(sys.argv)):
+            raise PersonaError("an argument is not UTF-8", "type it again, or set LC_ALL=C.UTF-8")
         try:
-            if any(map(HALF.search, sys.argv)):
-                raise PersonaError("an argument is not UTF-8", "type it anew, or set LC_ALL=C.UTF-8")
-            try:
-                main(*given, **named)
-            finally:
-                sys.stdout.flush()  # a full device is noticed here, and not when nothing can be said any more
-            return
-        except PersonaError as error:
-            said = str(error)
-        except KeyboardInterrupt:
-            code, said = 130, "Stopped. The same command goes on from what is saved."
-        except BrokenPipeError:
-            pass  # whoever read the output has gone
-        except Exception as error:
-            if getattr(error, "errno", None) is None:
-                raise
-            # The system refused something: OSError, and zmq's own kind of it where files may not be opened any more.
-            remedy = "free room, use a folder that you may write to, or raise the limit (ulimit -a)"
-            said = f"{visible(str(error))}\n  What to do: {remedy}"
+            yield
         finally:
-            for handle, stream in enumerate((sys.stdout, sys.stderr), start=1):
-                try:
-                    if said and handle == 2:
-                        print(f"\n{said}", file=stream)
-                    stream.flush()
-                except OSError:  # what it still holds would be tried again at exit
-                    os.dup2(os.open(os.devnull, os.O_WRONLY), handle)
-        raise SystemExit(code)
-
-    return told
+            sys.stdout.flush()  # a full device is noticed here, and not at exit
+        return
+    except PersonaError as error:
+        said = f"\n{error}\n"
+    except KeyboardInterrupt:
+        code, said = 130, "\nStopped. The same command goes on from what is saved.\n"
+    except BrokenPipeError:  # whoever read the output has gone
+        pass
+    except Exception as error:
+        # What the system refuses: OSError, and zmq's own kind of it where files may not be opened any more.
+        if getattr(error, "errno", None) is None:
+            raise
+        remedy = "free room, use a folder that is there and may be written to, or raise the limit (ulimit -a)"
+        said = f"\n{visible(str(error))}\n  What to do: {remedy}\n"
+    for handle, stream, text in (1, sys.stdout, ""), (2, sys.stderr, said):
+        try:
+            print(end=text, file=stream, flush=True)
+        except OSError:  # what it still holds would be tried again at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), handle)
+    raise SystemExit(code)
 
 
 def reason_of(error: ValidationError, called: Callable[[str], str] = str) -> str:

@@ -6,7 +6,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,17 +19,13 @@ Row = TypeVar("Row", bound=BaseModel)
 
 
 @contextmanager
-def _told(path: Path, what: str, remedy: str) -> Iterator[None]:
+def _told(path: Path, what: str = "written", remedy: str = "free some room, or use another folder") -> Iterator[None]:
     """Where the system refuses a file, or its text is not UTF-8, that is a PersonaError."""
     try:
         yield
     except (OSError, UnicodeError) as error:
         said = getattr(error, "strerror", "it is not UTF-8: save it so")
         raise PersonaError(f"the file cannot be {what} ({said})", remedy, path) from error
-
-
-def _written(path: Path) -> AbstractContextManager[None]:
-    return _told(path, "written", "free some disk space or choose a folder that you may write to")
 
 
 def read_text(path: Path, remedy: str) -> str:
@@ -96,7 +92,7 @@ def read_yaml(path: Path | str, model: type[Row], remedy: str) -> Row:
 def write_text(path: Path | str, text: str) -> Path:
     """Replace a file by UTF-8 text, whole or not at all; where that fails the old one is untouched (PersonaError)."""
     path = Path(path)
-    with _written(path):
+    with _told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         # Its name says whose it is: sweep() removes what a process that was killed left.
         handle, temporary = tempfile.mkstemp(".part", f".{path.name}.{os.getpid()}.", path.parent)
@@ -114,7 +110,7 @@ def write_text(path: Path | str, text: str) -> Path:
 def append_line(path: Path, line: str) -> None:
     """Add a line and see it onto the disk; a PersonaError says why that cannot be done."""
     # A person's words are for that person's eyes: a new file is readable by its owner alone, as write_text's are.
-    with _written(path), os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as file:
+    with _told(path), os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as file:
         file.write(line.encode("utf-8"))
         file.flush()
         os.fsync(file.fileno())
@@ -123,7 +119,7 @@ def append_line(path: Path, line: str) -> None:
 def mend_last_line(path: Path) -> None:
     """A last line without its newline was cut off while it was written, or saved by an editor that adds none.
     PersonaError where the file cannot be read or written."""
-    with _written(path):
+    with _told(path):
         whole, end, last = (path.read_bytes() if path.exists() else b"").rpartition(b"\n")
         if last:
             try:

@@ -16,41 +16,30 @@ DRIVE = Path("/content/drive")
 
 def repository_root() -> Path:
     """The folder that holds data/, notebooks/ and this package: the nearest above the working folder, else its own."""
-    try:
-        here = Path.cwd()
-    except OSError as error:
-        raise PersonaError("the working folder is gone", "go to one that is there, with cd") from error
-    for folder in [here, *here.parents, *Path(__file__).resolve().parents]:
+    for folder in [Path.cwd(), *Path.cwd().parents, *Path(__file__).resolve().parents]:
         if all((folder / name).is_dir() for name in ("notebooks", "data", "src/persona_ft")):
             return folder
     reason = "no folder with persona_ft's notebooks/ and data/ was found above the working folder"
-    raise PersonaError(reason, "clone the repository and start from inside it", here)
+    raise PersonaError(reason, "clone the repository and start from inside it", Path.cwd())
 
 
-def expanded(path: str | Path) -> Path:
-    """A path with its ~ filled in. PersonaError for what no file is called: NUL, bytes that are not UTF-8, an unknown
-    ~user, a name over 255 bytes or names over 4,000."""
+def resolve(path: str | Path) -> Path:
+    """A path as given when it is absolute, else relative to the repository, wherever a notebook was started. Refused is
+    what no file is called: NUL, bytes that are not UTF-8, an unknown ~user, over 255 bytes or, with folders, 4,000."""
     try:
         found = Path(path).expanduser()
-        sizes = [len(part.encode("utf-8")) + 1 for part in found.parts]
-        if "\0" in str(found) or max(sizes, default=0) > 256 or sum(sizes) > 4000:
+        sizes = [len(part.encode("utf-8")) for part in found.parts]
+        if "\0" in str(found) or max(sizes, default=0) > 255 or sum(sizes) + len(sizes) > 4000:
             raise RuntimeError("too long, or NUL")
     except (RuntimeError, UnicodeEncodeError) as error:  # no such user either, and bytes that are not UTF-8
         reason = f"{str(path)[:60]!r} cannot be the name of a file or folder"
         raise PersonaError(reason, "choose a shorter name, in letters and digits") from error
-    return found
-
-
-def resolve(path: str | Path) -> Path:
-    """A path as given when it is absolute, else relative to the repository, wherever a notebook was started.
-    PersonaError as of :func:`expanded`."""
-    found = expanded(path)
     return found if found.is_absolute() else repository_root() / found
 
 
 def run_folder(path: str | Path, persist: str = "", called: str = "run") -> Path:
-    """The run's folder, made when missing, for its owner only; what a killed process left half written is removed. An
-    error speaks of it as ``called``, which may be a persona's.
+    """The run's folder (or another's that is ``called`` so), made when missing, for its owner only; what a killed
+    process left half written is removed.
 
     ``persist`` is ``"drive"`` for Google Drive, which outlives a Colab session and is mounted with one question. While
     it is not mounted nothing is written there: that would be gone with the session.

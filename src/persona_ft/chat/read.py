@@ -15,7 +15,6 @@ from persona_ft.chat.patterns import joined, read_yaml
 from persona_ft.chat.table import read_table
 from persona_ft.chat.whatsapp import looks_like_whatsapp, read_whatsapp
 from persona_ft.errors import PersonaError
-from persona_ft.paths import expanded
 
 READERS: dict[str, Callable[..., Iterator[ChatMessage]]] = {
     "line": read_line,
@@ -118,13 +117,14 @@ def read_chat(path: Path | str, fmt: str = "auto", columns: dict[str, str] | Non
     PersonaError
         Names the file, the line where there is one, and what to do.
     """
-    path, columns = expanded(path), columns or {}
+    path, columns = Path(path).expanduser(), columns or {}
     if fmt != "auto" and fmt not in READERS:
         raise PersonaError(f"the format {fmt!r} is not known", f"use auto or one of {KNOWN}")
-    if path.is_dir():
-        raise PersonaError("this is a folder", "give one exported file, or zip the folder", path.name)
-    if not path.is_file():
-        raise PersonaError("there is no such file", "give the path of an exported chat", path.name)
+    with readable(path.name[:60]):  # the system refuses a path that is too long
+        if path.is_dir():
+            raise PersonaError("this is a folder", "give one exported file, or zip the folder", path.name)
+        if not path.is_file():
+            raise PersonaError("there is no such file", "give the path of an exported chat", path.name)
     settings = {"table": (columns,), "whatsapp": (columns.get("dates", ""),)}
     empty = True
     with _sources(path, fmt) as chats:

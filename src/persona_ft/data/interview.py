@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from persona_ft.conversation import Conversation, jsonl_line, rows_in
 from persona_ft.data.bank import is_test, questions_for, words
-from persona_ft.errors import HALF, PersonaError, as_command
+from persona_ft.errors import PersonaError, as_command, ask
 from persona_ft.gpt_oss.ask import Ask, endpoint
 from persona_ft.io import append_line, mend_last_line
 from persona_ft.language import POLITE
@@ -78,13 +78,9 @@ class Interview:
         return self.editing or self.extra or next(still_open, None)
 
     def answer(self, text: str) -> None:
-        """Write the answer to the current question; after a very short one something is asked back. What is no UTF-8 is
-        not kept: :attr:`trouble` says so, and the question stays."""
+        """Write the answer to the current question; after a very short one something is asked back."""
         question, text = self.current(), text.strip()
         if question is None or not text:
-            return
-        if HALF.search(text):
-            self.trouble = self.words["no_utf8"]
             return
         known = {"category": question.category, "id": question.id}
         append_line(self.path, jsonl_line(Conversation.pair(question.question, text, **known)))
@@ -200,7 +196,7 @@ def at_terminal(interview: Interview) -> bool:
             print(f"({interview.trouble})")
             interview.trouble = ""
         try:
-            text = input(said["prompt"]).strip()
+            text = ask(said["prompt"])
         except (EOFError, KeyboardInterrupt):
             print()
             return False
@@ -214,7 +210,7 @@ def at_terminal(interview: Interview) -> bool:
     return True
 
 
-@as_command
+@as_command()
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", default="runs/mine")

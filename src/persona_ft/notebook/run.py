@@ -202,7 +202,7 @@ def _print_what_came(run: Path, names: list[str], ids: list[str]) -> None:
         print(f"Executed: {', '.join(shown(run / f'{name}.ipynb') for name in names)}")
 
 
-@as_command
+@as_command()
 def main(arguments: list[str] | None = None) -> None:
     """The command, see the top of this file."""
     parser = argparse.ArgumentParser(description=__doc__)

@@ -44,7 +44,7 @@ def compare_runs(runs: dict[str, Comparison]) -> tuple[Rows, Rows, Rows]:
     return rows_of("score", tuned), rows_of("score", changes), set_differently
 
 
-@as_command
+@as_command()
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", nargs="+", help="run folders in which notebook 04 was run")

@@ -139,7 +139,7 @@ def holders(folder: Path, question: str = "") -> list[str]:
     return found + [typed(folder / "history")] * any(map(holds, folder.glob("history/*/*.jsonl")))
 
 
-@as_command
+@as_command()
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--persona", required=True)

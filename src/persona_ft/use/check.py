@@ -194,7 +194,7 @@ def stop_on_problems(found: Sequence[Finding]) -> None:
         raise PersonaError("; ".join(problems), "mend these before anything is trained: nothing was written")
 
 
-@as_command
+@as_command()
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--persona", default=SHIPPED)

@@ -158,7 +158,7 @@ def _progress(folder: Path) -> tuple[str, str]:
     return f"{state['global_step']}/{state['max_steps']}", (losses or [""])[-1]
 
 
-@as_command
+@as_command()
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("grid", help="a file such as docs/grid.md shows")

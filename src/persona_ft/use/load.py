@@ -82,7 +82,7 @@ def load_run(run: TrainedRun) -> tuple["PreTrainedModel", "PreTrainedTokenizerBa
         raise PersonaError(reason, "give the model that was trained on", shown(run.adapter)) from error
 
 
-@as_command
+@as_command()
 def command(doc: str, act: Callable[[TrainedRun, argparse.Namespace], None], **more: dict[str, Any]) -> None:
     """A module's command line: ``act`` on a run folder. ``doc`` is shown by ``--help``; ``more`` arguments are what
     argparse's ``add_argument`` takes, by name."""

@@ -18,7 +18,7 @@ from persona_ft.data.bank import is_test, questions_for, words
 from persona_ft.data.interview import ANSWERS, Interview, at_terminal
 from persona_ft.data.persona import Fact, Profile, check_owner, read_profile
 from persona_ft.data.split import allot
-from persona_ft.errors import HALF, PersonaError, as_command
+from persona_ft.errors import PersonaError, as_command, ask
 from persona_ft.gpt_oss.ask import Ask, endpoint, local_model
 from persona_ft.gpt_oss.download import fetch_model
 from persona_ft.gpt_oss.load import choose_model, load_model, this_machine
@@ -41,17 +41,15 @@ def describe(folder: Path, language: str = "") -> Profile:
     usual = "ja" if os.environ.get("LC_ALL", os.environ.get("LANG", "")).startswith("ja") else "en"
     language = known.get("language", language)
     while language not in ("ja", "en"):
-        language = input(f"日本語なら ja, English: en [{usual}]\n> ").strip().lower() or usual
+        language = ask(f"日本語なら ja, English: en [{usual}]\n> ").lower() or usual
     known["language"], said = language, words(language)
     print(said["intro"].format(folder=typed(folder)))
 
     def reply(key: str, default: str | None = None, **values: object) -> str:
         """The reply to one question, from the draft where it was given already."""
         while key not in known or (default is None and not known[key].strip()):
-            text = input(f"{said[re.sub(r'_?[0-9]+$', '', key)].format(**values)}\n> ").strip()
-            if HALF.search(text):
-                print(said["no_utf8"])
-            elif text or default is not None:
+            text = ask(f"{said[re.sub(r'_?[0-9]+$', '', key)].format(**values)}\n> ")
+            if text or default is not None:
                 known[key] = text or default
                 write_text(folder / DRAFT, yaml.safe_dump(known, allow_unicode=True))
             else:
@@ -178,7 +176,7 @@ def chat_to_read(chat: str, me: str, persona: str, run: Path) -> tuple[Path, str
     return export, "まさき", resolve(SHIPPED), out
 
 
-@as_command
+@as_command()
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--persona", default="", help="the new folder, such as data/me")

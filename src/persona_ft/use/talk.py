@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from persona_ft.conversation import Conversation, Message, read_jsonl, write_jsonl
 from persona_ft.data.split import check_leakage
-from persona_ft.errors import PersonaError, visible, whole
+from persona_ft.errors import PersonaError, ask, visible
 from persona_ft.gpt_oss.generate import ready_to_generate, stop_tokens, token_limit
 from persona_ft.gpt_oss.harmony import FINAL, encode, final_message, parse_messages, render_prompt
 from persona_ft.paths import shown
@@ -73,7 +73,7 @@ class Talk:
         if not question.strip():
             raise PersonaError("there is nothing to answer", "write something")
         opening = [{"role": "developer", "content": self.run.prompt}] if self.run.prompt else []
-        asked = [*self.turns, Message(role="user", content=whole(question))]
+        asked = [*self.turns, Message(role="user", content=question)]
         for start in range(0, len(asked), 2):
             messages = opening + [{"role": turn.role, "content": turn.content} for turn in asked[start:]]
             prompt = render_prompt(self.tokenizer, messages, self.effort, self.run.think)
@@ -159,7 +159,7 @@ class Talk:
         reads. PersonaError where nothing was asked, the answer is empty, or the question is one of the test's."""
         if not self.turns or not answer.strip():
             raise PersonaError("there is no answer to correct", "ask first, then write what should have been said")
-        turns = [*self.turns[:-1], Message(role="assistant", content=whole(answer))]
+        turns = [*self.turns[:-1], Message(role="assistant", content=answer)]
         pair = Conversation(id=f"{self.id}-{len(turns) // 2}", category="corrected in a talk", messages=turns)
         check_leakage([pair], read_jsonl(self.run.folder / "test.jsonl"))
         path = self.run.folder / "train.jsonl"
@@ -195,7 +195,7 @@ def talk_at_terminal(talk: Talk) -> None:
     print(f"{THIS_IS_A_MODEL}\n/quit ends; /help lists the commands.")
     while True:
         try:
-            line = input("\n> ").strip()
+            line = ask("\n> ")
         except (EOFError, KeyboardInterrupt):
             break
         if line == "/quit":

@@ -12,8 +12,7 @@ from pydantic import ValidationError
 
 # What a terminal would obey instead of showing: control characters, marks that turn text around, halves of characters.
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-# What bytes that are no UTF-8 become when they are read; no file takes such a character.
-HALF = re.compile(r"[\ud800-\udfff]")
+HALF = re.compile(r"[\ud800-\udfff]")  # what bytes that are not UTF-8 are read as; no file takes it
 
 
 def visible(text: str) -> str:
@@ -39,8 +38,8 @@ def ask(prompt: str) -> str:
 
 @contextmanager
 def as_command() -> Iterator[None]:
-    """Decorates a command's ``main``: it reads and writes UTF-8 in any locale, and what a reader can mend is told in a
-    sentence or two. SystemExit: 1 for an error, 130 for Ctrl-C. An input that is closed is one that has ended."""
+    """Decorates a command's ``main``, which then reads and writes UTF-8 in any locale and tells what a reader can mend
+    in a sentence or two. SystemExit: 1 for an error, 130 for Ctrl-C. A closed input is one that has ended."""
     if None in (sys.stdout, sys.stderr):
         print("The output is closed: leave it open, or send it to a file", file=sys.stderr or sys.stdout)
         raise SystemExit(1)
@@ -62,14 +61,13 @@ def as_command() -> Iterator[None]:
         said = f"\n{error}\n"
     except KeyboardInterrupt:
         code, said = 130, "\nStopped. The same command goes on from what is saved.\n"
-    except BrokenPipeError:  # whoever read the output has gone
-        pass
     except Exception as error:
         # What the system refuses: OSError, and zmq's own kind of it where files may not be opened any more.
         if getattr(error, "errno", None) is None:
             raise
         remedy = "free room, use a folder that is there and may be written to, or raise the limit (ulimit -a)"
-        said = f"\n{visible(str(error))}\n  What to do: {remedy}\n"
+        if not isinstance(error, BrokenPipeError):  # whoever read the output has gone
+            said = f"\n{visible(str(error))}\n  What to do: {remedy}\n"
     for handle, stream, text in (1, sys.stdout, ""), (2, sys.stderr, said):
         try:
             print(end=text, file=stream, flush=True)

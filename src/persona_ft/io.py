@@ -117,16 +117,14 @@ def append_line(path: Path, line: str) -> None:
 
 
 def mend_last_line(path: Path) -> None:
-    """A last line without its newline was cut off while it was written, or saved by an editor that adds none.
-    PersonaError where the file cannot be read or written."""
+    """A last line without its newline was cut off while it was written, or saved by an editor that adds none."""
     with _told(path):
-        whole, end, last = (path.read_bytes() if path.exists() else b"").rpartition(b"\n")
-        if last:
+        if path.exists() and (last := path.read_bytes().rpartition(b"\n")[2]):
             try:
                 json.loads(last)
                 append_line(path, "\n")
             except (ValueError, RecursionError):
-                os.truncate(path, len(whole + end))
+                os.truncate(path, path.stat().st_size - len(last))
 
 
 def sweep(folder: Path) -> None:

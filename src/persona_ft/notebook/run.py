@@ -107,15 +107,14 @@ def _execute(notebook: Path, output: Path, parameters: dict[str, Any], step: str
             raise KeyboardInterrupt from None
         print(f"failed after {time.monotonic() - started:.0f} s", flush=True)
         where = f"\n{notebook.name}, cell {error.exec_count}: {error.ename}: {visible(error.evalue)}\n"
-        trace = [] if error.ename == PersonaError.__name__ else error.traceback  # that one says it all
+        trace = error.traceback * (error.ename != PersonaError.__name__)  # that one says it all
         print(where, *trace, f"\nThe notebook as far as it came: {shown(output)}", sep="\n", file=sys.stderr)
         raise SystemExit(1) from None
     except RuntimeError as error:  # nbclient's DeadKernelError is one, and so is a kernel that does not start
         when = f"{_where_it_was(output)}after {time.monotonic() - started:.0f} s ({error})"
-        reason = f"the kernel of {notebook.name} died {when}. Most likely the machine ran out of memory and the system "
-        reason += "ended it; look for other programs that hold memory"
-        remedy = "run the same command again: notebook 03 goes on from its last checkpoint, and 04 keeps the answers "
-        remedy += "that it has. If it dies at the same place, make BATCH_SIZE smaller (-p BATCH_SIZE 4)"
+        reason = f"the kernel of {notebook.name} died {when}. Most likely the machine ran out of memory"
+        remedy = "end others that hold memory, and run the same command again: it goes on from what is saved. "
+        remedy += "If it dies at the same place, make BATCH_SIZE smaller (-p BATCH_SIZE 4)"
         raise PersonaError(reason, remedy) from error
     print(f"{time.monotonic() - started:.0f} s", flush=True)
 
@@ -195,9 +194,7 @@ def _print_what_came(run: Path, names: list[str], ids: list[str]) -> None:
         with (run / "one_sitting.csv").open(encoding="utf-8", newline="") as file:
             _print_table(list(csv.DictReader(file)), ("question", "base", "tuned"), ids)
         print(f"\nAll of it, with scores: {shown(run / f'{ONE_SITTING}.ipynb')}")
-        print(
-            "Next: make lessons, which takes each step apart and writes a report; or make lab, to run them cell by cell"
-        )
+        print("Next: make lessons, which takes each step apart and writes a report; or make lab, cell by cell")
     else:
         print(f"Executed: {', '.join(shown(run / f'{name}.ipynb') for name in names)}")
 

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from persona_ft.evaluate.schema import AFTER, SCORES
 from persona_ft.evaluate.statistics import ALPHA, holm, permutation_p
-from persona_ft.io import read_json, write_text
+from persona_ft.io import write_text
 from persona_ft.paths import shown
 from persona_ft.report.page import render_page
 from persona_ft.report.store import read_comparison
 from persona_ft.report.tables import markdown_table
+from persona_ft.train.identity import read_training
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,8 +28,7 @@ def measured(run: Path) -> dict[str, Any]:
     if (run / "comparison.json").exists():
         summary = read_comparison(run / "comparison.json").summary[AFTER]
         found |= {key: summary[key].value for key in SCORES}
-    if (run / "training.json").exists():
-        training = read_json(run / "training.json")
+    if training := read_training(run):
         found["validation_loss"] = min((loss for _, loss in training["log"]["validation"]), default=None)
         found["training_seconds"] = training["seconds"]
         found |= {key: training.get(key) for key in ("units", "usd", "peak_gib")}

@@ -157,8 +157,8 @@ def main(arguments: list[str] | None = None) -> None:
         elif options.remove:
             counts = change(folder, [Change(question=options.remove)])
         else:
-            remedy = 'write {"question": "…", "answer": "…"} on each line'
-            counts = change(folder, read_rows(options.file or "", Change, remedy).values())
+            how = 'write {"question": "…", "answer": "…"} on each line'
+            counts = change(folder, read_rows(options.file or "", Change, how).values())
         print(said["changed"].format(**counts, folder=typed(folder)))
     if options.who or options.remove:
         places = holders(folder, options.remove or "")

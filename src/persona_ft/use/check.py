@@ -201,11 +201,8 @@ def main(arguments: list[str] | None = None) -> None:
     for name in ("--run", "--chat", "--me"):
         parser.add_argument(name, default="")
     options = parser.parse_args(arguments)
-    folder = resolve(options.persona)
-    if options.chat:
-        found = check_chat(resolve(options.chat), options.me, folder)
-    else:
-        found = check_persona(folder, resolve(options.run) if options.run else None)
+    folder, run = resolve(options.persona), resolve(options.run) if options.run else None
+    found = check_chat(resolve(options.chat), options.me, folder) if options.chat else check_persona(folder, run)
     print(f"{read_profile(folder / 'persona.yaml').name} ({typed(folder)})")
     for finding in found:
         print(finding.mark, finding.text)

@@ -80,7 +80,7 @@ def read_yaml(path: Path | str, model: type[Row], remedy: str) -> Row:
     path = Path(path)
     try:
         fields = yaml.load(read_text(path, remedy), _Loader)
-        return model.model_validate({} if fields is None else fields)
+        return model.model_validate(fields or {})
     except ValidationError as error:
         raise PersonaError(reason_of(error), remedy, path) from error
     except (yaml.YAMLError, RecursionError) as error:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, model_validator
 
-from persona_ft.conversation import Conversation, FactAnnotation, Text, jsonl_line, rows_in, write_jsonl
+from persona_ft.conversation import Conversation, FactAnnotation, Line, Text, jsonl_line, rows_in, write_jsonl
 from persona_ft.data.bank import is_test, read_bank, words
 from persona_ft.data.interview import ANSWERS, REMOVED, Interview, latest
 from persona_ft.data.persona import Profile, read_profile
@@ -29,7 +29,7 @@ class Change(BaseModel):
     """A question and its new answer; without one the answer is taken back. A conversation's row is taken too."""
 
     question: Text
-    answer: str = ""
+    answer: Line = ""
 
     @model_validator(mode="before")
     @classmethod

@@ -14,6 +14,7 @@ from pathlib import Path
 import yaml
 from pydantic import RootModel
 
+from persona_ft.conversation import Line
 from persona_ft.data.bank import is_test, questions_for, words
 from persona_ft.data.interview import ANSWERS, Interview, at_terminal
 from persona_ft.data.persona import Fact, Profile, check_owner, read_profile
@@ -47,7 +48,7 @@ def describe(folder: Path, language: str = "") -> Profile:
 
     def reply(key: str, default: str | None = None, **values: object) -> str:
         """The reply to one question, from the draft where it was given already."""
-        while key not in known or (default is None and not known[key].strip()):
+        while key not in known or (default is None and not known[key]):
             text = ask(f"{said[re.sub(r'_?[0-9]+$', '', key)].format(**values)}\n> ")
             if text or default is not None:
                 known[key] = text or default
@@ -79,7 +80,7 @@ def read_draft(folder: Path, language: str) -> dict[str, str]:
     """The replies about the person so far, by question. A file that cannot be used is moved aside, and that is said."""
     draft = folder / DRAFT
     try:
-        return read_yaml(draft, RootModel[dict[str, str]], "").root if draft.exists() else {}
+        return read_yaml(draft, RootModel[dict[str, Line]], "").root if draft.exists() else {}
     except PersonaError as error:
         print(words(language)["broken_draft"].format(reason=error.reason, path=typed(move_aside(draft, "broken"))))
         return {}

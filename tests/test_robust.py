@@ -126,9 +126,9 @@ def test_a_closed_output_and_an_ascii_terminal(lessons, tmp_path):
         ("print('x')", "{} >/dev/full", 1, "No space left on device\n  What to do: "),
         ("raise SystemExit(3)", "{} >/dev/full", 3, ""),
         ("print('x' * 100_000)", "{{ {}; echo code $? >&2; }} | head -c 1", 0, "xcode 1\n"),
-        ("ask('? ')", "{} <&-", 1, "EOFError"),
-        ("print('you said', ask('? '))", "printf '\\xff\\xfe\\n fine \\n' | {}", 0, "please type it again"),
-        ("print('you said', ask('? '))", "printf '\\xff\\xfe\\n fine \\n' | {}", 0, "you said fine\n"),
+        ("read_line('? ')", "{} <&-", 1, "EOFError"),
+        ("print('you said', read_line('? '))", "printf '\\xff\\xfe\\n fine \\n' | {}", 0, "please type it again"),
+        ("print('you said', read_line('? '))", "printf '\\xff\\xfe\\n fine \\n' | {}", 0, "you said fine\n"),
         ("raise KeyboardInterrupt", "{}", 130, "Stopped."),
         ("open('/nowhere/x', 'w')", "{}", 1, "No such file or directory: '/nowhere/x'\n  What to do: "),
         ("print('x')", "{} $'\\xff'", 1, "an argument is not UTF-8"),
@@ -139,7 +139,7 @@ def test_a_closed_output_and_an_ascii_terminal(lessons, tmp_path):
 def test_a_command_ends_with_a_sentence_and_its_code(tmp_path, does, around, code, said):
     command = tmp_path / "command.py"
     main = f"@as_command()\ndef main():\n    {does}\nmain()\n"
-    command.write_text(f"from persona_ft.errors import as_command, ask\n{main}", encoding="utf-8")
+    command.write_text(f"from persona_ft.errors import as_command, read_line\n{main}", encoding="utf-8")
     line = around.format(f"{sys.executable} {command}")
     done = subprocess.run(["bash", "-c", line], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     told = done.stdout.decode("utf-8")

@@ -29,7 +29,7 @@ class PersonaError(Exception):
         super().__init__(visible(f"{where}{reason}\n  What to do: {remedy}"))
 
 
-def ask(prompt: str) -> str:
+def read_line(prompt: str) -> str:
     """A line that is typed, without the spaces around it; asked for again where it is not UTF-8."""
     while HALF.search(text := input(prompt)):
         print("That was not UTF-8: please type it again. / UTF-8ではない文字がありました。もう一度書いてください。")

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from persona_ft.conversation import Conversation, jsonl_line, rows_in
 from persona_ft.data.bank import is_test, questions_for, words
-from persona_ft.errors import PersonaError, as_command, ask
+from persona_ft.errors import PersonaError, as_command, read_line
 from persona_ft.gpt_oss.ask import Ask, endpoint
 from persona_ft.io import append_line, mend_last_line
 from persona_ft.language import POLITE
@@ -196,7 +196,7 @@ def at_terminal(interview: Interview) -> bool:
             print(f"({interview.trouble})")
             interview.trouble = ""
         try:
-            text = ask(said["prompt"])
+            text = read_line(said["prompt"])
         except (EOFError, KeyboardInterrupt):
             print()
             return False

@@ -19,7 +19,7 @@ from persona_ft.data.bank import is_test, questions_for, words
 from persona_ft.data.interview import ANSWERS, Interview, at_terminal
 from persona_ft.data.persona import Fact, Profile, check_owner, read_profile
 from persona_ft.data.split import allot
-from persona_ft.errors import PersonaError, as_command, ask
+from persona_ft.errors import PersonaError, as_command, read_line
 from persona_ft.gpt_oss.ask import Ask, endpoint, local_model
 from persona_ft.gpt_oss.download import fetch_model
 from persona_ft.gpt_oss.load import choose_model, load_model, this_machine
@@ -42,14 +42,14 @@ def describe(folder: Path, language: str = "") -> Profile:
     usual = "ja" if os.environ.get("LC_ALL", os.environ.get("LANG", "")).startswith("ja") else "en"
     language = known.get("language", language)
     while language not in ("ja", "en"):
-        language = ask(f"日本語なら ja, English: en [{usual}]\n> ").lower() or usual
+        language = read_line(f"日本語なら ja, English: en [{usual}]\n> ").lower() or usual
     known["language"], said = language, words(language)
     print(said["intro"].format(folder=typed(folder)))
 
     def reply(key: str, default: str | None = None, **values: object) -> str:
         """The reply to one question, from the draft where it was given already."""
         while key not in known or (default is None and not known[key]):
-            text = ask(f"{said[re.sub(r'_?[0-9]+$', '', key)].format(**values)}\n> ")
+            text = read_line(f"{said[re.sub(r'_?[0-9]+$', '', key)].format(**values)}\n> ")
             if text or default is not None:
                 known[key] = text or default
                 write_text(folder / DRAFT, yaml.safe_dump(known, allow_unicode=True))

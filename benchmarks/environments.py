@@ -159,7 +159,7 @@ def run_case(case: Case) -> tuple[bool, str, float]:
             said, wrong = process.communicate(case.stdin, timeout=90)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.communicate()
+            process.wait()  # its pipes may be held by a kernel that it left
             return False, "still there after 90 s", 90.0
         seconds, text = time.monotonic() - started, ((said or b"") + wrong).decode("utf-8", "replace")
         silent = 2 in case.closed or "reader_gone" in place  # there is nobody to tell

@@ -637,6 +637,8 @@ def test_settings_that_cannot_be_meant(tmp_path, given, message):
         Privacy(regions=())
     with pytest.raises(PersonaError, match="this is a folder"):
         list(read_chat(tmp_path))
+    with pytest.raises(PersonaError, match="File name too long"):
+        list(read_chat("x/" * 2500))
 
 
 def test_without_a_test_nothing_is_held_back_for_one(tmp_path):

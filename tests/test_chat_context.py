@@ -173,6 +173,10 @@ def test_a_likely_name_is_kept_until_the_file_says_otherwise(tmp_path):
     assert "Aさん" in again.pairs[0].question or "Bさん" in again.pairs[0].question
     assert not again.review.likely() and write_likely(file, again.review.seen) == 0
     assert read_likely(file) == {"田辺": "replace"}, "what was decided stays"
+    file.write_bytes("keep\t田辺\n".encode("cp932"))
+    for path in (file, tmp_path):
+        with pytest.raises(PersonaError, match="the file cannot be read"):
+            read_likely(path)
     file.write_text("delete\t田辺\n", encoding="utf-8")
     with pytest.raises(PersonaError, match=r"likely_names\.txt, line 1: the line is no decision"):
         read_likely(file)

@@ -160,19 +160,21 @@ def test_cells_are_told_apart_by_parameters_data_and_code(grid, capsys):
         ("parameters: {SEED: 1}\ntogether: [{SEED: 2}]\n", "line 1: SEED is given both in parameters and in together"),
         ("parameters:\n  SEED: [1, 1]\n", "line 1: parameters: a cell is there twice: {'SEED': 1}"),
         ("[]", "parameters: Field required"),
+        ("[1]", "Input should be a valid dictionary"),
         ("parameters: {SED: 1}\n", "no notebook of the grid has a parameter called SED"),
         ("parameters: {RUN: here}\n", "no notebook of the grid has a parameter called RUN"),
         ("parameters: {SEED: 1}\nnotebooks: [none]\n", "has no notebook none"),
     ],
 )
-def test_what_is_wrong_in_a_grid_is_named_before_anything_runs(grid, text, said):
+def test_what_is_wrong_in_a_grid_is_named_before_anything_runs(grid, capsys, text, said):
     shared = f"\nfolder: {grid.parent}/notebooks\nruns: {grid.parent}/runs\n"
     if not text.startswith("["):
         text += shared if "notebooks:" in text else f"{shared}notebooks: [small]\n"
     grid.write_text(text)
-    with pytest.raises(SystemExit) as stopped:
+    with pytest.raises(SystemExit):
         main([str(grid)])
-    assert said in str(stopped.value) and "What to do" in str(stopped.value)
+    told = capsys.readouterr().err
+    assert said in told and "What to do" in told
     assert not (grid.parent / "runs").exists()
 
 

@@ -24,6 +24,7 @@ from persona_ft.errors import PersonaError
 from persona_ft.notebook.lab import copy_notebooks
 from persona_ft.notebook.run import FROM_CHATS, LESSONS, parameters_of
 from persona_ft.use.answers import Change, change, holders, settle, undo
+from persona_ft.use.answers import main as answers
 from persona_ft.use.check import (
     check_costs,
     check_data,
@@ -32,7 +33,7 @@ from persona_ft.use.check import (
     stop_on_problems,
     what_a_test_allows,
 )
-from persona_ft.use.new import likely_alias, profile_file
+from persona_ft.use.new import DRAFT, likely_alias, main, profile_file, read_draft
 
 ANSWER = "そうだね、ちょっと考えてみる"
 
@@ -268,6 +269,60 @@ def test_the_labs_copies_have_their_parameters_and_are_not_written_twice(tmp_pat
         assert parameters_of(tmp_path / f"{name}.ipynb") == wanted
         cells = nbformat.read(tmp_path / f"{name}.ipynb", as_version=4).cells
         assert sum("# @param" in cell.source for cell in cells) >= 1, "the form is gone"
+
+
+@pytest.mark.parametrize(
+    "draft",
+    [
+        "name: a\0b",
+        "- a",
+        "name: [",
+        "[" * 5000,
+        "name: 5",
+        'name: "\\ud800"',
+        b"\xff\xfen\0",
+        b"\x89PNG",
+        "name: {b: c}",
+    ],
+)
+def test_a_draft_that_cannot_be_used_is_moved_aside_with_a_sentence(tmp_path, capsys, draft):
+    raw = draft if isinstance(draft, bytes) else draft.encode("utf-8")
+    (tmp_path / DRAFT).write_bytes(raw)
+    assert read_draft(tmp_path, "en") == {}
+    assert "cannot be used" in (said := capsys.readouterr().out) and said.count("\n") == 1
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("persona-draft-broken-1.yaml", raw)]
+
+
+def test_half_a_character_in_a_change_is_refused_before_anything_is_written(me):
+    (me / "changes.jsonl").write_text('{"question": "あ", "answer": "\\ud800"}\n')
+    before = (me / "interview.jsonl").read_bytes()
+    with pytest.raises(SystemExit) as stopped:
+        answers(["--persona", str(me), "--from", str(me / "changes.jsonl")])
+    assert stopped.value.code == 1 and (me / "interview.jsonl").read_bytes() == before
+
+
+def test_a_whole_draft_and_an_empty_one_stay(tmp_path, capsys):
+    for text, replies in (("", {}), ("name: Ann\nfact_1: ''\n", {"name": "Ann", "fact_1": ""})):
+        (tmp_path / DRAFT).write_text(text)
+        assert read_draft(tmp_path, "en") == replies and (tmp_path / DRAFT).read_text() == text
+    assert not capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("place", "more", "code", "said"),
+    [
+        ("me", ("--more", "-5"), 2, "argument --more: it is below 0"),
+        ("file", (), 1, "the persona folder cannot be written to (File exists)"),
+        ("loop/me", (), 1, "the persona folder cannot be written to (Too many levels of symbolic links)"),
+        ("/".join(["x" * 200] * 25), (), 1, "cannot be the name of a file or folder"),
+    ],
+)
+def test_a_place_or_number_that_cannot_be_is_told(tmp_path, capsys, place, more, code, said):
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(SystemExit) as stopped:
+        main(["--persona", str(tmp_path / place), *more])
+    assert stopped.value.code == code and said in capsys.readouterr().err
 
 
 def test_both_languages_say_the_same_things():

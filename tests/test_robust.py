@@ -25,7 +25,7 @@ from persona_ft.errors import PersonaError, visible
 from persona_ft.figures.data import plot_expressions
 from persona_ft.gpt_oss.download import check_model
 from persona_ft.gpt_oss.harmony import render_prompt
-from persona_ft.io import write_text
+from persona_ft.io import append_line, mend_last_line, write_text
 from persona_ft.notebook.install import _forget_what_is_typed
 from persona_ft.notebook.parameters import check_parameters
 from persona_ft.notebook.run import LESSONS, PARAMETER_TAGS, execute
@@ -33,6 +33,7 @@ from persona_ft.paths import repository_root, resolve, run_folder, shown
 from persona_ft.report.tables import text_table
 from persona_ft.train.identity import check_adapter, read_training, seal_adapter
 from persona_ft.train.recipe import read_recipe
+from persona_ft.use.cells import read_grid
 
 
 @pytest.fixture
@@ -115,6 +116,63 @@ def test_a_closed_output_and_an_ascii_terminal(lessons, tmp_path):
     closed = f"import sys; sys.stdout = None\n{code}main(['--run', {str(tmp_path)!r}])"
     done = subprocess.run([sys.executable, "-c", closed], capture_output=True, text=True)
     assert (done.returncode, done.stderr.strip()) == (1, "The output is closed: leave it open, or send it to a file")
+
+
+@pytest.mark.parametrize(
+    ("does", "around", "code", "said"),
+    [
+        ("print('あ')", "PYTHONIOENCODING=ascii {}", 0, "あ"),
+        ("print('あ')", "LC_ALL=POSIX PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 {}", 0, "あ"),
+        ("print('x')", "{} >/dev/full", 1, "No space left on device\n  What to do: "),
+        ("raise SystemExit(3)", "{} >/dev/full", 3, ""),
+        ("print('x' * 100_000)", "{{ {}; echo code $? >&2; }} | head -c 1", 0, "xcode 1\n"),
+        ("read_line('? ')", "{} <&-", 1, "EOFError"),
+        ("print('you said', read_line('? '))", "printf '\\xff\\xfe\\n fine \\n' | {}", 0, "please type it again"),
+        ("print('you said', read_line('? '))", "printf '\\xff\\xfe\\n fine \\n' | {}", 0, "you said fine\n"),
+        ("raise KeyboardInterrupt", "{}", 130, "Stopped."),
+        ("open('/nowhere/x', 'w')", "{}", 1, "No such file or directory: '/nowhere/x'\n  What to do: "),
+        ("print('x')", "{} $'\\xff'", 1, "an argument is not UTF-8"),
+        ("print('x')", "{} >&-", 1, "The output is closed"),
+        ("raise ValueError('a fault of ours')", "{}", 1, "Traceback"),
+    ],
+)
+def test_a_command_ends_with_a_sentence_and_its_code(tmp_path, does, around, code, said):
+    command = tmp_path / "command.py"
+    main = f"@as_command()\ndef main():\n    {does}\nmain()\n"
+    command.write_text(f"from persona_ft.errors import as_command, read_line\n{main}", encoding="utf-8")
+    line = around.format(f"{sys.executable} {command}")
+    done = subprocess.run(["bash", "-c", line], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    told = done.stdout.decode("utf-8")
+    assert done.returncode == code and said in told
+    assert ("Traceback" in told or "Exception ignored" in told) == (said in ("Traceback", "EOFError"))
+
+
+@pytest.mark.parametrize("module", ["use.new", "use.answers", "use.check", "use.grid", "use.talk", "data.interview"])
+def test_each_command_tells_of_an_argument_that_is_not_utf_8(module):
+    command = [sys.executable, "-m", f"persona_ft.{module}", b"\xff"]
+    done = subprocess.run(command, capture_output=True)
+    assert done.returncode == 1 and done.stderr.startswith(b"\nan argument is not UTF-8\n  What to do: ")
+
+
+@pytest.mark.parametrize("torn", [b"[" * 100_000, b'{"a": ', b"\xff"])
+def test_a_line_that_was_cut_off_is_dropped_and_a_whole_one_ended(tmp_path, torn):
+    path = tmp_path / "rows.jsonl"
+    for last, wanted in ((torn, b"{}\n"), (b"[1]", b"{}\n[1]\n")):
+        path.write_bytes(b"{}\n" + last)
+        mend_last_line(path)
+        assert path.read_bytes() == wanted
+    for cannot in (mend_last_line, lambda folder: append_line(folder, "{}\n")):
+        with pytest.raises(PersonaError, match=r"cannot be written \(Is a directory"):
+            cannot(tmp_path)
+
+
+@pytest.mark.parametrize("deep", ["[" * 100_000, '{"a":' * 100_000])
+def test_json_and_yaml_that_are_nested_too_deeply_are_an_error_and_no_crash(tmp_path, deep):
+    (tmp_path / "training.json").write_text(deep)
+    assert read_training(tmp_path) == {}
+    (tmp_path / "grid.yaml").write_text(f"parameters: {deep[:10_000]}")
+    with pytest.raises(PersonaError, match="this is not YAML"):
+        read_grid(tmp_path / "grid.yaml")
 
 
 @pytest.fixture
@@ -219,7 +277,7 @@ def test_another_projects_folder_is_not_taken_for_ours(tmp_path, monkeypatch):
     assert repository_root() == ROOT
 
 
-@pytest.mark.parametrize("name", ["a\0b", "a\udcffb", "x" * 256, "あ" * 90, "~nobody-of-that-name/runs"])
+@pytest.mark.parametrize("name", ["a\0b", "a\udcffb", "x" * 256, "あ" * 90, "/x" * 2500, "~nobody-of-that-name/runs"])
 def test_names_that_no_file_can_have_are_refused(name):
     with pytest.raises(PersonaError, match="cannot be the name of a file or folder"):
         resolve(name)

@@ -14,7 +14,8 @@ from persona_ft.io import read_rows, write_text
 # What looks like one of Harmony's control tokens. In somebody's words it is text, and stays text (harmony.as_text).
 CONTROL_WORD = re.compile(r"<\|\w+\|>")
 ROW_REMEDY = 'write the line as {"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}'
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Line = Annotated[str, StringConstraints(strip_whitespace=True)]  # with a constraint, half a character is refused
+Text = Annotated[Line, StringConstraints(min_length=1)]
 
 
 class Message(BaseModel, extra="forbid"):

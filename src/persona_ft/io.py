@@ -5,7 +5,8 @@ import itertools
 import json
 import os
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,15 +18,37 @@ from persona_ft.errors import PersonaError, reason_of
 Row = TypeVar("Row", bound=BaseModel)
 
 
+@contextmanager
+def _told(path: Path, what: str = "written", remedy: str = "free some room, or use another folder") -> Iterator[None]:
+    """Where the system refuses a file, or its text is not UTF-8, that is a PersonaError."""
+    try:
+        yield
+    except (OSError, UnicodeError) as error:
+        said = getattr(error, "strerror", "it is not UTF-8: save it so")
+        raise PersonaError(f"the file cannot be {what} ({said})", remedy, path) from error
+
+
+def read_text(path: Path, remedy: str) -> str:
+    """A file's text, without a byte order mark. PersonaError where it is missing or not UTF-8."""
+    with _told(path, "read", remedy):
+        return path.read_text(encoding="utf-8-sig")
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file. OSError where it cannot be read; ValueError where it is not JSON, or too deep to be read."""
+    try:
+        return json.loads(path.read_bytes())
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
 def read_rows(path: Path | str, model: type[Row], remedy: str) -> dict[int, Row]:
     """The objects of a JSONL file by their lines, checked against a pydantic model; blank lines are skipped. ``remedy``
     says how a line should be written. PersonaError: a missing file, an encoding other than UTF-8, a line that is not
     JSON or no such object."""
     path, rows = Path(path), {}
-    try:
+    with _told(path, "read", "check the path"):
         raw = path.read_bytes()
-    except OSError as error:
-        raise PersonaError(f"the file cannot be read ({error.strerror})", "check the path", path) from error
     for number, line in enumerate(raw.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
         try:
             if text := line.decode("utf-8").strip():
@@ -56,11 +79,8 @@ def read_yaml(path: Path | str, model: type[Row], remedy: str) -> Row:
     its line), or a value is missing, unknown or wrong."""
     path = Path(path)
     try:
-        fields = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-        return model.model_validate(fields if isinstance(fields, dict) else {})
-    except (OSError, UnicodeDecodeError) as error:
-        said = getattr(error, "strerror", "it is not UTF-8: save it so")
-        raise PersonaError(f"the file cannot be read ({said})", remedy, path) from error
+        fields = yaml.load(read_text(path, remedy), _Loader)
+        return model.model_validate(fields or {})
     except ValidationError as error:
         raise PersonaError(reason_of(error), remedy, path) from error
     except (yaml.YAMLError, RecursionError) as error:
@@ -71,42 +91,40 @@ def read_yaml(path: Path | str, model: type[Row], remedy: str) -> Row:
 
 def write_text(path: Path | str, text: str) -> Path:
     """Replace a file by UTF-8 text, whole or not at all; where that fails the old one is untouched (PersonaError)."""
-    path, temporary = Path(path), None
-    try:
+    path = Path(path)
+    with _told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         # Its name says whose it is: sweep() removes what a process that was killed left.
         handle, temporary = tempfile.mkstemp(".part", f".{path.name}.{os.getpid()}.", path.parent)
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except OSError as error:
-        if temporary:
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).replace(path)
+        finally:
             Path(temporary).unlink(missing_ok=True)
-        remedy = "free some disk space or choose a folder that you may write to"
-        raise PersonaError(f"the file cannot be written ({error.strerror})", remedy, path) from error
     return path
 
 
 def append_line(path: Path, line: str) -> None:
-    """Add a line and see it onto the disk."""
+    """Add a line and see it onto the disk; a PersonaError says why that cannot be done."""
     # A person's words are for that person's eyes: a new file is readable by its owner alone, as write_text's are.
-    with open(path, "a", encoding="utf-8", newline="\n", opener=lambda p, flags: os.open(p, flags, 0o600)) as file:
-        file.write(line)
+    with _told(path), os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as file:
+        file.write(line.encode("utf-8"))
         file.flush()
         os.fsync(file.fileno())
 
 
 def mend_last_line(path: Path) -> None:
     """A last line without its newline was cut off while it was written, or saved by an editor that adds none."""
-    whole, end, last = (path.read_bytes() if path.exists() else b"").rpartition(b"\n")
-    if last:
-        try:
-            json.loads(last)
-            append_line(path, "\n")
-        except ValueError:
-            os.truncate(path, len(whole + end))
+    with _told(path):
+        if path.exists() and (last := path.read_bytes().rpartition(b"\n")[2]):
+            try:
+                json.loads(last)
+                append_line(path, "\n")
+            except (ValueError, RecursionError):
+                os.truncate(path, path.stat().st_size - len(last))
 
 
 def sweep(folder: Path) -> None:

@@ -25,10 +25,11 @@ def repository_root() -> Path:
 
 def resolve(path: str | Path) -> Path:
     """A path as given when it is absolute, else relative to the repository, wherever a notebook was started. Refused is
-    what no file is called: NUL, bytes that are not UTF-8, an unknown ~user, over 255 bytes."""
+    what no file is called: NUL, bytes that are not UTF-8, an unknown ~user, over 255 bytes or, with folders, 4,000."""
     try:
         found = Path(path).expanduser()
-        if "\0" in str(found) or any(len(part.encode("utf-8")) > 255 for part in found.parts):
+        sizes = [len(part.encode("utf-8")) for part in found.parts]
+        if "\0" in str(found) or max(sizes, default=0) > 255 or sum(sizes) + len(sizes) > 4000:
             raise RuntimeError("too long, or NUL")
     except (RuntimeError, UnicodeEncodeError) as error:  # no such user either, and bytes that are not UTF-8
         reason = f"{str(path)[:60]!r} cannot be the name of a file or folder"
@@ -36,8 +37,9 @@ def resolve(path: str | Path) -> Path:
     return found if found.is_absolute() else repository_root() / found
 
 
-def run_folder(path: str | Path, persist: str = "") -> Path:
-    """The run's folder, made when missing, for its owner only; what a killed process left half written is removed.
+def run_folder(path: str | Path, persist: str = "", called: str = "run") -> Path:
+    """The run's folder (or another's that is ``called`` so), made when missing, for its owner only; what a killed
+    process left half written is removed.
 
     ``persist`` is ``"drive"`` for Google Drive, which outlives a Colab session and is mounted with one question. While
     it is not mounted nothing is written there: that would be gone with the session.
@@ -63,8 +65,8 @@ def run_folder(path: str | Path, persist: str = "") -> Path:
         probe.unlink()
         sweep(folder)
     except OSError as error:
-        reason = f"the run folder cannot be written to ({error.strerror})"
-        raise PersonaError(reason, "set RUN to a folder of your own", shown(folder)) from error
+        reason = f"the {called} folder cannot be written to ({error.strerror})"
+        raise PersonaError(reason, f"set {called.upper()} to a folder of your own", shown(folder)) from error
     return folder
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from persona_ft.chat.patterns import patterns
 from persona_ft.errors import PersonaError
-from persona_ft.io import write_text
+from persona_ft.io import read_text, write_text
 
 if TYPE_CHECKING:
     from persona_ft.chat.review import Seen
@@ -50,7 +50,7 @@ def write_likely(path: Path, offered: Iterable[Seen]) -> int:
 def read_likely(path: Path | None) -> dict[str, str]:
     """What was decided: name -> ``keep`` or ``replace``; empty where there is no file."""
     decided: dict[str, str] = {}
-    text = path.read_text(encoding="utf-8-sig") if path and path.exists() else ""
+    text = read_text(path, "save it as UTF-8, or remove it to be asked anew") if path and path.exists() else ""
     for number, line in enumerate(text.splitlines(), start=1):
         decision, _, rest = line.partition("\t")
         if not line.strip() or line.startswith("#"):

@@ -120,10 +120,11 @@ def read_chat(path: Path | str, fmt: str = "auto", columns: dict[str, str] | Non
     path, columns = Path(path).expanduser(), columns or {}
     if fmt != "auto" and fmt not in READERS:
         raise PersonaError(f"the format {fmt!r} is not known", f"use auto or one of {KNOWN}")
-    if path.is_dir():
-        raise PersonaError("this is a folder", "give one exported file, or zip the folder", path.name)
-    if not path.is_file():
-        raise PersonaError("there is no such file", "give the path of an exported chat", path.name)
+    with readable(path.name[:60]):  # the system refuses a path that is too long
+        if path.is_dir():
+            raise PersonaError("this is a folder", "give one exported file, or zip the folder", path.name)
+        if not path.is_file():
+            raise PersonaError("there is no such file", "give the path of an exported chat", path.name)
     settings = {"table": (columns,), "whatsapp": (columns.get("dates", ""),)}
     empty = True
     with _sources(path, fmt) as chats:

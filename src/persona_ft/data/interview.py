@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from persona_ft.conversation import Conversation, jsonl_line, rows_in
 from persona_ft.data.bank import is_test, questions_for, words
-from persona_ft.errors import PersonaError
+from persona_ft.errors import PersonaError, as_command, read_line
 from persona_ft.gpt_oss.ask import Ask, endpoint
 from persona_ft.io import append_line, mend_last_line
 from persona_ft.language import POLITE
@@ -197,7 +196,7 @@ def at_terminal(interview: Interview) -> bool:
             print(f"({interview.trouble})")
             interview.trouble = ""
         try:
-            text = input(said["prompt"]).strip()
+            text = read_line(said["prompt"])
         except (EOFError, KeyboardInterrupt):
             print()
             return False
@@ -211,6 +210,7 @@ def at_terminal(interview: Interview) -> bool:
     return True
 
 
+@as_command()
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", default="runs/mine")
@@ -218,15 +218,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--endpoint", help="an OpenAI-compatible address whose model asks back; answers are sent there")
     parser.add_argument("--model", default="", help="the name of that model")
     options = parser.parse_args(arguments)
-    try:
-        ask = endpoint(options.endpoint, options.model) if options.endpoint else None
-        asked = questions_for("bank", options.language)
-        interview = Interview(asked, run_folder(options.run) / ANSWERS, options.language, ask)
-        at_terminal(interview)
-        print(interview.progress())
-    except PersonaError as error:
-        print(f"\n{error}", file=sys.stderr)
-        raise SystemExit(1) from None
+    ask = endpoint(options.endpoint, options.model) if options.endpoint else None
+    asked = questions_for("bank", options.language)
+    interview = Interview(asked, run_folder(options.run) / ANSWERS, options.language, ask)
+    at_terminal(interview)
+    print(interview.progress())
 
 
 if __name__ == "__main__":

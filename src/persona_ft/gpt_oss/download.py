@@ -4,7 +4,6 @@ does not come."""
 from __future__ import annotations
 
 import errno
-import json
 import shutil
 import time
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from persona_ft.errors import PersonaError
 from persona_ft.gpt_oss.load import GPT_OSS_20B, this_machine
+from persona_ft.io import read_json
 from persona_ft.paths import is_live
 
 if TYPE_CHECKING:
@@ -66,8 +66,8 @@ def check_model(folder: Path, weights: bool = True) -> None:
 
 def _fields(path: Path) -> dict[str, Any]:
     try:
-        return {**json.loads(path.read_text(encoding="utf-8"))}
-    except (OSError, ValueError, TypeError, RecursionError) as error:
+        return {**read_json(path)}
+    except (OSError, ValueError, TypeError) as error:
         raise PersonaError("the file is cut off or damaged: it is no JSON object", "fetch it again", path) from error
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from persona_ft.errors import PersonaError
 from persona_ft.gpt_oss.harmony import FINAL, STOPS, HarmonyMessage, encode, final_message, own_turn, parse_messages
-from persona_ft.io import write_text
+from persona_ft.io import read_json, write_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel as Model
@@ -169,7 +169,7 @@ class AnswerStore:
         path = self.folder / f"{name.replace(' ', '').replace('+', '-')}.json"
         wanted = {"identity": self.identity, "prompts": prompts}
         try:
-            kept = json.loads(path.read_text(encoding="utf-8"))
+            kept = read_json(path)
             if {key: kept[key] for key in wanted} == wanted:
                 for fields in kept["completions"]:
                     fields["messages"] = tuple(HarmonyMessage(**message) for message in fields["messages"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from persona_ft.errors import PersonaError
+from persona_ft.io import read_json
 from persona_ft.paths import is_live, resolve
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def choose_model(model: str, machine: Machine, weights: str = "nf4", trained: st
     folder = resolve(source)
     if (folder / "config.json").is_file():
         tiny = folder.resolve() == resolve(NAMES["tiny"]).resolve()
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = read_json(folder / "config.json")
         packed = (config.get("quantization_config") or {}).get("quant_method") == "mxfp4"
         kind, why = _choose_weights("auto" if tiny else weights, ["mxfp4" if packed else "nf4"], machine, trained)
         return ModelChoice(str(folder), reason, tiny, kind, why)

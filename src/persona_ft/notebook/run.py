@@ -3,7 +3,6 @@
 import argparse
 import ast
 import csv
-import io
 import json
 import logging
 import os
@@ -12,9 +11,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from persona_ft.errors import PersonaError, visible
+from persona_ft.errors import PersonaError, as_command, visible
 from persona_ft.evaluate.schema import AFTER, BEFORE
-from persona_ft.io import move_aside, write_text
+from persona_ft.io import move_aside, read_json, write_text
 from persona_ft.language import columns_of
 from persona_ft.notebook.parameters import assigned
 from persona_ft.paths import one_writer, repository_root, resolve, run_folder, shown, typed
@@ -108,14 +107,14 @@ def _execute(notebook: Path, output: Path, parameters: dict[str, Any], step: str
             raise KeyboardInterrupt from None
         print(f"failed after {time.monotonic() - started:.0f} s", flush=True)
         where = f"\n{notebook.name}, cell {error.exec_count}: {error.ename}: {visible(error.evalue)}\n"
-        print(where, *error.traceback, f"\nThe notebook as far as it came: {shown(output)}", sep="\n", file=sys.stderr)
+        trace = error.traceback * (error.ename != PersonaError.__name__)  # that one says it all
+        print(where, *trace, f"\nThe notebook as far as it came: {shown(output)}", sep="\n", file=sys.stderr)
         raise SystemExit(1) from None
     except RuntimeError as error:  # nbclient's DeadKernelError is one, and so is a kernel that does not start
         when = f"{_where_it_was(output)}after {time.monotonic() - started:.0f} s ({error})"
-        reason = f"the kernel of {notebook.name} died {when}. Most likely the machine ran out of memory and the system "
-        reason += "ended it; look for other programs that hold memory"
-        remedy = "run the same command again: notebook 03 goes on from its last checkpoint, and 04 keeps the answers "
-        remedy += "that it has. If it dies at the same place, make BATCH_SIZE smaller (-p BATCH_SIZE 4)"
+        reason = f"the kernel of {notebook.name} died {when}. Most likely the machine ran out of memory"
+        remedy = "end others that hold memory, and run the same command again: it goes on from what is saved. "
+        remedy += "If it dies at the same place, make BATCH_SIZE smaller (-p BATCH_SIZE 4)"
         raise PersonaError(reason, remedy) from error
     print(f"{time.monotonic() - started:.0f} s", flush=True)
 
@@ -123,12 +122,12 @@ def _execute(notebook: Path, output: Path, parameters: dict[str, Any], step: str
 def _make_way(notebook: Path) -> None:
     """Move aside what papermill did not write whole: somebody worked in it, or a kill or a full disk cut it off."""
     try:
-        if "papermill" in json.loads(notebook.read_bytes())["metadata"]:
+        if "papermill" in read_json(notebook)["metadata"]:
             return
         why, told = "by-hand", "the notebook that was here"
     except FileNotFoundError:
         return
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError):
         why, told = "torn", f"{notebook.name} was cut off, by a kill or a full disk, and cannot be read: it"
     print(f"{told} is {shown(move_aside(notebook, why))} now")
 
@@ -136,7 +135,7 @@ def _make_way(notebook: Path) -> None:
 def _where_it_was(notebook: Path) -> str:
     """The first code cell that the kernel gave no number to, as papermill last wrote it; nothing where it does not."""
     try:
-        cells = [cell for cell in json.loads(notebook.read_bytes())["cells"] if cell["cell_type"] == "code"]
+        cells = [cell for cell in read_json(notebook)["cells"] if cell["cell_type"] == "code"]
         return f"in code cell {[cell['execution_count'] for cell in cells].index(None) + 1} "
     except (OSError, ValueError, KeyError):
         return ""
@@ -195,15 +194,14 @@ def _print_what_came(run: Path, names: list[str], ids: list[str]) -> None:
         with (run / "one_sitting.csv").open(encoding="utf-8", newline="") as file:
             _print_table(list(csv.DictReader(file)), ("question", "base", "tuned"), ids)
         print(f"\nAll of it, with scores: {shown(run / f'{ONE_SITTING}.ipynb')}")
-        print(
-            "Next: make lessons, which takes each step apart and writes a report; or make lab, to run them cell by cell"
-        )
+        print("Next: make lessons, which takes each step apart and writes a report; or make lab, cell by cell")
     else:
         print(f"Executed: {', '.join(shown(run / f'{name}.ipynb') for name in names)}")
 
 
+@as_command()
 def main(arguments: list[str] | None = None) -> None:
-    """The command, see the top of this file; errors that a reader can mend are told in a sentence or two."""
+    """The command, see the top of this file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", default="runs/demo", help="folder for the executed notebooks and all they write")
     parser.add_argument("--only", nargs="+", default=list(NOTEBOOKS), metavar="NOTEBOOK", help="some of the notebooks")
@@ -212,42 +210,19 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="a parameter")
     parser.add_argument("--copy", action="store_true", help="only copy them, with their parameters set, for JupyterLab")
     options = parser.parse_args(arguments)
-    if None in (sys.stdout, sys.stderr):
-        print("The output is closed: leave it open, or send it to a file", file=sys.stderr or sys.stdout)
-        raise SystemExit(1)
-    for stream in (sys.stdout, sys.stderr):  # Japanese at a terminal whose locale knows ASCII only
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
-    code, told = 1, ""
-    try:
-        given = {name: _value(text) for name, text in options.p}
-        run = run_folder(resolve(options.run))
-        if options.copy:
-            from persona_ft.notebook.lab import copy_notebooks
+    given = {name: _value(text) for name, text in options.p}
+    run = run_folder(resolve(options.run))
+    if options.copy:
+        from persona_ft.notebook.lab import copy_notebooks
 
-            copies = copy_notebooks(run, {"RUN": typed(run), **dict(options.p)}, options.notebooks)
-            print(f"{len(copies)} notebooks copied to {typed(run)}; those that were there stay as they are")
-            return
-        if given.get("CHAT") and NOTEBOOKS[1] in options.only:  # first: it says what is wrong with a chat, in seconds
-            options.only = [FROM_CHATS, *(name for name in options.only if name != NOTEBOOKS[1])]
-        check_first(options.only, run, given)
-        execute(options.only, run, given, options.notebooks)
-        _print_what_came(run, options.only, options.show)
+        copies = copy_notebooks(run, {"RUN": typed(run), **dict(options.p)}, options.notebooks)
+        print(f"{len(copies)} notebooks copied to {typed(run)}; those that were there stay as they are")
         return
-    except PersonaError as error:
-        told = str(error)
-    except KeyboardInterrupt:
-        code, told = 130, "Stopped. The same command goes on from what is saved."
-    except BrokenPipeError:  # whoever read the output has gone: nothing more can be said, not even at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    except Exception as error:
-        if getattr(error, "errno", None) is None:
-            raise
-        # The system refused something: OSError, and zmq's own kind of it where files may not be opened any more.
-        told = f"{visible(str(error))}\n  What to do: free room, or raise the limit (ulimit -a)"
-    if told:
-        print(f"\n{told}", file=sys.stderr)
-    raise SystemExit(code)
+    if given.get("CHAT") and NOTEBOOKS[1] in options.only:  # first: it says what is wrong with a chat, in seconds
+        options.only = [FROM_CHATS, *(name for name in options.only if name != NOTEBOOKS[1])]
+    check_first(options.only, run, given)
+    execute(options.only, run, given, options.notebooks)
+    _print_what_came(run, options.only, options.show)
 
 
 def _value(text: str) -> Any:

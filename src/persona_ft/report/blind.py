@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from persona_ft.errors import PersonaError, reason_of
 from persona_ft.evaluate.statistics import sign_test
-from persona_ft.io import append_line, digest, mend_last_line, move_aside, write_text
+from persona_ft.io import append_line, digest, mend_last_line, move_aside, read_text, write_text
 from persona_ft.report.page import render_page
 
 if TYPE_CHECKING:
@@ -120,10 +120,7 @@ def read_votes(path: Path | str, sheet: str | None = None) -> dict[str, Choice]:
     """Read votes: the folder's own file, or what a friend's sheet saved; votes that name another sheet than ``sheet``
     are refused. PersonaError names file and line of what is no vote; the last line may be cut off."""
     path, found = Path(path), {}
-    try:
-        lines = path.read_text(encoding="utf-8-sig").rstrip("\n").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise PersonaError("the votes cannot be read", "give the file that the sheet saved", path) from error
+    lines = read_text(path, "give the file that the sheet saved").rstrip("\n").split("\n")
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue

@@ -1,13 +1,13 @@
 """Set comparisons of several runs side by side: python -m persona_ft.report.compare runs/a runs/b"""
 
 import argparse
-import sys
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from persona_ft.errors import PersonaError
+from persona_ft.errors import PersonaError, as_command
 from persona_ft.evaluate.schema import AFTER, HEADLINES, SCORES, Comparison
 from persona_ft.evaluate.statistics import together
 from persona_ft.io import write_text
@@ -44,28 +44,25 @@ def compare_runs(runs: dict[str, Comparison]) -> tuple[Rows, Rows, Rows]:
     return rows_of("score", tuned), rows_of("score", changes), set_differently
 
 
+@as_command()
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", nargs="+", help="run folders in which notebook 04 was run")
     parser.add_argument("--out", help="a Markdown file to write as well")
     options = parser.parse_args(arguments)
-    try:
-        if len(options.runs) < 2:
-            raise PersonaError("one run has nothing to be compared with", 'name two: make compare RUNS="runs/a runs/b"')
-        folders = [resolve(run) for run in options.runs]
-        if len({folder.resolve() for folder in folders}) < len(folders):
-            raise PersonaError("a run is named twice", "name different run folders")
-        names = [Path(run).name for run in options.runs]
-        names = names if len(set(names)) == len(names) else options.runs
-        runs = {n: read_comparison(folder / "comparison.json") for n, folder in zip(names, folders, strict=True)}
-        text = f"{AFTER} of {len(runs)} runs, {len(runs[names[0]].questions)} questions\n\n"
-        text += "\n".join(filter(None, map(markdown_table, compare_runs(runs))))
-        print(text)
-        if options.out:
-            print(shown(write_text(resolve(options.out), text)))
-    except PersonaError as error:
-        print(f"\n{error}", file=sys.stderr)
-        raise SystemExit(1) from None
+    if len(options.runs) < 2:
+        raise PersonaError("one run has nothing to be compared with", 'name two: make compare RUNS="runs/a runs/b"')
+    folders = [resolve(run) for run in options.runs]
+    if len(set(map(os.path.realpath, folders))) < len(folders):
+        raise PersonaError("a run is named twice", "name different run folders")
+    names = [Path(run).name for run in options.runs]
+    names = names if len(set(names)) == len(names) else options.runs
+    runs = {n: read_comparison(folder / "comparison.json") for n, folder in zip(names, folders, strict=True)}
+    text = f"{AFTER} of {len(runs)} runs, {len(runs[names[0]].questions)} questions\n\n"
+    text += "\n".join(filter(None, map(markdown_table, compare_runs(runs))))
+    print(text)
+    if options.out:
+        print(shown(write_text(resolve(options.out), text)))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from persona_ft.paths import shown
 from persona_ft.report.page import render_page
 from persona_ft.report.store import read_comparison
 from persona_ft.report.tables import markdown_table
+from persona_ft.train.identity import read_training
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,8 +28,7 @@ def measured(run: Path) -> dict[str, Any]:
     if (run / "comparison.json").exists():
         summary = read_comparison(run / "comparison.json").summary[AFTER]
         found |= {key: summary[key].value for key in SCORES}
-    if (run / "training.json").exists():
-        training = json.loads((run / "training.json").read_text(encoding="utf-8"))
+    if training := read_training(run):
         found["validation_loss"] = min((loss for _, loss in training["log"]["validation"]), default=None)
         found["training_seconds"] = training["seconds"]
         found |= {key: training.get(key) for key in ("units", "usd", "peak_gib")}

@@ -33,9 +33,6 @@ def read_comparison(path: Path | str) -> Comparison:
     path = Path(path)
     try:
         return Comparison.model_validate_json(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        reason, remedy = "there is no comparison", "run notebook 04_compare with the same RUN"
-        raise PersonaError(reason, remedy, shown(path)) from error
-    except ValueError as error:
-        reason, remedy = "this is no comparison of this version", "run notebook 04_compare again"
-        raise PersonaError(reason, remedy, shown(path)) from error
+    except (OSError, ValueError) as error:
+        reason = "there is no comparison" if isinstance(error, OSError) else "this is no comparison of this version"
+        raise PersonaError(reason, "run notebook 04_compare again, with the same RUN", shown(path)) from error

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from persona_ft.errors import PersonaError
-from persona_ft.io import file_digest, keep_private, move_aside, write_text
+from persona_ft.io import file_digest, keep_private, move_aside, read_json, write_text
 from persona_ft.paths import shown
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ class Checkpoints:
             if path.name not in NEEDED:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         for name, key in PATHS.items():
-            fields = json.loads((written / name).read_text(encoding="utf-8"))
+            fields = read_json(written / name)
             fields[key] = fields[key] and Path(fields[key]).name
             write_text(written / name, json.dumps(fields, indent=2) + "\n")
         known = {"step": step, "finished": finished, "seconds": round(seconds, 3), "identity": self.identity}
@@ -179,7 +179,7 @@ class Checkpoints:
         record of the whole run, also of one that was finished in an earlier session."""
         last, state = self.last_good(), asdict(trainer.state)
         if last:
-            state = json.loads((last.path / "trainer_state.json").read_text(encoding="utf-8"))
+            state = read_json(last.path / "trainer_state.json")
         best = state["best_global_step"]
         if last and (best or not trainer.state.global_step):
             wanted = self.folder / f"checkpoint-{best}" if best else last.path
@@ -207,7 +207,7 @@ class Checkpoints:
 def _manifest(path: Path) -> dict[str, Any]:
     """What a checkpoint says of itself; nothing where it is damaged."""
     with suppress(OSError, ValueError, KeyError, TypeError):
-        found = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        found = read_json(path / MANIFEST)
         return {key: kind(found[key]) for key, kind in FIELDS.items()}
     return {}
 

@@ -8,7 +8,7 @@ from persona_ft.conversation import read_jsonl
 from persona_ft.data.persona import read_profile, read_test
 from persona_ft.data.split import check_leakage
 from persona_ft.errors import PersonaError
-from persona_ft.io import digest, file_digest, keep_private, write_text
+from persona_ft.io import digest, file_digest, keep_private, read_json, write_text
 from persona_ft.paths import require, shown
 
 NOTE, NOTEBOOK = "adapter/identity.json", "03_train_qlora"
@@ -31,7 +31,7 @@ def seal_adapter(run: Path, recipe: dict[str, Any]) -> dict[str, str]:
 def read_training(run: Path) -> dict[str, Any]:
     """training.json as notebook 03 wrote it; nothing where it is missing or damaged."""
     try:
-        return dict(json.loads((run / "training.json").read_text(encoding="utf-8")))
+        return dict(read_json(run / "training.json"))
     except (OSError, ValueError, TypeError):
         return {}
 
@@ -45,7 +45,7 @@ def check_adapter(run: Path, data: bool = True) -> dict[str, Any]:
         require(run, name, NOTEBOOK)
     training = read_training(run)
     try:
-        noted, note = dict(training["sha256"]), json.loads((run / NOTE).read_text(encoding="utf-8"))
+        noted, note = dict(training["sha256"]), read_json(run / NOTE)
         found = _digests(run, training["recipe"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         said = getattr(error, "strerror", None) or type(error).__name__

@@ -6,17 +6,16 @@ ever grows; train.jsonl and test.jsonl are kept in step with it, and what they r
 
 import argparse
 import shutil
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic import BaseModel, model_validator
 
-from persona_ft.conversation import Conversation, FactAnnotation, Text, jsonl_line, rows_in, write_jsonl
+from persona_ft.conversation import Conversation, FactAnnotation, Line, Text, jsonl_line, rows_in, write_jsonl
 from persona_ft.data.bank import is_test, read_bank, words
 from persona_ft.data.interview import ANSWERS, REMOVED, Interview, latest
 from persona_ft.data.persona import Profile, read_profile
-from persona_ft.errors import PersonaError
+from persona_ft.errors import PersonaError, as_command
 from persona_ft.evaluate.facts import mentioned
 from persona_ft.io import append_line, read_rows
 from persona_ft.paths import resolve, shown, typed
@@ -30,7 +29,7 @@ class Change(BaseModel):
     """A question and its new answer; without one the answer is taken back. A conversation's row is taken too."""
 
     question: Text
-    answer: str = ""
+    answer: Line = ""
 
     @model_validator(mode="before")
     @classmethod
@@ -140,6 +139,7 @@ def holders(folder: Path, question: str = "") -> list[str]:
     return found + [typed(folder / "history")] * any(map(holds, folder.glob("history/*/*.jsonl")))
 
 
+@as_command()
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--persona", required=True)
@@ -149,25 +149,22 @@ def main(arguments: list[str] | None = None) -> None:
     what.add_argument("--remove", metavar="QUESTION", help="take this answer back, and say which runs hold it")
     what.add_argument("--who", action="store_true", help="say which runs hold this person's words")
     options = parser.parse_args(arguments)
-    try:
-        folder = own_folder(options.persona, "undo" if options.undo else "edit" if options.file else "remove")
-        said = words(read_profile(folder / "persona.yaml").language)
-        if not options.who:
-            if options.undo:
-                counts = undo(folder)
-            elif options.remove:
-                counts = change(folder, [Change(question=options.remove)])
-            else:
-                remedy = 'write {"question": "…", "answer": "…"} on each line'
-                counts = change(folder, read_rows(options.file or "", Change, remedy).values())
-            print(said["changed"].format(**counts, folder=typed(folder)))
-        if options.who or options.remove:
-            places = holders(folder, options.remove or "")
-            print(said["held" if places else "held_nowhere"], *places, sep="\n  ")
-            if places:
-                print(said["held_remedy"].format(folder=typed(folder)))
-    except PersonaError as error:
-        sys.exit(f"\n{error}")
+    folder = own_folder(options.persona, "undo" if options.undo else "edit" if options.file else "remove")
+    said = words(read_profile(folder / "persona.yaml").language)
+    if not options.who:
+        if options.undo:
+            counts = undo(folder)
+        elif options.remove:
+            counts = change(folder, [Change(question=options.remove)])
+        else:
+            how = 'write {"question": "…", "answer": "…"} on each line'
+            counts = change(folder, read_rows(options.file or "", Change, how).values())
+        print(said["changed"].format(**counts, folder=typed(folder)))
+    if options.who or options.remove:
+        places = holders(folder, options.remove or "")
+        print(said["held" if places else "held_nowhere"], *places, sep="\n  ")
+        if places:
+            print(said["held_remedy"].format(folder=typed(folder)))
 
 
 if __name__ == "__main__":

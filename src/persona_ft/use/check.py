@@ -18,7 +18,7 @@ from persona_ft.data.bank import words
 from persona_ft.data.interview import ANSWERS
 from persona_ft.data.persona import Profile, check_owner, read_profile, read_test
 from persona_ft.data.split import allot, check_leakage, comparable
-from persona_ft.errors import PersonaError
+from persona_ft.errors import PersonaError, as_command
 from persona_ft.evaluate.facts import mentioned
 from persona_ft.paths import resolve, typed
 from persona_ft.train.gpus import choose_recipe, read_cards
@@ -194,20 +194,15 @@ def stop_on_problems(found: Sequence[Finding]) -> None:
         raise PersonaError("; ".join(problems), "mend these before anything is trained: nothing was written")
 
 
+@as_command()
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--persona", default=SHIPPED)
     for name in ("--run", "--chat", "--me"):
         parser.add_argument(name, default="")
     options = parser.parse_args(arguments)
-    try:
-        folder = resolve(options.persona)
-        if options.chat:
-            found = check_chat(resolve(options.chat), options.me, folder)
-        else:
-            found = check_persona(folder, resolve(options.run) if options.run else None)
-    except PersonaError as error:
-        sys.exit(f"\n{error}")
+    folder, run = resolve(options.persona), resolve(options.run) if options.run else None
+    found = check_chat(resolve(options.chat), options.me, folder) if options.chat else check_persona(folder, run)
     print(f"{read_profile(folder / 'persona.yaml').name} ({typed(folder)})")
     for finding in found:
         print(finding.mark, finding.text)

@@ -2,7 +2,6 @@
 
 import argparse
 import importlib.util
-import json
 import os
 import re
 import runpy
@@ -19,8 +18,8 @@ from typing import Any
 
 import yaml
 
-from persona_ft.errors import PersonaError
-from persona_ft.io import move_aside
+from persona_ft.errors import PersonaError, as_command
+from persona_ft.io import move_aside, read_json
 from persona_ft.paths import one_writer, resolve, run_folder, shown
 from persona_ft.report.grid import write_grid_report
 from persona_ft.use.cells import Cell, Grid, cells_of, read_cell, read_grid
@@ -152,13 +151,14 @@ def _progress(folder: Path) -> tuple[str, str]:
     """Step and loss at the newest checkpoint, once there is one."""
     try:
         newest = max(folder.glob("checkpoints/checkpoint-*/trainer_state.json"), key=lambda path: path.stat().st_mtime)
-        state = json.loads(newest.read_text(encoding="utf-8"))
+        state = read_json(newest)
     except (OSError, ValueError):  # none yet, or it was dropped for a newer one just now
         return "", ""
     losses = [f"{entry['loss']:.2f}" for entry in state["log_history"] if "loss" in entry]
     return f"{state['global_step']}/{state['max_steps']}", (losses or [""])[-1]
 
 
+@as_command()
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("grid", help="a file such as docs/grid.md shows")
@@ -182,8 +182,6 @@ def main(arguments: list[str] | None = None) -> None:
             print(NO_RAY if alone and not options.in_sequence else f"{len(cells)} cells in {shown(runs)}", flush=True)
             start = in_sequence(work) if alone else on_ray(work, grid)
             ended = run_cells([cell.begun(runs, options.any_code) for cell in cells], start, runs)
-    except PersonaError as error:
-        sys.exit(f"\n{error}")
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on", flush=True)
         os._exit(130)  # the threads and processes that wait for cells end with this one

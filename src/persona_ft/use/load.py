@@ -1,14 +1,13 @@
 """A finished run: how it was trained and is asked, and its model with the adapter laid over it."""
 
 import argparse
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from persona_ft.data.persona import Profile, read_profile
-from persona_ft.errors import PersonaError
+from persona_ft.errors import PersonaError, as_command
 from persona_ft.gpt_oss.download import fetch_model
 from persona_ft.gpt_oss.harmony import check_template, freeze_date
 from persona_ft.gpt_oss.load import choose_model, load_model, this_machine
@@ -83,16 +82,14 @@ def load_run(run: TrainedRun) -> tuple["PreTrainedModel", "PreTrainedTokenizerBa
         raise PersonaError(reason, "give the model that was trained on", shown(run.adapter)) from error
 
 
+@as_command()
 def command(doc: str, act: Callable[[TrainedRun, argparse.Namespace], None], **more: dict[str, Any]) -> None:
-    """A module's command line: ``act`` on a run folder; what cannot be done is one sentence and exit status 1.
-    ``doc`` is shown by ``--help``; ``more`` arguments are what argparse's ``add_argument`` takes, by name."""
+    """A module's command line: ``act`` on a run folder. ``doc`` is shown by ``--help``; ``more`` arguments are what
+    argparse's ``add_argument`` takes, by name."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", help="the run folder")
     parser.add_argument("--model", default="", help="where the base model is, when it has moved")
     for name, how in more.items():
         parser.add_argument(name if "choices" in how else f"--{name}", **how)
     options = parser.parse_args()
-    try:
-        act(trained_run(options.run, options.model), options)
-    except PersonaError as error:
-        sys.exit(f"\n{error}")
+    act(trained_run(options.run, options.model), options)

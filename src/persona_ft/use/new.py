@@ -10,20 +10,21 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import Any
 
 import yaml
+from pydantic import RootModel
 
+from persona_ft.conversation import Line
 from persona_ft.data.bank import is_test, questions_for, words
 from persona_ft.data.interview import ANSWERS, Interview, at_terminal
 from persona_ft.data.persona import Fact, Profile, check_owner, read_profile
 from persona_ft.data.split import allot
-from persona_ft.errors import PersonaError
+from persona_ft.errors import PersonaError, as_command, read_line
 from persona_ft.gpt_oss.ask import Ask, endpoint, local_model
 from persona_ft.gpt_oss.download import fetch_model
 from persona_ft.gpt_oss.load import choose_model, load_model, this_machine
-from persona_ft.io import write_text
-from persona_ft.paths import is_live, resolve, shown, typed
+from persona_ft.io import move_aside, read_yaml, write_text
+from persona_ft.paths import is_live, resolve, run_folder, shown, typed
 from persona_ft.use.answers import SHIPPED, own_folder, settle
 
 # Replies about the person, until there are enough for persona.yaml.
@@ -37,18 +38,18 @@ LEAST = 8
 def describe(folder: Path, language: str = "") -> Profile:
     """Ask who the person is, in plain words, and write persona.yaml. Each reply is kept before the next question.
     ``language`` is ``"ja"`` or ``"en"``; empty asks. In a notebook the questions have a field below the cell."""
-    known = read_draft(folder)
+    known = read_draft(folder, language)
     usual = "ja" if os.environ.get("LC_ALL", os.environ.get("LANG", "")).startswith("ja") else "en"
     language = known.get("language", language)
     while language not in ("ja", "en"):
-        language = input(f"日本語なら ja, English: en [{usual}]\n> ").strip().lower() or usual
+        language = read_line(f"日本語なら ja, English: en [{usual}]\n> ").lower() or usual
     known["language"], said = language, words(language)
     print(said["intro"].format(folder=typed(folder)))
 
     def reply(key: str, default: str | None = None, **values: object) -> str:
         """The reply to one question, from the draft where it was given already."""
-        while key not in known:
-            text = input(f"{said[re.sub(r'_?[0-9]+$', '', key)].format(**values)}\n> ").strip()
+        while key not in known or (default is None and not known[key]):
+            text = read_line(f"{said[re.sub(r'_?[0-9]+$', '', key)].format(**values)}\n> ")
             if text or default is not None:
                 known[key] = text or default
                 write_text(folder / DRAFT, yaml.safe_dump(known, allow_unicode=True))
@@ -75,10 +76,14 @@ def describe(folder: Path, language: str = "") -> Profile:
     return profile
 
 
-def read_draft(folder: Path) -> dict[str, Any]:
-    """The replies about the person so far, by question."""
+def read_draft(folder: Path, language: str) -> dict[str, str]:
+    """The replies about the person so far, by question. A file that cannot be used is moved aside, and that is said."""
     draft = folder / DRAFT
-    return yaml.safe_load(draft.read_text(encoding="utf-8")) if draft.exists() else {}
+    try:
+        return read_yaml(draft, RootModel[dict[str, Line]], "").root if draft.exists() else {}
+    except PersonaError as error:
+        print(words(language)["broken_draft"].format(reason=error.reason, path=typed(move_aside(draft, "broken"))))
+        return {}
 
 
 def likely_alias(fact: str, language: str) -> str:
@@ -108,7 +113,7 @@ def interview(folder: Path, more: int = 0) -> bool:
 def new_persona(folder: Path, language: str = "", more: int = 0) -> bool:
     """Describe the person unless persona.yaml is there, interview, and write train.jsonl and test.jsonl. ``more`` asks
     that many questions to train on and no more. Returns whether the interview came to its end."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    run_folder(folder, called="persona")
     there, finished, command = folder / "persona.yaml", False, f"make new PERSONA={typed(folder)}"
     try:
         if not there.exists():
@@ -118,7 +123,7 @@ def new_persona(folder: Path, language: str = "", more: int = 0) -> bool:
     except (KeyboardInterrupt, EOFError):
         print()
     if not there.exists():
-        print(words(read_draft(folder).get("language", language))["stopped"].format(n=0, command=command))
+        print(words(read_draft(folder, language).get("language", language))["stopped"].format(n=0, command=command))
         return False
     said, sides = words(read_profile(there).language), settle(folder)
     n_train, n_test = len(sides["train"]), len(sides["test"])
@@ -172,16 +177,16 @@ def chat_to_read(chat: str, me: str, persona: str, run: Path) -> tuple[Path, str
     return export, "まさき", resolve(SHIPPED), out
 
 
+@as_command()
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--persona", default="", help="the new folder, such as data/me")
     parser.add_argument("--language", choices=("", "ja", "en"), default="", help="empty: the persona's, else yours")
     parser.add_argument("--more", type=int, default=0, help="ask this many questions today and no more")
     options = parser.parse_args(arguments)
-    try:
-        finished = new_persona(own_folder(options.persona, "new"), options.language, options.more)
-    except PersonaError as error:
-        sys.exit(f"\n{error}")
+    if options.more < 0:
+        parser.error("argument --more: it is below 0")
+    finished = new_persona(own_folder(options.persona, "new"), options.language, options.more)
     sys.exit(0 if finished or not options.more else 3)
 
 

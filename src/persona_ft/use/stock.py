@@ -14,7 +14,7 @@ import yaml
 from persona_ft.errors import PersonaError
 from persona_ft.gpt_oss.download import fetch_model
 from persona_ft.gpt_oss.harmony import FINAL, MARK, STOPS, freeze_date
-from persona_ft.io import file_digest, write_text
+from persona_ft.io import file_digest, read_json, write_text
 from persona_ft.paths import shown
 from persona_ft.use.load import TrainedRun
 
@@ -86,7 +86,7 @@ def write_stock(run: TrainedRun, out: Path, base: str) -> Path:
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     shutil.copyfile(run.adapter / "adapter_model.safetensors", out / "adapter_model.safetensors")
-    config = json.loads((run.adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    config = read_json(run.adapter / "adapter_config.json")
     write_text(out / "adapter_config.json", json.dumps(config | {"base_model_name_or_path": base}, indent=1) + "\n")
     write_tokenizer(found, out, run)
     return found
@@ -94,7 +94,7 @@ def write_stock(run: TrainedRun, out: Path, base: str) -> Path:
 
 def write_tokenizer(base: Path, out: Path, run: TrainedRun) -> None:
     """The base's tokenizer and generation settings in ``out``, with the persona in its chat template; greedy."""
-    tokenizer, config, settings = (json.loads((base / name).read_text(encoding="utf-8")) for name in TOKENIZER)
+    tokenizer, config, settings = (read_json(base / name) for name in TOKENIZER)
     template = config.pop("chat_template", "")
     if (base / "chat_template.jinja").exists():
         template = (base / "chat_template.jinja").read_text(encoding="utf-8")

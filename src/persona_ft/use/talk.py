@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from persona_ft.conversation import Conversation, Message, read_jsonl, write_jsonl
 from persona_ft.data.split import check_leakage
-from persona_ft.errors import PersonaError, visible
+from persona_ft.errors import PersonaError, read_line, visible
 from persona_ft.gpt_oss.generate import ready_to_generate, stop_tokens, token_limit
 from persona_ft.gpt_oss.harmony import FINAL, encode, final_message, parse_messages, render_prompt
 from persona_ft.paths import shown
@@ -195,7 +195,7 @@ def talk_at_terminal(talk: Talk) -> None:
     print(f"{THIS_IS_A_MODEL}\n/quit ends; /help lists the commands.")
     while True:
         try:
-            line = input("\n> ").strip()
+            line = read_line("\n> ")
         except (EOFError, KeyboardInterrupt):
             break
         if line == "/quit":

@@ -61,7 +61,7 @@ class Privacy:
         self.regions = tuple(region.upper() for region in self.regions)
         if not self.regions:
             raise PersonaError("REGIONS is empty: no telephone number would be found", LETTERS)
-        for region in set(self.regions) - SUPPORTED_REGIONS:
+        for region in sorted(set(self.regions) - SUPPORTED_REGIONS):
             raise PersonaError(f"{region!r} is no country of telephone numbers", LETTERS)
         self.add_names(())
 

@@ -40,10 +40,8 @@ from persona_ft.chat.read import read_chat
 from persona_ft.conversation import Conversation, read_jsonl, write_jsonl
 from persona_ft.data.persona import Fact
 from persona_ft.errors import PersonaError
-from persona_ft.evaluate.copying import copied
-from persona_ft.evaluate.disclosure import asked_for_ai, refuses, refuses_formally, says_ai
-from persona_ft.evaluate.facts import judge
-from persona_ft.evaluate.stylometry import learn_features, measure
+from persona_ft.evaluate.facts import PATTERNS, judge, says
+from persona_ft.evaluate.stylometry import copied, learn_features, measure
 from persona_ft.gpt_oss.harmony import as_text
 from persona_ft.report.blind import read_votes
 from test_chat_fuzz import FORMS, PIECES
@@ -285,7 +283,7 @@ def cases(folder: Path) -> Iterator[tuple[str, int, Callable[[int], Callable[[],
             ("facts", lambda text: judge(text, fact)),
             (
                 "disclosure and refusal",
-                lambda text: (says_ai(text), refuses(text), refuses_formally(text), asked_for_ai(text)),
+                lambda text: [says(pattern, text) for pattern in PATTERNS],
             ),
             ("habits", lambda text: measure(learn_features([text] * 2, ["はい。"]), [text])),
             ("copying", lambda text: copied(text, ["そうだね、明日は行くよ。" * 8])),

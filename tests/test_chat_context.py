@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import random
+import time
 from datetime import datetime, timedelta
 
 import pytest
@@ -12,7 +14,7 @@ from conftest import ROOT
 from persona_ft.chat.importing import import_chat
 from persona_ft.chat.likely import FILE, KIND, likely_names, read_likely, write_likely
 from persona_ft.chat.messages import ChatMessage, Funnel
-from persona_ft.chat.pairing import Pairing, pairs_of
+from persona_ft.chat.pairing import MOST, Pairing, pairs_of, turns
 from persona_ft.chat.privacy import Privacy
 from persona_ft.chat.review import CHOICES
 from persona_ft.errors import PersonaError
@@ -68,10 +70,39 @@ def test_a_quoted_question_has_no_other_history_and_chats_are_apart():
     assert histories(rows) == [[], []]
 
 
-@pytest.mark.parametrize("turns", [-1, 1.5, 21, "two"])
-def test_turns_that_cannot_be_meant(turns):
-    with pytest.raises(PersonaError, match="TURNS"):
-        Pairing(ME, turns=turns)
+@pytest.mark.parametrize(
+    ("names", "values"),
+    [
+        (("turns",), (-1, 1.5, 21, "two", True, math.nan, math.inf, 10**400)),
+        (("merge_minutes", "reply_minutes"), (1e308, math.nan, math.inf, 10**400)),
+        (("min_characters", "max_characters"), (math.nan, -(10**400), None)),
+    ],
+    ids=["turns", "minutes", "characters"],
+)
+def test_numbers_that_cannot_be_meant(names, values):
+    for name in names:
+        for value in (*values, 10**5000):  # which Python does not write out
+            with pytest.raises(PersonaError, match=f"{name.upper()} = .* cannot be used"):
+                Pairing(ME, **{name: value})
+
+
+def test_the_largest_minutes_take_everything():
+    rows = talk((0, "you", "q0"), (99_999, "me", "a0"), (200_000, "you", "q1"), (900_000, "me", "a1"))
+    assert len(histories(rows, reply_minutes=MOST)) == 2
+    assert len(list(turns(iter(rows), Pairing(ME, merge_minutes=MOST), Funnel()))) == 4
+
+
+def test_history_is_no_longer_than_what_is_trained_on():
+    on = [(2 + 6 * n, "me", f"and another thing {n}") for n in range(300)]
+    rows = [(0, "you", "q0"), (1, "me", "a0"), *on, (1900, "you", "q1"), (1901, "me", "a1"), (1902, "you", "q2")]
+    assert histories(talk(*rows, (1903, "me", "a2")), max_characters=100) == [[], [], ["q1", "a1"]]
+
+
+def test_a_turn_without_an_end_is_left_out_in_one_go():
+    started = time.process_time()
+    rows, funnel = talk(*((n, "me", "on and on") for n in range(100_000))), Funnel()
+    assert not list(pairs_of(iter([*talk((0, "you", "hm")), *rows]), Pairing(ME), funnel))
+    assert funnel.dropped == {"over 500 characters": 1} and time.process_time() - started < 5  # a square took longer
 
 
 def words(seed: int) -> str:

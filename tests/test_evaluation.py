@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import threading
+import time
 from collections import Counter
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -127,6 +128,15 @@ def test_facts_are_judged_by_rule(masaki, fact, answer, verdict):
     assert judge(answer, known_facts(masaki)[fact]).verdict == verdict
 
 
+@pytest.mark.parametrize(
+    "piece", ["横浜。", "横浜", "横浜じゃないけど、", "東京。横浜じゃないけど、", "横浜？", "友だち"]
+)
+def test_facts_are_judged_in_one_go(masaki, piece):
+    started = time.process_time()
+    judge(piece * (40_000 // len(piece)) + "横浜", known_facts(masaki)["home"])
+    assert time.process_time() - started < 8  # a square took minutes
+
+
 def test_the_fact_judge_errs_on_at_most_one_in_twenty_labelled_answers(masaki):
     facts = known_facts(masaki)
     rows = [json.loads(line) for line in (ROOT / "data/masaki/fact_labels.jsonl").read_text().splitlines()]
@@ -196,6 +206,22 @@ def test_habits_are_learnt_and_not_written_down(anyone):
     assert expected[anyone.profile.name] <= names
     japanese = measure(features, train)["Japanese"].mean()
     assert japanese < 0.1 if anyone.profile.name == "Emma" else japanese > 0.9
+
+
+@pytest.mark.parametrize("piece", ["、", "w", "ｗ", "\n", " ", "_", "1", "#", "あ。"])
+def test_habits_are_counted_in_one_go(piece):
+    text, started = piece * (40_000 // len(piece)) + "x", time.process_time()
+    measure(learn_features([text] * 2, ["はい。"]), [text])
+    assert time.process_time() - started < 8
+
+
+@pytest.mark.parametrize(
+    ("text", "ending"),
+    [("そうだ〜、", "うだ"), ("だ…?", ""), ("だ、よ_ｗ", "、よ"), ("、、", ""), ("行くよ(笑)", "くよ")],
+)
+def test_a_sentence_ends_before_its_marks_and_laughter(text, ending):
+    found = [f.name for f in learn_features([text] * 2, []) if f.name.startswith("ends in")]
+    assert found == [f"ends in -{ending}"] * bool(ending)
 
 
 def test_copying_is_found():

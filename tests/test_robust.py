@@ -31,6 +31,7 @@ from persona_ft.notebook.parameters import check_parameters
 from persona_ft.notebook.run import LESSONS, PARAMETER_TAGS, execute
 from persona_ft.paths import repository_root, resolve, run_folder, shown
 from persona_ft.report.tables import text_table
+from persona_ft.train.checkpoints import Checkpoints
 from persona_ft.train.identity import check_adapter, read_training, seal_adapter
 from persona_ft.train.recipe import read_recipe
 from persona_ft.use.cells import read_grid
@@ -198,6 +199,30 @@ def test_an_adapter_that_belongs_to_its_run_is_taken(trained):
     recipe = read_training(trained)["recipe"]
     write_text(trained / "training.json", json.dumps({"recipe": recipe, "sha256": seal_adapter(trained, recipe)}))
     check_adapter(trained)
+
+
+def test_the_order_of_a_set_is_in_no_file(trained, tmp_path):
+    """PEFT writes modules' names as a set has them; Python orders one anew in each process."""
+    recipe, sealed, kept = read_training(trained)["recipe"], [], []
+    for modules in (["v_proj", "q_proj", "o_proj"], ["o_proj", "v_proj", "q_proj"]):
+        settings = json.dumps({"r": 8, "base_model_name_or_path": "/home/me/model", "target_modules": modules})
+        (trained / "adapter/adapter_config.json").write_text(settings)
+        sealed.append(seal_adapter(trained, recipe))
+        checkpoints = Checkpoints(tmp_path / modules[0], {})
+        written = checkpoints.staging / "checkpoint-1"
+        written.mkdir(parents=True)
+        (written / "adapter_config.json").write_text(settings)
+        (written / "trainer_state.json").write_text('{"best_model_checkpoint": null}')
+        checkpoints.keep(1, True, 1.0, None)
+        kept.append((tmp_path / modules[0] / "checkpoint-1/manifest.json").read_text())
+    assert sealed[0] == sealed[1] and kept[0] == kept[1]
+    code = "from persona_ft.evaluate.stylometry import learn_features\n"
+    code += "print([f.name for f in learn_features(['「はい」！(笑)'] * 3, ['はい。'] * 3)])"
+    told = {
+        subprocess.check_output([sys.executable, "-c", code], env=os.environ | {"PYTHONHASHSEED": seed})
+        for seed in "0123"
+    }
+    assert len(told) == 1
 
 
 @pytest.mark.parametrize(

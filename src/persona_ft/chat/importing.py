@@ -10,7 +10,7 @@ from pathlib import Path
 
 from persona_ft.chat.likely import read_likely
 from persona_ft.chat.messages import Funnel, open_text, readable
-from persona_ft.chat.pairing import Pairing, Reply, advice, pairs_of
+from persona_ft.chat.pairing import MOST, Pairing, Reply, advice, check_number, pairs_of
 from persona_ft.chat.privacy import REGIONS, Privacy, kinds
 from persona_ft.chat.read import read_chat, speakers
 from persona_ft.chat.review import Review, apply_choices, export_digest, read_choices, review_of
@@ -144,11 +144,7 @@ def _check_settings(language: str, keep: Sequence[str], drop: Sequence[str], **s
     if both := set(keep) & set(drop):
         raise PersonaError(f"{', '.join(sorted(both))} is to be kept and dropped", "name it in one of the two alone")
     for name, value in sizes.items():
-        least, most, kind = SIZES[name]
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not least <= value <= most or value != kind(value):
-            remedy = f"give a {'whole number' if kind is int else 'number'} from {least} to {most}"
-            raise PersonaError(f"{name.upper()} = {value!r} cannot be used", remedy)
+        check_number(name, value, *SIZES[name])
     if 0 < (similar := sizes["similar"]) <= 1:
         raise PersonaError(
             f"SIMILAR = {similar:g} would leave out nearly everything", "it goes from 0 to 100: 90 is usual"
@@ -208,7 +204,7 @@ def preview(
     rows = []
     for reply in sorted({10, 60, 360, 1440, how.reply_minutes}):
         row = {"reply within, minutes": reply}
-        for merge in (how.merge_minutes / 2, how.merge_minutes, how.merge_minutes * 2):
+        for merge in (how.merge_minutes / 2, how.merge_minutes, min(MOST, how.merge_minutes * 2)):
             other = replace(how, merge_minutes=merge, reply_minutes=reply)
             row[f"merged within {merge:g}"] = sum(1 for _ in pairs_of(messages, other, Funnel()))
         rows.append(row)

@@ -135,7 +135,7 @@ def _names(path: Source, words: Counter[Start], named: set[str], n_lines: int, d
             names |= {" ".join(name) for name in _lengthened(start, words, after, 2 if start[0] in begun else 5)}
     if once:
         names |= _seen_once(path, once, days)
-    for whole in named:  # a notice says that Bob Smith is one name; then no Bob is there beside
+    for whole in sorted(named):  # a notice says that Bob Smith is one name; then no Bob is there beside
         parts = whole.split(" ")
         shorter = {" ".join(parts[:n]) for n in range(1, len(parts))} & names
         if not shorter or words[tuple(parts[:1])] <= words[tuple(parts[:3])]:

@@ -15,8 +15,8 @@ LINK_ONLY = re.compile(r"^(?:https?://\S+(?:\s+|$))+$")
 WORDLESS = ("media", "sticker", "deleted", "forwarded", "empty")
 # Messages that a reply may point back to; older ones are forgotten, so that memory does not grow.
 REMEMBERED = 5000
-# More history than this is no talk but a book.
-MAX_TURNS = 20
+# More history than this is no talk but a book; more minutes (19 years) or characters than these are no limit.
+MAX_TURNS, MOST = 20, 10_000_000
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,18 @@ class Pairing:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if name != "me" and (not isinstance(value, int | float) or value < 0):
-                raise PersonaError(f"{name.upper()} = {value!r} cannot be used", "give a number that is not negative")
-        if self.turns != int(self.turns) or self.turns > MAX_TURNS:
-            remedy = f"give a whole number of questions and answers, at most {MAX_TURNS}"
-            raise PersonaError(f"TURNS = {self.turns!r} cannot be used", remedy)
+            if name != "me":
+                check_number(name, value, 0, MAX_TURNS if name == "turns" else MOST, int if name == "turns" else float)
+
+
+def check_number(name: str, value: object, least: int, most: int, kind: type = float) -> None:
+    """Refuse what is no number from ``least`` to ``most``, or not whole where ``kind`` is int; 30.0 is whole, as a form
+    or a command line may give it."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not least <= value <= most or value != kind(value):
+        given = repr(value) if not isinstance(value, int) or abs(value) < 10**20 else "a huge number"
+        remedy = f"give a {'whole number' if kind is int else 'number'} from {least} to {most}"
+        raise PersonaError(f"{name.upper()} = {given} cannot be used", remedy)
 
 
 class Exchange(NamedTuple):
@@ -110,7 +117,8 @@ def turns(messages: Iterable[ChatMessage], how: Pairing, funnel: Funnel) -> Iter
         turn = open_turns.get(message.chat)
         together = turn and turn.speaker == message.speaker and not quoted
         if together and timedelta(0) <= message.at - turn.last <= gap:
-            turn.text += "\n" + message.text
+            if len(turn.text) <= how.max_characters:  # one that is longer is left out, however long it is
+                turn.text += "\n" + message.text
             turn.last = message.at
             continue
         if turn:
@@ -148,7 +156,10 @@ def pairs_of(messages: Iterable[ChatMessage], how: Pairing, funnel: Funnel) -> I
             reason = "your turn follows your own"
             if talk:  # it goes on from your answer
                 last = talk.pop()
-                talk.append(last._replace(answer=f"{last.answer}\n{turn.text}"))
+                answer = f"{last.answer}\n{turn.text}"
+                talk.append(last._replace(answer=answer))
+                if len(answer) > how.max_characters:
+                    talk.clear()
         elif not question and not asked.text:
             reason = "your turn follows a photo, a sticker or a deleted message"
         elif not question and not in_time:

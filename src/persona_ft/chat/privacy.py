@@ -53,7 +53,7 @@ class Privacy:
     counts: Counter[str] = field(default_factory=Counter)
     # What was chosen for single findings, by kind and words: what is not in here is replaced.
     decisions: dict[tuple[str, str], Decision] = field(default_factory=dict)
-    stand_ins: dict[tuple[str, str], str] = field(default_factory=dict)
+    stand_ins: dict[str, dict[str, str]] = field(default_factory=dict)  # by kind
 
     def __post_init__(self) -> None:
         from phonenumbers import SUPPORTED_REGIONS
@@ -61,7 +61,7 @@ class Privacy:
         self.regions = tuple(region.upper() for region in self.regions)
         if not self.regions:
             raise PersonaError("REGIONS is empty: no telephone number would be found", LETTERS)
-        for region in set(self.regions) - SUPPORTED_REGIONS:
+        for region in sorted(set(self.regions) - SUPPORTED_REGIONS):
             raise PersonaError(f"{region!r} is no country of telephone numbers", LETTERS)
         self.add_names(())
 
@@ -103,10 +103,11 @@ class Privacy:
             words = self._person.get(words, words)
         elif kind in WRITTEN_IN_MANY_WAYS:
             words = "".join(c for c in detectors.plain(words) if c.isalnum())
-        if (kind, words) not in self.stand_ins:
-            n = sum(other == kind for other, _ in self.stand_ins) + 1
-            self.stand_ins[kind, words] = read_yaml("stand_ins")[kind].format(n=n, letters=_letters(n))
-        return self.stand_ins[kind, words]
+        known = self.stand_ins.setdefault(kind, {})
+        if words not in known:
+            n = len(known) + 1
+            known[words] = read_yaml("stand_ins")[kind].format(n=n, letters=_letters(n))
+        return known[words]
 
     def clean(self, text: str, keep: Iterable[str] = (), counted: bool = True) -> str:
         """The text with stand-ins. ``keep``: kinds that are left as they are; ``counted``: count what is replaced."""

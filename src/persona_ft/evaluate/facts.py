@@ -16,6 +16,7 @@ Weakness: irony, paraphrase and values that nobody listed are absent for it.
 
 import re
 import unicodedata
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,8 @@ PATTERNS = {
     name: re.compile("|".join(alternatives.split("\n")), re.IGNORECASE)
     for name, alternatives in yaml.safe_load(Path(__file__).with_name("patterns.yaml").read_text("utf-8")).items()
 }
+# Characters around an alias that may say what is meant by it: nobody's sentence is longer.
+REACH = 300
 
 
 def says(pattern: str, text: str) -> bool:
@@ -73,19 +76,21 @@ def _denies(text: str) -> bool:
 
 def _places(text: str, alias: str) -> list[_Place]:
     """Each place where an alias counts, by rules 1 and 2."""
-    found = []
-    for place in _occurrences(text, alias):
+    found, places = [], _occurrences(text, alias)
+    ends = list(PATTERNS["statement end"].finditer(text)) if places else []
+    begins, stops = [0, *(end.end() for end in ends)], [end.start() for end in ends]
+    for place in places:
         at, behind = place.span()
-        ends = [match.end() for match in PATTERNS["statement end"].finditer(text)]
-        before = text[max((end for end in ends if end <= at), default=0) : at]
-        end = PATTERNS["statement end"].search(text, behind)
-        rest = text[behind : end.start() if end else None]
+        before = text[max(begins[bisect_right(begins, at) - 1], at - REACH) : at]
+        n = bisect_left(stops, behind)
+        end = ends[n] if n < len(ends) else None
+        rest = text[behind : min(end.start() if end else len(text), behind + REACH)]
         if says("others", before) or says("not stated", rest):
             continue
         if end and end[0] in "?？":
             echoed = text[end.end() : end.end() + 8]
             if rest and says("rhetorical", rest):
-                found.append(_Place(at, False, rest, text[at : end.start()]))
+                found.append(_Place(at, False, rest, text[at:behind] + rest))
             elif not rest and _denies(echoed):  # an echo of the question: what comes next decides (散歩？しないよ)
                 found.append(_Place(at, True, echoed, text[at : end.end() + 8]))
             continue
@@ -109,12 +114,12 @@ def judge(answer: str, fact: Fact) -> FactVerdict:
         for place in _places(text, value)
         if not place.negated and (not place.said.startswith("は") or says("liked", place.said))
     ]
-    denials = []
+    denials, last = [], max((other.at for other in others), default=0)
     for alias in fact.aliases:
         negative = any(place.negated for place in _places(description, alias))
         for place in _places(text, alias):
-            instead = next((other for other in others if place.contrast and other.at > place.at), None)
-            if instead:
+            if place.contrast and place.at < last:
+                instead = next(other for other in others if other.at > place.at)
                 return FactVerdict(verdict="contradicted", evidence=instead.words, by="value")
             if (not place.negated and says("liked", place.said)) if negative else place.negated:
                 denials.append(place)

@@ -16,7 +16,7 @@ from persona_ft.language import JAPANESE, LAUGHTER, POLITE
 
 # Words for "I" that an answer may use; which one is the person's is learnt.
 FIRST_PERSON = ("僕", "ぼく", "ボク", "俺", "おれ", "オレ", "私", "わたし", "あたし", "うち", "わし", "I")
-MARKDOWN = re.compile(r"\*\*|^#{1,6} |^\s*(?:[-*+]|\d+\.) |`|\]\(|^\|", re.M)
+MARKDOWN = re.compile(r"\*\*|^#{1,6} |^[^\S\n]*(?:[-*+]|\d+\.) |`|\]\(|^\|", re.M)
 # Above this similarity (rapidfuzz's ratio, 0 to 100) two answers are the same but for a letter or two.
 NEAR_DUPLICATE = 90.0
 SENTENCE_END = re.compile(r"[。．.！!？?…\n]+")
@@ -42,7 +42,9 @@ def _sentences(text: str) -> list[str]:
 
 def _ending(sentence: str) -> str:
     """The last two letters of a sentence, after its marks and laughter."""
-    return re.sub(r"[\W_]+$", "", LAUGHTER.sub("", sentence))[-2:]
+    text = LAUGHTER.sub("", sentence)
+    end = next((n for n in range(len(text), 0, -1) if text[n - 1].isalnum()), 0)
+    return text[max(0, end - 2) : end]
 
 
 def _marks(text: str) -> Counter[str]:

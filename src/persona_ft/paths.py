@@ -28,8 +28,7 @@ def resolve(path: str | Path) -> Path:
     what no file is called: NUL, bytes that are not UTF-8, an unknown ~user, over 255 bytes or, with folders, 4,000."""
     try:
         found = Path(path).expanduser()
-        sizes = [len(part.encode("utf-8")) for part in found.parts]
-        if "\0" in str(found) or max(sizes, default=0) > 255 or sum(sizes) + len(sizes) > 4000:
+        if "\0" in str(found) or len(str(found).encode()) > 4000 or any(len(p.encode()) > 255 for p in found.parts):
             raise RuntimeError("too long, or NUL")
     except (RuntimeError, UnicodeEncodeError) as error:  # no such user either, and bytes that are not UTF-8
         reason = f"{str(path)[:60]!r} cannot be the name of a file or folder"

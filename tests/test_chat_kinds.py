@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import datetime, timedelta
 
 import pytest
 from test_chat_forms import desktop, phone, read, said, zipped
@@ -13,6 +14,7 @@ from persona_ft.chat.messages import Funnel
 from persona_ft.chat.pairing import Pairing, pairs_of
 from persona_ft.chat.privacy import Privacy
 from persona_ft.chat.read import read_chat
+from persona_ft.chat.times import time_of
 from persona_ft.errors import PersonaError
 
 MARK = "\u200e"
@@ -462,6 +464,33 @@ def test_the_order_of_a_stamps_date_is_found_or_said(tmp_path, dates, order, day
     assert [f"{m.at:%m-%d}" for m in found] == days and {m.at.year for m in found} == {2024}
 
 
+@pytest.mark.parametrize(
+    "form",
+    [
+        "%A, %B %d, %Y at %I:%M:%S\u202f%p UTC",
+        "%B %d, %Y at %I:%M:%S %p UTC",
+        "%b %d, %Y %I:%M:%S %p",
+        "%d %b %Y %H:%M:%S",
+        "%Y/%m/%d %H:%M:%S",
+        "%d.%m.%Y %H:%M:%S",
+        "%Y年%m月%d日 %H時%M分%S秒",
+        "%Y-%m-%d %I:%M:%S%p",
+    ],
+)
+def test_written_times_mean_what_they_say_and_no_day_is_read_twice(form):
+    first, started = datetime(2023, 12, 30, 23, 59, 58), time.process_time()
+    for n in range(5_000):
+        at = first + timedelta(seconds=997 * n)
+        assert time_of(at.strftime(form), "t.csv", order="dmy") == at
+    assert time.process_time() - started < 1  # each by dateutil alone: five times as long
+
+
+@pytest.mark.parametrize("written", ["January 15, 2024 at 13:05 PM", "February 30, 2024 9:05", "2024/1/31 9:61"])
+def test_a_written_time_that_is_none_is_an_error(written):
+    with pytest.raises(PersonaError, match="the time of message"):
+        time_of(written, "t.csv")
+
+
 @pytest.mark.parametrize("time", ["10:01", "12", "Monday", "2024"])
 def test_what_is_no_whole_date_is_not_filled_in(tmp_path, time):
     with pytest.raises(PersonaError, match="line 2: the time of message cannot be read"):
@@ -518,6 +547,18 @@ def test_a_thread_of_slackdumps_that_is_none(tmp_path, replies):
             read(tmp_path, export, "D1.json")
     else:
         assert said(read(tmp_path, export, "D1.json")) == [("U1", "hi")]
+
+
+@pytest.mark.parametrize("piece", ["x", "\\\\", "あ"])
+def test_a_text_without_an_end_is_refused_and_a_long_one_is_read(tmp_path, piece):
+    def telegram(n: int) -> str:
+        row = f'"id": 1, "type": "message", "date": "2024-01-15T10:01:00", "from": "Ann", "text": "{piece * n}"'
+        return f'{{"type": "personal_chat", "messages": [{{{row}}}]}}'
+
+    n = 900_000 // len(piece.encode())
+    assert len(read(tmp_path, telegram(n), "r.json")[0].text) == n
+    with pytest.raises(PersonaError, match="a text has more than 1,000,000 bytes"):
+        read(tmp_path, telegram(20 * n), "r.json")
 
 
 SLOW = {

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import sys
+import time
 from itertools import islice
 from pathlib import Path
 
 import pytest
+from rapidfuzz import fuzz, process
 
-from persona_ft.data.split import check_leakage, comparable, near_duplicates
+from persona_ft.data.split import check_leakage, comparable, near_duplicates, near_places
 from persona_ft.errors import PersonaError
 from persona_ft.evaluate.facts import mentioned
 
@@ -49,6 +52,30 @@ def test_no_question_is_asked_twice_and_none_of_the_test_is_trained_on(masaki):
 def test_leakage_is_refused(masaki):
     with pytest.raises(PersonaError, match="1 test questions"):
         check_leakage([*masaki.train, masaki.test[3]], masaki.test)
+
+
+@pytest.mark.parametrize("threshold", [1, 60, 90, 100])
+def test_nothing_that_is_near_is_passed_over(threshold):
+    """Against every two texts compared one by one."""
+    draw = random.Random(threshold)
+    texts = ["".join(draw.choices("はいねw、", k=draw.randint(0, 12))) for _ in range(450)]
+    plain = list(map(comparable, texts))
+    for others in (None, texts[:70]):
+        seconds = plain if others is None else plain[:70]
+        found = {(i, j): score for i, j, score in near_places(texts, others, threshold)}
+        every = ((i, j) for i in range(len(plain)) for j in range(len(seconds)) if others is not None or i < j)
+        wanted = {(i, j): s for i, j in every if (s := fuzz.ratio(plain[i], seconds[j])) >= threshold}
+        assert found == pytest.approx(wanted, rel=1e-5) and wanted
+
+
+def test_texts_of_another_length_are_not_compared():
+    draw = random.Random(0)
+    texts = ["".join(draw.choices("行く来る見たよねかなw明日今日", k=draw.randint(5, 150))) for _ in range(1_500)]
+    started = time.process_time()
+    assert not list(near_places(texts, threshold=90.0))
+    between = time.process_time()
+    process.cdist(texts, texts, scorer=fuzz.ratio, score_cutoff=90.0)
+    assert between - started < time.process_time() - between, "each is compared with each"
 
 
 def test_facts_are_where_they_are_said_to_be(masaki):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
-from persona_ft.chat.messages import Source
+from persona_ft.chat.messages import MAX_LINE, Source
 from persona_ft.errors import PersonaError
 
 # How deep a chat's JSON may be, and how long its numbers.
@@ -17,13 +17,14 @@ OPENING = bytes.maketrans(b"{}", b"[]")
 
 class Sane:
     """A JSON file for ijson, which ends the process at a number of thousands of digits, and whose time grows with the
-    square of the depth. Strings are skipped: what is counted stands outside of them."""
+    square of the depth and of a string's length, for it reads a string anew with each piece. But for their length,
+    strings are skipped: what is counted stands outside of them."""
 
     STRING = re.compile(rb'"(?:[^"\\\0]++|\\[^\0])*+\\?["\0]', re.S)
     NO_BRACKET = bytes(set(range(256)) - set(b"[{]}"))
 
     def __init__(self, stream: IO[bytes]) -> None:
-        self.stream, self.depth, self.open, self.digits = stream, 0, b"", b""
+        self.stream, self.depth, self.open, self.digits, self.long = stream, 0, b"", b"", 0
         if stream.read(3) != codecs.BOM_UTF8:
             stream.seek(0)
 
@@ -36,6 +37,9 @@ class Sane:
         outside = self.STRING.sub(b"", text + b"\0")
         backslashes = len(text) - len(text.rstrip(b"\\"))
         self.open = b"" if outside.endswith(b"\0") else b'"' + b"\\" * (backslashes % 2)
+        self.long = self.long + len(piece) if self.open and not outside else 0
+        if self.long > MAX_LINE:
+            raise ValueError(f"a text has more than {MAX_LINE:,} bytes")
         # Pairs of brackets are taken away from the inside, a level at a time.
         brackets, level = outside.translate(OPENING, self.NO_BRACKET), self.depth
         while b"[]" in brackets and level <= MAX_DEPTH:

@@ -146,9 +146,8 @@ def _check_settings(language: str, keep: Sequence[str], drop: Sequence[str], **s
     for name, value in sizes.items():
         check_number(name, value, *SIZES[name])
     if 0 < (similar := sizes["similar"]) <= 1:
-        raise PersonaError(
-            f"SIMILAR = {similar:g} would leave out nearly everything", "it goes from 0 to 100: 90 is usual"
-        )
+        reason = f"SIMILAR = {similar:g} would leave out nearly everything"
+        raise PersonaError(reason, "it goes from 0 to 100: 90 is usual")
     if language not in ("", *LANGUAGES):
         known = ", ".join(LANGUAGES)
         raise PersonaError(f"LANGUAGE = {language!r} is not known", f"use one of {known}, or leave it empty")

@@ -78,12 +78,11 @@ def _places(text: str, alias: str) -> list[_Place]:
     """Each place where an alias counts, by rules 1 and 2."""
     found, places = [], _occurrences(text, alias)
     ends = list(PATTERNS["statement end"].finditer(text)) if places else []
-    begins, stops = [0, *(end.end() for end in ends)], [end.start() for end in ends]
+    begins = [0, *(end.end() for end in ends)]
     for place in places:
         at, behind = place.span()
         before = text[max(begins[bisect_right(begins, at) - 1], at - REACH) : at]
-        n = bisect_left(stops, behind)
-        end = ends[n] if n < len(ends) else None
+        end = next(iter(ends[(n := bisect_left(ends, behind, key=re.Match.start)) : n + 1]), None)
         rest = text[behind : min(end.start() if end else len(text), behind + REACH)]
         if says("others", before) or says("not stated", rest):
             continue

@@ -43,8 +43,7 @@ def _sentences(text: str) -> list[str]:
 def _ending(sentence: str) -> str:
     """The last two letters of a sentence, after its marks and laughter."""
     text = LAUGHTER.sub("", sentence)
-    end = next((n for n in range(len(text), 0, -1) if text[n - 1].isalnum()), 0)
-    return text[max(0, end - 2) : end]
+    return text.rstrip("".join(c for c in {*text} if not c.isalnum()))[-2:]
 
 
 def _marks(text: str) -> Counter[str]:

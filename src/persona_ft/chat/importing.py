@@ -111,9 +111,7 @@ def import_chat(
     unique = list(sieved(replies, privacy, drop, language, funnel))
     if len(unique) < n_test + 8:
         funnel.kept = len(unique)
-        reason = (
-            f"{len(unique)} pairs are left of {funnel.read:,} messages, too few to test with {n_test} and train on 8"
-        )
+        reason = f"{len(unique)} pairs are left of {funnel.read:,} messages: too few to test with {n_test}, train on 8"
         if gone := "; ".join(f"{n} {reason}" for reason, n in funnel.dropped.most_common(4)):
             reason += f" (left out: {gone})"
         raise PersonaError(reason, advice(funnel, how) or "lower N_TEST, or take a longer chat", name)

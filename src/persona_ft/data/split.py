@@ -42,9 +42,8 @@ def near_duplicates(texts: Texts, others: Texts | None = None, threshold: float 
 
 
 def near_places(texts: Texts, others: Texts | None = None, threshold: float = 80.0) -> Iterator[tuple[int, int, float]]:
-    """As :func:`near_duplicates`: (place in ``texts``, place in the other texts or later in ``texts``, similarity), in
-    no order. Two hundred texts at a time are compared with those that are not too long or too short to reach the
-    threshold: the time still grows with the square of their number, 20,000 of a chat's take some ten seconds."""
+    """As :func:`near_duplicates`, in no order: (place in ``texts``, place in the other texts or later in ``texts``,
+    similarity). Texts of like length alone are compared, 200 at a time: 20,000 of a chat take some ten seconds."""
     from rapidfuzz import fuzz, process
 
     mine = sorted(enumerate(map(comparable, texts)), key=lambda row: len(row[1]))

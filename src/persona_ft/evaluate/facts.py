@@ -70,10 +70,6 @@ class _Place:
     contrast: bool = False
 
 
-def _denies(text: str) -> bool:
-    return says("negation", text) and not says("affirmed", text)
-
-
 def _places(text: str, alias: str) -> list[_Place]:
     """Each place where an alias counts, by rules 1 and 2."""
     found, places = [], _occurrences(text, alias)
@@ -90,7 +86,7 @@ def _places(text: str, alias: str) -> list[_Place]:
             echoed = text[end.end() : end.end() + 8]
             if rest and says("rhetorical", rest):
                 found.append(_Place(at, False, rest, text[at:behind] + rest))
-            elif not rest and _denies(echoed):  # an echo of the question: what comes next decides (散歩？しないよ)
+            elif not rest and says("negation", echoed) and not says("affirmed", echoed):  # an echo: 散歩？しないよ
                 found.append(_Place(at, True, echoed, text[at : end.end() + 8]))
             continue
         clause, *further = PATTERNS["clause end"].split(rest, maxsplit=1)

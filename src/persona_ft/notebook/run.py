@@ -195,9 +195,7 @@ def _print_what_came(run: Path, names: list[str], ids: list[str]) -> None:
         with (run / "one_sitting.csv").open(encoding="utf-8", newline="") as file:
             _print_table(list(csv.DictReader(file)), ("question", "base", "tuned"), ids)
         print(f"\nAll of it, with scores: {shown(run / f'{ONE_SITTING}.ipynb')}")
-        print(
-            "Next: make lessons, which takes each step apart and writes a report; or make lab, to run them cell by cell"
-        )
+        print("Next: make lessons, which takes each step apart and writes a report; or make lab, to go cell by cell")
     else:
         print(f"Executed: {', '.join(shown(run / f'{name}.ipynb') for name in names)}")
 

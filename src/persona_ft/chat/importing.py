@@ -111,9 +111,7 @@ def import_chat(
     unique = list(sieved(replies, privacy, drop, language, funnel))
     if len(unique) < n_test + 8:
         funnel.kept = len(unique)
-        reason = (
-            f"{len(unique)} pairs are left of {funnel.read:,} messages, too few to test with {n_test} and train on 8"
-        )
+        reason = f"{len(unique)} pairs are left of {funnel.read:,} messages: too few to test with {n_test}, train on 8"
         if gone := "; ".join(f"{n} {reason}" for reason, n in funnel.dropped.most_common(4)):
             reason += f" (left out: {gone})"
         raise PersonaError(reason, advice(funnel, how) or "lower N_TEST, or take a longer chat", name)
@@ -146,9 +144,8 @@ def _check_settings(language: str, keep: Sequence[str], drop: Sequence[str], **s
     for name, value in sizes.items():
         check_number(name, value, *SIZES[name])
     if 0 < (similar := sizes["similar"]) <= 1:
-        raise PersonaError(
-            f"SIMILAR = {similar:g} would leave out nearly everything", "it goes from 0 to 100: 90 is usual"
-        )
+        reason = f"SIMILAR = {similar:g} would leave out nearly everything"
+        raise PersonaError(reason, "it goes from 0 to 100: 90 is usual")
     if language not in ("", *LANGUAGES):
         known = ", ".join(LANGUAGES)
         raise PersonaError(f"LANGUAGE = {language!r} is not known", f"use one of {known}, or leave it empty")

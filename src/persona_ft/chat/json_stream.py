@@ -17,8 +17,7 @@ OPENING = bytes.maketrans(b"{}", b"[]")
 
 class Sane:
     """A JSON file for ijson, which ends the process at a number of thousands of digits, and whose time grows with the
-    square of the depth and of a string's length, for it reads a string anew with each piece. But for their length,
-    strings are skipped: what is counted stands outside of them."""
+    square of the depth and of a string's length. Strings are skipped but for that: the rest stands outside of them."""
 
     STRING = re.compile(rb'"(?:[^"\\\0]++|\\[^\0])*+\\?["\0]', re.S)
     NO_BRACKET = bytes(set(range(256)) - set(b"[{]}"))

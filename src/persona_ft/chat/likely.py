@@ -39,9 +39,8 @@ def write_likely(path: Path, offered: Iterable[Seen]) -> int:
     new = [seen for seen in offered if seen.kind == KIND and seen.text not in decided]
     lines = [f"{decision}\t{name}\n" for name, decision in decided.items()]
     for seen in sorted(new, key=lambda seen: -seen.times):
-        lines.append(
-            f"keep\t{seen.text}\t{seen.times}\t" + seen.in_context.replace("\n", " ").replace("\t", " ") + "\n"
-        )
+        context = seen.in_context.replace("\n", " ").replace("\t", " ")
+        lines.append(f"keep\t{seen.text}\t{seen.times}\t{context}\n")
     if lines:
         write_text(path, HEAD + "".join(lines))
     return len(new)

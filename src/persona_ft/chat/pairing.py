@@ -43,10 +43,10 @@ class Pairing:
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             if name != "me":
-                check_number(name, value, 0, MAX_TURNS if name == "turns" else MOST, int if name == "turns" else float)
+                check_number(name, value, *((0, MAX_TURNS, int) if name == "turns" else (0, MOST, float)))
 
 
-def check_number(name: str, value: object, least: int, most: int, kind: type = float) -> None:
+def check_number(name: str, value: object, least: int, most: int, kind: type) -> None:
     """Refuse what is no number from ``least`` to ``most``, or not whole where ``kind`` is int; 30.0 is whole, as a form
     or a command line may give it."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -155,10 +155,8 @@ def pairs_of(messages: Iterable[ChatMessage], how: Pairing, funnel: Funnel) -> I
         elif not question and asked.speaker in how.me:
             reason = "your turn follows your own"
             if talk:  # it goes on from your answer
-                last = talk.pop()
-                answer = f"{last.answer}\n{turn.text}"
-                talk.append(last._replace(answer=answer))
-                if len(answer) > how.max_characters:
+                talk[-1] = talk[-1]._replace(answer=f"{talk[-1].answer}\n{turn.text}")
+                if len(talk[-1].answer) > how.max_characters:
                     talk.clear()
         elif not question and not asked.text:
             reason = "your turn follows a photo, a sticker or a deleted message"

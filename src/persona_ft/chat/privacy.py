@@ -105,8 +105,7 @@ class Privacy:
             words = "".join(c for c in detectors.plain(words) if c.isalnum())
         known = self.stand_ins.setdefault(kind, {})
         if words not in known:
-            n = len(known) + 1
-            known[words] = read_yaml("stand_ins")[kind].format(n=n, letters=_letters(n))
+            known[words] = read_yaml("stand_ins")[kind].format(n=len(known) + 1, letters=_letters(len(known) + 1))
         return known[words]
 
     def clean(self, text: str, keep: Iterable[str] = (), counted: bool = True) -> str:

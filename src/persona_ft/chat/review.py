@@ -171,9 +171,7 @@ def review_form(review: Review, path: Path) -> Widget:
         say()
 
     def row(seen: Seen) -> Widget:
-        choice = widgets.ToggleButtons(
-            options=get_args(Decision), value=now[seen.places], style={"button_width": "5em"}
-        )
+        choice = widgets.ToggleButtons(options=DECISIONS, value=now[seen.places], style={"button_width": "5em"})
         choice.observe(lambda change: choose(seen, change["new"]), "value")
         before, text, after = (escape(part).replace("\n", " ") for part in (seen.before, seen.text, seen.after))
         label = f"{before}<b>{text}</b>{after} → {escape(seen.becomes)} <i>{escape(seen.kind)}, {seen.times} times</i>"

@@ -58,12 +58,11 @@ def time_of(value: Any, name: str, what: str = "message", order: str = "", line:
             raise ValueError
         plain = text.translate(KANJI).strip(" :")
         year_first = order == "ymd" if order else re.match(r"\d{4}", text) is not None
-        clock = FORMS.CLOCK.fullmatch(plain)
-        day, hour, minute, second, half = clock.groups("") if clock else (plain, *[""] * 4)
-        found = _parsed(day, order == "dmy", year_first)
-        if clock:
-            found = found.replace(hour=hour_of(int(hour), half), minute=int(minute), second=int(second or 0))
-        return found
+        if not (clock := FORMS.CLOCK.fullmatch(plain)):
+            return _parsed(plain, order == "dmy", year_first)
+        day, hour, minute, second, half = clock.groups("0")
+        at = _parsed(day, order == "dmy", year_first)
+        return at.replace(hour=hour_of(int(hour), half.strip("0")), minute=int(minute), second=int(second))
     except (ValueError, ArithmeticError, OSError, TypeError, AttributeError, IndexError) as error:
         shown = f"is {text!r}" if FORMS.TIME_LIKE.fullmatch(text) else "cannot be read"
         raise PersonaError(f"the time of {what} {shown}", "write times like 2024-01-31 09:15", name, line) from error

@@ -70,20 +70,15 @@ class _Place:
     contrast: bool = False
 
 
-def _denies(text: str) -> bool:
-    return says("negation", text) and not says("affirmed", text)
-
-
 def _places(text: str, alias: str) -> list[_Place]:
     """Each place where an alias counts, by rules 1 and 2."""
     found, places = [], _occurrences(text, alias)
     ends = list(PATTERNS["statement end"].finditer(text)) if places else []
-    begins, stops = [0, *(end.end() for end in ends)], [end.start() for end in ends]
+    begins = [0, *(end.end() for end in ends)]
     for place in places:
         at, behind = place.span()
         before = text[max(begins[bisect_right(begins, at) - 1], at - REACH) : at]
-        n = bisect_left(stops, behind)
-        end = ends[n] if n < len(ends) else None
+        end = next(iter(ends[(n := bisect_left(ends, behind, key=re.Match.start)) : n + 1]), None)
         rest = text[behind : min(end.start() if end else len(text), behind + REACH)]
         if says("others", before) or says("not stated", rest):
             continue
@@ -91,7 +86,7 @@ def _places(text: str, alias: str) -> list[_Place]:
             echoed = text[end.end() : end.end() + 8]
             if rest and says("rhetorical", rest):
                 found.append(_Place(at, False, rest, text[at:behind] + rest))
-            elif not rest and _denies(echoed):  # an echo of the question: what comes next decides (散歩？しないよ)
+            elif not rest and says("negation", echoed) and not says("affirmed", echoed):  # an echo: 散歩？しないよ
                 found.append(_Place(at, True, echoed, text[at : end.end() + 8]))
             continue
         clause, *further = PATTERNS["clause end"].split(rest, maxsplit=1)

@@ -12,7 +12,7 @@ import numpy as np
 
 from persona_ft.evaluate.schema import StylometricRow, Texts
 from persona_ft.evaluate.statistics import ALPHA, mean_interval
-from persona_ft.language import JAPANESE, LAUGHTER, POLITE
+from persona_ft.language import LAUGHTER, POLITE, script_share
 
 # Words for "I" that an answer may use; which one is the person's is learnt.
 FIRST_PERSON = ("僕", "ぼく", "ボク", "俺", "おれ", "オレ", "私", "わたし", "あたし", "うち", "わし", "I")
@@ -43,8 +43,7 @@ def _sentences(text: str) -> list[str]:
 def _ending(sentence: str) -> str:
     """The last two letters of a sentence, after its marks and laughter."""
     text = LAUGHTER.sub("", sentence)
-    end = next((n for n in range(len(text), 0, -1) if text[n - 1].isalnum()), 0)
-    return text[max(0, end - 2) : end]
+    return text.rstrip("".join(c for c in {*text} if not c.isalnum()))[-2:]
 
 
 def _marks(text: str) -> Counter[str]:
@@ -62,18 +61,13 @@ def _says_i(word: str, text: str) -> bool:
     return bool(re.search(r"\bI\b" if word == "I" else word, text))
 
 
-def _japanese(text: str) -> float:
-    letters = sum(map(str.isalpha, text))
-    return len(JAPANESE.findall(text)) / letters if letters else 0.0
-
-
 def learn_features(person: Texts, base: Texts, n_marks: int = 5, n_endings: int = 3) -> list[Feature]:
     """What to count: the marks whose mean count differs most between the training answers and the base's, the person's
     most common endings and word for "I". Weakness: a model can meet all of them and say nothing."""
     features = [
         Feature("length", "characters", len),
         Feature("polite forms", "share of sentences", partial(_share_of_sentences, POLITE.search)),
-        Feature("Japanese", "share of letters", _japanese),
+        Feature("Japanese", "share of letters", lambda text: script_share(text, "ja") or 0.0),
         Feature("markdown", "share of answers", lambda text: float(bool(MARKDOWN.search(text)))),
         Feature("emoji", "per answer", lambda text: float(sum(map(_is_emoji, text)))),
     ]

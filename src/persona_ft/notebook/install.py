@@ -54,9 +54,7 @@ class InstallError(RuntimeError):
 def read_wanted(path: Path = WANTED) -> list[Wanted]:
     """The list: ``name==pin bounds [group]`` on each line."""
     lines = [line.split("#")[0].split() for line in path.read_text(encoding="utf-8").splitlines()]
-    return [
-        Wanted(*package.split("=="), SpecifierSet(bounds), *group) for package, bounds, *group in filter(None, lines)
-    ]
+    return [Wanted(*pin.split("=="), SpecifierSet(bounds), *group) for pin, bounds, *group in filter(None, lines)]
 
 
 def version_of(name: str) -> str | None:

@@ -22,21 +22,21 @@ def seal_adapter(run: Path, recipe: dict[str, Any]) -> dict[str, str]:
     """Note beside a run's adapter what it was trained on and how, and keep it for its owner's eyes. Returns name ->
     SHA-256 of each file of :data:`DATA` and :data:`ADAPTER`, of the prompt and of the whole recipe, for training.json.
     """
-    if (settings := run / ADAPTER["adapter's settings"]).exists():
-        rewrite(settings, {})
+    settle(run / ADAPTER["adapter's settings"], "base_model_name_or_path")
     found = _digests(run, recipe)
     keep_private(run / "adapter")
     write_text(run / NOTE, json.dumps(found, indent=1) + "\n")
     return found
 
 
-def rewrite(path: Path, fields: dict[str, Any]) -> None:
-    """Write a JSON file of PEFT's or the Trainer's again with some fields changed. Names of modules are sorted: PEFT
-    writes a set, whose order is another one in each process, and with it the digest of equal settings would be."""
-    found = json.loads(path.read_text(encoding="utf-8")) | fields
-    if isinstance(modules := found.get("target_modules"), list):
-        found["target_modules"] = sorted(modules)
-    write_text(path, json.dumps(found, indent=2) + "\n")
+def settle(path: Path, key: str) -> None:
+    """Write a JSON file of PEFT's or the Trainer's again, with the last name alone of the path at ``key``, and modules'
+    names sorted: PEFT has a set, whose order is another one in each process, and so would be the file's digest."""
+    fields = json.loads(path.read_text(encoding="utf-8"))
+    fields[key] = fields.get(key) and Path(fields[key]).name
+    if isinstance(modules := fields.get("target_modules"), list):
+        fields["target_modules"] = sorted(modules)
+    write_text(path, json.dumps(fields, indent=2) + "\n")
 
 
 def read_training(run: Path) -> dict[str, Any]:

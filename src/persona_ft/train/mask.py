@@ -58,9 +58,7 @@ def check_same_shape(
         alike = list(row["input_ids"]) == encode(tokenizer, prompt) + encode(tokenizer, completion)
         if recipe.same_shape and not alike:
             reason = f"the row for 「{pair.question[:30]}」 is not what will be asked at inference"
-            remedy = (
-                f"raise MAX_LENGTH above {recipe.max_length} if the row is cut; else use the same template for both"
-            )
+            remedy = f"raise MAX_LENGTH above {recipe.max_length} if the row is cut; else use one template for both"
             raise PersonaError(reason, remedy)
         same += alike
     return same

@@ -240,6 +240,5 @@ def estimate_step(
     moved = batches * (2 * (unpacked + parts["experts"] * STORED_BYTES[weights]["experts"]) + 3 * unpacked)
     active = parts["attention"] + parts["experts"] * config.num_experts_per_tok / config.num_local_experts
     flops = 3 * 2 * active * recipe.rows_per_step * tokens
-    return StepTime(
-        moved / (card.gb_s * 1e9) + flops / (card.tflops * 1e12 * 0.5) + batches * MEASURED["launch_seconds"]
-    )
+    launches = batches * MEASURED["launch_seconds"]
+    return StepTime(moved / (card.gb_s * 1e9) + flops / (card.tflops * 1e12 * 0.5) + launches)

@@ -49,9 +49,8 @@ def talk_form(talk: Talk) -> Widget:
     whole: dict[str, Any] = {"style": {"description_width": "auto"}}
     heat = w.FloatSlider(value=talk.temperature, max=1.5, step=0.1, description="temperature", **whole)
     small = w.Layout(width="11em", margin="2px 2px 2px 12px")
-    effort = w.Dropdown(
-        options=["low", "medium", "high"], value=talk.effort, description="effort", layout=small, **whole
-    )
+    efforts = ["low", "medium", "high"]
+    effort = w.Dropdown(options=efforts, value=talk.effort, description="effort", layout=small, **whole)
     fit = w.Layout(width="auto")
     names = ("send", "stop", "undo", "new talk", "add to my answers")
     buttons = {name: w.Button(description=name, layout=fit) for name in names}

@@ -28,7 +28,7 @@ LOCK = """
 import os, sys, time
 from pathlib import Path
 from persona_ft.errors import PersonaError
-from persona_ft.lock import one_writer
+from persona_ft.paths import one_writer
 run, turns, held = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
 log = os.open(run / "inside", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 for _ in range(turns):

@@ -60,7 +60,10 @@ def in_a_process(lessons: Path, run: Path, name: str, before: str = "") -> subpr
     """The command, as a reader starts it, on a notebook of the test's own."""
     code = f"{before}\nimport persona_ft.notebook.run as r\nr.LESSONS += ({name!r},)\n"
     code += f"r.main(['--run', {str(run)!r}, '--only', {name!r}, '--notebooks', {str(lessons)!r}])"
-    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # Below a shell's & Ctrl-C is ignored, and a process inherits that.
+    restored = f"import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n{code}"
+    command = [sys.executable, "-c", restored]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 @pytest.mark.parametrize("torn", [b"", b'{"cells": [', b"\xff\xfe{}", b"[]"])

@@ -40,7 +40,7 @@ from persona_ft.evaluate.style import StyleClassifier
 from persona_ft.figures.axes import BLUE, GREY, LIGHT, ORANGE, new_axes
 from persona_ft.gpt_oss.harmony import FINAL, freeze_date, render_prompt
 from persona_ft.gpt_oss.generate import generate_completions
-from persona_ft.gpt_oss.load import compute_in_float32, use_split_experts
+from persona_ft.gpt_oss.load import load_model
 from persona_ft.gpt_oss.lora import lora_in_float32, lora_targets
 from persona_ft.gpt_oss.score import log_likelihoods
 from persona_ft.data.persona import read_persona
@@ -78,12 +78,7 @@ CHANGES = (
 
 def load():
     """The tiny model with fresh LoRA still to come, and its tokenizer."""
-    use_split_experts()
-    model, tokenizer = FastLanguageModel.from_pretrained(
-        model_name=str(resolve("data/tiny-gpt-oss")), dtype=None, max_seq_length=1024, load_in_4bit=True
-    )
-    compute_in_float32(model)
-    return model, tokenizer
+    return load_model(resolve("data/tiny-gpt-oss"), length=1024)
 
 
 class Bench:

@@ -375,21 +375,10 @@ def cases() -> Iterator[Case]:
     for zone in ("", ":nonsense", "Pacific/Kiritimati", "XXX-99:99", "../../etc/passwd"):
         yield Case(f"TZ={zone!r}", "import", env={"TZ": zone})
     for mask in (0o000, 0o077, 0o777):
-        name = f"umask {mask:03o}"
-        yield Case(
-            name,
-            "start",
-            lambda f, m=mask: {"umask": m},
-            after=partial(modes, name="run"),
-            code=(0, 1) if mask == 0o777 else 0,
-        )
-        yield Case(
-            name,
-            "new",
-            lambda f, m=mask: {"umask": m},
-            after=partial(modes, name="new"),
-            code=(0, 1) if mask == 0o777 else 0,
-        )
+        ends = (0, 1) if mask == 0o777 else 0
+        for command, folder in (("start", "run"), ("new", "new")):
+            after = partial(modes, name=folder)
+            yield Case(f"umask {mask:03o}", command, lambda f, m=mask: {"umask": m}, after=after, code=ends)
     for name, value in (
         ("COLUMNS", "1"),
         ("COLUMNS", "many"),

@@ -26,15 +26,17 @@ import psutil
 from safetensors.numpy import load
 
 from persona_ft.notebook.run import execute
+from persona_ft.paths import repository_root
 
 NOTEBOOK = "03_train_qlora"
 
 
-def start(run: Path, model: str, epochs: int) -> subprocess.Popen:
-    """Run the notebook in a process of its own."""
-    command = [sys.executable, "-m", "persona_ft.notebook.run", "--run", str(run), "--only", NOTEBOOK]
-    command += ["-p", "MODEL", model, "-p", "NUM_EPOCHS", str(epochs)]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+def start(run: Path, name: str, given: dict[str, object]) -> subprocess.Popen:
+    """A notebook as ``make run`` executes it, in a process of its own."""
+    command = [sys.executable, "-m", "persona_ft.notebook.run", "--run", str(run), "--only", name]
+    command += [word for key, value in given.items() for word in ("-p", key, str(value))]
+    how = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(command, cwd=repository_root(), **how)
 
 
 def kill(process: subprocess.Popen) -> None:
@@ -110,12 +112,12 @@ def compare(options: argparse.Namespace, folder: Path) -> int:
 
     def run_through(run: Path) -> float:
         """Run to the end; seconds since the training started."""
-        process = start(run, options.model, options.epochs)
+        process = start(run, NOTEBOOK, {"MODEL": options.model, "NUM_EPOCHS": options.epochs})
         while not (run / "checkpoints").exists() and process.poll() is None:
             time.sleep(0.05)
         started = time.monotonic()
         if process.wait():
-            sys.exit(process.stderr.read())
+            sys.exit(process.stdout.read())
         return time.monotonic() - started
 
     lasts = run_through(shutil.copytree(data, folder / "alone"))
@@ -127,7 +129,7 @@ def compare(options: argparse.Namespace, folder: Path) -> int:
         print(f"left alone again: losses up to {loss:.4f} nats apart, adapters {adapter:.2%} apart", flush=True)
     for n in range(options.kills):
         run, moment = shutil.copytree(data, folder / f"run-{n}"), draw.uniform(0, lasts)
-        process = start(run, options.model, options.epochs)
+        process = start(run, NOTEBOOK, {"MODEL": options.model, "NUM_EPOCHS": options.epochs})
         while not (run / "checkpoints").exists() and process.poll() is None:
             time.sleep(0.05)
         time.sleep(moment)

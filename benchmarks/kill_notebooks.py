@@ -16,19 +16,16 @@ import argparse
 import json
 import random
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from pathlib import Path
 
-from kill_and_resume import kill
+from kill_and_resume import kill, start
 
 from persona_ft.io import file_digest
-from persona_ft.paths import repository_root
 
-ROOT = repository_root()
 PERSONA = "tests/personas/hana"
 # Notebook -> the notebook whose end is its start, and what it is given.
 NOTEBOOKS: dict[str, tuple[str, dict[str, object]]] = {
@@ -49,16 +46,9 @@ NOTEBOOKS: dict[str, tuple[str, dict[str, object]]] = {
 }
 
 
-def start(run: Path, name: str) -> subprocess.Popen:
-    """The notebook as ``make run`` executes it, in a process of its own."""
-    command = [sys.executable, "-m", "persona_ft.notebook.run", "--run", str(run), "--only", name]
-    command += [word for key, value in NOTEBOOKS[name][1].items() for word in ("-p", key, str(value))]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
 def to_the_end(run: Path, name: str) -> tuple[float, int, str]:
     """Seconds, exit code and words of a whole run."""
-    started, process = time.monotonic(), start(run, name)
+    started, process = time.monotonic(), start(run, name, NOTEBOOKS[name][1])
     said, _ = process.communicate()
     return time.monotonic() - started, process.returncode, said
 
@@ -137,7 +127,7 @@ class Kills:
             moment, whole_family = draw.uniform(0.5, lasts), n // len(NOTEBOOKS) % 2 == 0
             while True:
                 run = self.fresh(name, f"kill-{n}")
-                process = start(run, name)
+                process = start(run, name, NOTEBOOKS[name][1])
                 time.sleep(moment)
                 if process.poll() is None:
                     break

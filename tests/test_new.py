@@ -21,8 +21,7 @@ from persona_ft.data.bank import is_test, questions_for, words
 from persona_ft.data.persona import check_owner, read_persona, read_profile
 from persona_ft.data.split import allot
 from persona_ft.errors import PersonaError
-from persona_ft.notebook.lab import copy_notebooks
-from persona_ft.notebook.run import FROM_CHATS, LESSONS, parameters_of
+from persona_ft.notebook.run import FROM_CHATS, LESSONS, copy_notebooks, parameters_of
 from persona_ft.use.answers import Change, change, holders, settle, undo
 from persona_ft.use.answers import main as answers
 from persona_ft.use.check import (

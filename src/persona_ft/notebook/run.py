@@ -6,6 +6,7 @@ import csv
 import json
 import logging
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -79,6 +80,27 @@ def execute(names: list[str], run: Path, given: dict[str, Any], notebooks: str =
         for number, name in enumerate(names, start=1):
             parameters = {key: value for key, value in given.items() if key in accepted[name]}
             _execute(folder / f"{name}.ipynb", run / f"{name}.ipynb", parameters, f"[{number}/{len(names)}] {name}")
+
+
+def copy_notebooks(run: Path, given: dict[str, str], notebooks: str = "notebooks") -> list[Path]:
+    """Copies for JupyterLab of what is not there yet, with each given parameter in the cells that have it."""
+    import nbformat
+
+    copies = []
+    for path in sorted(notebooks_folder(notebooks).glob("*.ipynb")):
+        if (run / path.name).exists():
+            continue
+        notebook = nbformat.read(path, as_version=4)
+        for cell in notebook.cells:
+            if PARAMETER_TAGS & set(cell.metadata.get("tags", [])):
+                for name, value in given.items():
+                    line = f"{name} = {json.dumps(value, ensure_ascii=False)}"
+                    old = rf"^{name} = .*?(?=  # @param|$)"
+                    cell.source = re.sub(old, lambda _, line=line: line, cell.source, flags=re.M)
+        nbformat.write(notebook, run / path.name)
+        (run / path.name).chmod(0o600)
+        copies.append(run / path.name)
+    return copies
 
 
 def _execute(notebook: Path, output: Path, parameters: dict[str, Any], step: str) -> None:
@@ -213,8 +235,6 @@ def main(arguments: list[str] | None = None) -> None:
     given = {name: _value(text) for name, text in options.p}
     run = run_folder(resolve(options.run))
     if options.copy:
-        from persona_ft.notebook.lab import copy_notebooks
-
         copies = copy_notebooks(run, {"RUN": typed(run), **dict(options.p)}, options.notebooks)
         print(f"{len(copies)} notebooks copied to {typed(run)}; those that were there stay as they are")
         return

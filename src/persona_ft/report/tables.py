@@ -115,7 +115,7 @@ def fact_rows(comparison: Comparison) -> Rows:
 def all_rows(comparison: Comparison) -> dict[str, Rows]:
     """The four tables of numbers, by their keys in phrases.yaml."""
     made = {"scores": score_rows, "differences": difference_rows, "fact table": fact_rows, "counts": count_rows}
-    return {title: rows_of(comparison) for title, rows_of in made.items()}
+    return {title: make(comparison) for title, make in made.items()}
 
 
 def picked(comparison: Comparison, n: int = 3) -> tuple[list[int], list[int]]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from persona_ft.errors import PersonaError
 from persona_ft.io import file_digest, keep_private, move_aside, read_json, write_text
 from persona_ft.paths import shown
-from persona_ft.train.identity import settle
+from persona_ft.train.identity import rewrite_settings
 
 if TYPE_CHECKING:
     from transformers import Trainer, TrainerCallback
@@ -158,7 +158,7 @@ class Checkpoints:
             if path.name not in NEEDED:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         for name, key in PATHS.items():
-            settle(written / name, key)
+            rewrite_settings(written / name, key)
         known = {"step": step, "finished": finished, "seconds": round(seconds, 3), "identity": self.identity}
         known["files"] = {path.name: file_digest(path) for path in sorted(written.iterdir())}
         write_text(written / MANIFEST, json.dumps(known, indent=1, ensure_ascii=False) + "\n")

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from persona_ft.conversation import read_jsonl
+from persona_ft.conversation import read_jsonl, rows_in
 from persona_ft.data.persona import read_profile, read_test
 from persona_ft.data.split import check_leakage
 from persona_ft.errors import PersonaError
@@ -22,17 +22,17 @@ def seal_adapter(run: Path, recipe: dict[str, Any]) -> dict[str, str]:
     """Note beside a run's adapter what it was trained on and how, and keep it for its owner's eyes. Returns name ->
     SHA-256 of each file of :data:`DATA` and :data:`ADAPTER`, of the prompt and of the whole recipe, for training.json.
     """
-    settle(run / ADAPTER["adapter's settings"], "base_model_name_or_path")
+    rewrite_settings(run / ADAPTER["adapter's settings"], "base_model_name_or_path")
     found = _digests(run, recipe)
     keep_private(run / "adapter")
     write_text(run / NOTE, json.dumps(found, indent=1) + "\n")
     return found
 
 
-def settle(path: Path, key: str) -> None:
+def rewrite_settings(path: Path, key: str) -> None:
     """Write a JSON file of PEFT's or the Trainer's again, with the last name alone of the path at ``key``, and modules'
     names sorted: PEFT has a set, whose order is another one in each process, and so would be the file's digest."""
-    fields = json.loads(path.read_text(encoding="utf-8"))
+    fields = read_json(path)
     fields[key] = fields.get(key) and Path(fields[key]).name
     if isinstance(modules := fields.get("target_modules"), list):
         fields["target_modules"] = sorted(modules)
@@ -71,7 +71,7 @@ def check_adapter(run: Path, data: bool = True) -> dict[str, Any]:
         raise PersonaError(reason, remedy, shown(run))
     if data:
         train, watched, test = (run / file for file in DATA.values())
-        check_leakage(read_jsonl(train) + (read_jsonl(watched) if watched.stat().st_size else []), read_test(test))
+        check_leakage(read_jsonl(train) + rows_in(watched), read_test(test))
     return training
 
 

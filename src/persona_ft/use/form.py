@@ -9,7 +9,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from persona_ft.errors import PersonaError
-from persona_ft.use.talk import THIS_IS_A_MODEL, Talk
+from persona_ft.use.talk import IN_TRAINING, THIS_IS_A_MODEL, Talk
 
 if TYPE_CHECKING:
     from ipywidgets import Widget
@@ -138,7 +138,7 @@ def talk_form(talk: Talk) -> Widget:
         try:
             talk.correct(better)
             pages[-1][-1], box.value = bubble("corrected", better), ""
-            said.value = "It is among your answers; the next training has it."
+            said.value = IN_TRAINING
         except PersonaError as error:
             said.value = escape(str(error))
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 BUDGET = 2048
 # Two answers at once, in two talks over one model, would take the adapter off under each other.
 ONE_AT_A_TIME = Lock()
+IN_TRAINING = "It is among your answers; the next training has it."
 THIS_IS_A_MODEL = "This is a model, trained on somebody's answers. It is not that person, and it makes things up."
 
 

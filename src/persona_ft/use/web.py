@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from persona_ft.conversation import Message
 from persona_ft.errors import PersonaError
 from persona_ft.use.load import command, load_run
-from persona_ft.use.talk import THIS_IS_A_MODEL, Talk
+from persona_ft.use.talk import IN_TRAINING, THIS_IS_A_MODEL, Talk
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -71,7 +71,7 @@ def web_app(talk: Talk) -> FastAPI:
         except PersonaError as error:
             return better, gr.update(value=str(error), visible=True), gr.skip()
         shown = [{"role": turn.role, "content": turn.content} for turn in own.turns]
-        return "", gr.update(value="It is among your answers; the next training has it.", visible=True), shown
+        return "", gr.update(value=IN_TRAINING, visible=True), shown
 
     for act in (say, correct):
         act.__annotations__ = {"request": gr.Request}  # which Gradio goes by

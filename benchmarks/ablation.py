@@ -24,12 +24,13 @@ from persona_ft.gpt_oss.load import prepare_environment
 
 prepare_environment()
 
+from unsloth import FastLanguageModel  # before transformers, trl and peft
+
 import torch
 from datasets import Dataset, disable_progress_bars
 from transformers import EarlyStoppingCallback, PrinterCallback
 from transformers.utils.logging import disable_progress_bar
 from trl import SFTConfig, SFTTrainer
-from unsloth import FastLanguageModel  # before transformers, trl and peft
 
 from persona_ft.train.checkpoints import Checkpoints
 from persona_ft.conversation import persona_messages

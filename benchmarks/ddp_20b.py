@@ -123,9 +123,8 @@ def main() -> None:
         start = [each["until_first_step_s"] + each["first_step_s"] for each in (one, two)]
         rows = (start[1] - start[0]) / (a_row[0] - a_row[1]) if a_row[0] > a_row[1] else float("inf")
         print(f"a row: {a_row[0] * 1e3:.1f} ms on one, {a_row[1] * 1e3:.1f} ms on two: {a_row[0] / a_row[1]:.2f} times")
-        print(
-            f"until the second step: {start[0]:.0f} s and {start[1]:.0f} s; two GPUs are sooner from {rows:,.0f} rows on"
-        )
+        print(f"until the second step: {start[0]:.0f} s and {start[1]:.0f} s")
+        print(f"two GPUs are sooner from {rows:,.0f} rows on")
     options.out.write_text(json.dumps(found, indent=1) + "\n")
 
 

@@ -89,10 +89,16 @@ def recommended() -> dict:
     return results("train_20b")["recommended"][0]
 
 
+def downloaded(kind: str) -> float:
+    """GB of a checkpoint: its weights take the same room on disk as once they are loaded."""
+    return results("train_mxfp4_20b")[kind][0]["loaded_gib"] * 2**30 / 1e9
+
+
 # A figure of the prose that is not in its notebook's outputs, and how it is worked out from a file of the repository.
 FIGURES = {
     "00_one_sitting": {
-        "14": lambda: f"{MINIMUM_GIB:.0f}",
+        "13": lambda: f"{downloaded('recommended'):.0f}",
+        "14": lambda: f"{MINIMUM_GIB:.0f}",  # GiB of a GPU; and GB of a download
         "95": lambda: f"{100 * (1 - ALPHA):.0f}",
     },
     "01_inference": {
@@ -100,6 +106,8 @@ FIGURES = {
         "20.9": lambda: f"{sum(count_parameters(config_20b()).values()) / 1e9:.1f}",
         "4.5": lambda: f"{4 + 32 / 64:g}",
         "32": lambda: str(config_20b().num_local_experts),
+        "13": lambda: f"{downloaded('recommended'):.0f}",
+        "14": lambda: f"{downloaded('recommended-mxfp4'):.0f}",
         "4.13": lambda: f"{8 * NF4_BYTES:.2f}",
         "15": lambda: known(r"Low effort takes (15) to 38 tokens"),
         "38": lambda: known(r"Low effort takes 15 to (38) tokens"),

@@ -135,7 +135,8 @@ FIGURES = {
         "0.9": lambda: re.search(r"add (0\.\d) times", read_recipe("recommended").why["router_aux_loss_coef"])[1],
         "16": lambda: f"{count_lora_parameters(config_20b(), 8) * 4 / 1e6:.0f}",  # MB; and rows at once
         "0.75": lambda: f"{CONTEXT_BYTES / GIB:.2f}",
-        "0.11": lambda: f"{-gain('16 rows at once = recommended'):.2f}",
+        "0.25": lambda: f"{gain('16 rows at once = recommended'):.2f}",
+        "0.15": lambda: f"{gain('epochs, learning rate, best epoch kept') - gain('16 rows at once = recommended'):.2f}",
         "14": lambda: f"{results('train_20b')['article'][0]['train_wall_s'] / recommended()['train_wall_s']:.0f}",
         "22": lambda: benchmarked(r"cap (22) GiB"),
         "14.5": lambda: benchmarked(r"under (14\.5) GiB"),
@@ -179,6 +180,11 @@ def gain(condition: str) -> float:
     return next(
         row["log_likelihood"]["gain"] for row in results("ablation")["conditions"] if row["condition"] == condition
     )
+
+
+def person() -> dict[str, str]:
+    """What became of the person's own answers, planted as a condition's."""
+    return next(row for row in results("verdict_planted")["planted"] if row["planted"] == "the person")
 
 
 def benchmarked(pattern: str) -> str:
@@ -302,7 +308,8 @@ def test_the_figures_of_the_20b_in_readme_and_guide_are_the_measured_ones(langua
         f"{results('conditions_20b')['peak_gib']:.1f} GiB",
         f"{recommended()['train_wall_s']:.0f} ",
         f"{seconds('batched_s'):.0f} ",
-        f"{-gain('16 rows at once = recommended'):.2f} ",
+        f"{gain('16 rows at once = recommended'):.2f} ",
+        *(f"{person()[f'called better, {n} questions'].strip('%')} %" for n in (30, 100)),
     ):
         assert figure in text, figure
 

@@ -62,7 +62,7 @@ def train(folder: Path, weights: str, steps: int, out: Path) -> None:
     how |= {"save_strategy": "no", "eval_strategy": "no", "load_best_model_at_end": False}
     clock = Clock()
     with tempfile.TemporaryDirectory() as place:
-        arguments = SFTConfig(**how, output_dir=place, ddp_find_unused_parameters=False, max_grad_norm=1.0)
+        arguments = SFTConfig(**how, output_dir=place, ddp_find_unused_parameters=False)
         trainer = SFTTrainer(
             model=session.model,
             processing_class=session.tokenizer,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from persona_ft.errors import PersonaError
+from persona_ft.errors import PersonaError, visible
 from persona_ft.use.talk import IN_TRAINING, THIS_IS_A_MODEL, Talk
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def talk_form(talk: Talk) -> Widget:
         if question:
             box.value = said.value = ""
             said.value = answer(question)
-            box.value = box.value or question * bool(said.value)
+            box.value = box.value or visible(question) * bool(said.value)
             received.value = f'<pre style="white-space:pre-wrap">{escape(talk.received)}</pre>'
 
     def answer(question: str) -> str:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from persona_ft.conversation import Conversation, Message, read_jsonl, write_jsonl
 from persona_ft.data.split import check_leakage
-from persona_ft.errors import PersonaError, read_line, visible
+from persona_ft.errors import PersonaError, number, read_line, visible
 from persona_ft.gpt_oss.generate import ready_to_generate, stop_tokens, token_limit
 from persona_ft.gpt_oss.harmony import FINAL, encode, final_message, parse_messages, render_prompt
 from persona_ft.paths import shown
@@ -221,5 +221,5 @@ if __name__ == "__main__":
     command(
         __doc__,
         lambda run, given: talk_at_terminal(Talk(run, *load_run(run), temperature=given.temperature)),
-        temperature={"type": float, "default": 0.0, "help": "0: the same answer every time"},
+        temperature={"type": number(float, 0, 2), "default": 0.0, "help": "0: the same answer every time"},
     )

@@ -14,7 +14,7 @@ from html import unescape
 from typing import TYPE_CHECKING, Any
 
 from persona_ft.conversation import Message
-from persona_ft.errors import PersonaError
+from persona_ft.errors import HALF, HALF_A_CHARACTER, PersonaError, number
 from persona_ft.use.load import command, load_run
 from persona_ft.use.talk import IN_TRAINING, THIS_IS_A_MODEL, Talk
 
@@ -69,7 +69,7 @@ def web_app(talk: Talk) -> FastAPI:
         try:
             own.correct(better)
         except PersonaError as error:
-            return better, gr.update(value=str(error), visible=True), gr.skip()
+            return gr.skip(), gr.update(value=str(error), visible=True), gr.skip()
         shown = [{"role": turn.role, "content": turn.content} for turn in own.turns]
         return "", gr.update(value=IN_TRAINING, visible=True), shown
 
@@ -84,6 +84,7 @@ def web_app(talk: Talk) -> FastAPI:
                     gr.Chatbot(height="60vh", render_markdown=False, label=name, buttons=["copy", "copy_all"])
                 ),
                 description=THIS_IS_A_MODEL,
+                validator=lambda question: gr.validate(not HALF.search(question), HALF_A_CHARACTER),
                 additional_inputs=[
                     gr.Radio(["tuned", "base"], value="tuned", label="who answers", render=False),
                     gr.Slider(0, 1.5, value=talk.temperature, step=0.1, label="temperature", render=False),
@@ -144,5 +145,5 @@ if __name__ == "__main__":
     command(
         __doc__,
         lambda run, given: serve_page(Talk(run, *load_run(run)), given.port),
-        port={"type": int, "default": 7860},
+        port={"type": number(int, 1, 65535), "default": 7860},
     )

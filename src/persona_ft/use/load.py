@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 CONTEXT = 4096
 
 
-@dataclass(frozen=True)
+@dataclass
 class TrainedRun:
     """A run folder after notebook 03, and how its model is asked.
 
@@ -36,25 +36,10 @@ class TrainedRun:
     model: str
     weights: str = "nf4"
 
-    @property
-    def adapter(self) -> Path:
-        return self.folder / "adapter"
-
-    @property
-    def think(self) -> bool:
-        return self.training.get("think", "no") == "yes"
-
-    @property
-    def effort(self) -> str:
-        return self.training["reasoning_effort"]
-
-    @property
-    def prompt(self) -> str:
-        return self.profile.system_prompt * self.training["recipe"]["system_prompt"]
-
-    @property
-    def tiny(self) -> bool:
-        return self.training["tiny"]
+    def __post_init__(self) -> None:
+        self.adapter, self.tiny = self.folder / "adapter", self.training["tiny"]
+        self.think, self.effort = self.training.get("think", "no") == "yes", self.training["reasoning_effort"]
+        self.prompt = self.profile.system_prompt * self.training["recipe"]["system_prompt"]
 
 
 def trained_run(run: Path | str, model: str = "") -> TrainedRun:

@@ -9,16 +9,12 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from multiprocessing import TimeoutError
 from multiprocessing.pool import ThreadPool
-from typing import TYPE_CHECKING
 
 from persona_ft.errors import PersonaError
+from persona_ft.gpt_oss import Model, Tokenizer
 from persona_ft.gpt_oss.download import colab_secret
 from persona_ft.gpt_oss.generate import THINKING_TOKENS, generate_completions
 from persona_ft.gpt_oss.harmony import render_prompt
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel as Model
-    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 KEY = "OPENAI_API_KEY"
 # Seconds for one reply, and for all that are asked for together.

@@ -8,15 +8,12 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from persona_ft.errors import PersonaError
+from persona_ft.gpt_oss import Model, Tokenizer
 from persona_ft.gpt_oss.harmony import FINAL, STOPS, HarmonyMessage, encode, final_message, own_turn, parse_messages
 from persona_ft.io import read_json, write_text
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel as Model
-    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 
 @contextmanager

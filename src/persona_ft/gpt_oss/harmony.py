@@ -12,14 +12,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from persona_ft.conversation import CONTROL_WORD
 from persona_ft.errors import PersonaError
+from persona_ft.gpt_oss import Tokenizer
 from persona_ft.io import digest
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 TODAY = 'strftime_now("%Y-%m-%d")'
 ASSISTANT = "<|start|>assistant"

@@ -9,14 +9,11 @@ import sys
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from persona_ft.errors import PersonaError
+from persona_ft.gpt_oss import Model, Tokenizer
 from persona_ft.io import read_json
 from persona_ft.paths import is_live, resolve
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 # gpt-oss-20b in the two kinds of 4 bit: as it was released, and unpacked and quantised again by Unsloth.
 CHECKPOINTS = {"mxfp4": "unsloth/gpt-oss-20b", "nf4": "unsloth/gpt-oss-20b-unsloth-bnb-4bit"}
@@ -154,7 +151,7 @@ def use_split_experts(weights: str = "nf4") -> None:
         patch_gpt_oss_bnb4bit()
 
 
-def check_experts(model: PreTrainedModel, folder: str) -> None:
+def check_experts(model: Model, folder: str) -> None:
     """Raise a PersonaError where the experts in memory (the first of the first and of the last layer) are not, byte by
     byte, the file's: a load that does not know a checkpoint's layout makes them random and only warns."""
     import torch
@@ -174,7 +171,7 @@ def check_experts(model: PreTrainedModel, folder: str) -> None:
         raise PersonaError(reason, remedy)
 
 
-def compute_in_float32(model: PreTrainedModel) -> None:
+def compute_in_float32(model: Model) -> None:
     """On a CPU, let a model that was just loaded compute in 32 bit: weights stay in 4 bit, what they are unpacked to
     and what is stored in 16 bit becomes float32. Few processors multiply bfloat16 in hardware: with AVX2 a step of the
     tiny model took 10 times as long (``benchmarks/cpu_precision.py``), and its rounding depended on the processor."""
@@ -193,9 +190,7 @@ def compute_in_float32(model: PreTrainedModel) -> None:
     model.config.dtype = torch.float32
 
 
-def load_model(
-    folder: str | Path, weights: str = "nf4", length: int = 2048
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def load_model(folder: str | Path, weights: str = "nf4", length: int = 2048) -> tuple[Model, Tokenizer]:
     """A checkpoint in 4 bit and its tokenizer, loaded in the steps that notebook 01 takes one by one.
 
     Parameters

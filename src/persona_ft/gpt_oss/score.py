@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from persona_ft.errors import PersonaError
+from persona_ft.gpt_oss import Model, Tokenizer
 from persona_ft.gpt_oss.generate import ready_to_generate
 from persona_ft.gpt_oss.harmony import encode
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel as Model
-    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 
 def log_likelihoods(

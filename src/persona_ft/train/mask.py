@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from persona_ft.conversation import Conversation
 from persona_ft.errors import PersonaError
+from persona_ft.gpt_oss import Tokenizer
 from persona_ft.gpt_oss.harmony import as_text, completion_text, encode
 from persona_ft.train.recipe import Recipe
 from persona_ft.train.rows import rendered_row
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 
 def graded_text(tokenizer: Tokenizer, labels: Iterable[int]) -> str:

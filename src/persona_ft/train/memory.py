@@ -11,17 +11,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import yaml
 
 from persona_ft.errors import PersonaError
+from persona_ft.gpt_oss import Config
 from persona_ft.gpt_oss.lora import count_lora_parameters, count_parameters
 from persona_ft.train.gpus import Card
 from persona_ft.train.recipe import Recipe
-
-if TYPE_CHECKING:
-    from transformers import PretrainedConfig
 
 MEASURED: dict[str, Any] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
 GIB = 2**30
@@ -73,13 +71,13 @@ class Memory:
         return {part: getattr(self, part) / GIB for part in (*self.PARTS, "total")}
 
 
-def weights_bytes(config: PretrainedConfig, weights: str) -> float:
+def weights_bytes(config: Config, weights: str) -> float:
     """``"nf4"``: attention and experts in 4 bit; ``"mxfp4"``: the experts; ``"bfloat16"``: all in 16 bit."""
     stored = STORED_BYTES[weights.removesuffix("-fused")]
     return sum(n * stored.get(part, 2.0) for part, n in count_parameters(config).items())
 
 
-def _layer_bytes(config: PretrainedConfig, rows: int, tokens: int, precision: str, weights: str) -> dict[str, float]:
+def _layer_bytes(config: Config, rows: int, tokens: int, precision: str, weights: str) -> dict[str, float]:
     """One layer being recomputed and differentiated, at its fuller moment."""
     n, pairs = rows * tokens, rows * config.num_attention_heads * tokens**2
     hidden, chosen = config.hidden_size, n * config.num_experts_per_tok
@@ -99,7 +97,7 @@ def _layer_bytes(config: PretrainedConfig, rows: int, tokens: int, precision: st
     return max(found, key=lambda parts: sum(parts.values()))
 
 
-def _loss_bytes(config: PretrainedConfig, rows: int, tokens: int, graded: int, precision: str, logits: str) -> float:
+def _loss_bytes(config: Config, rows: int, tokens: int, graded: int, precision: str, logits: str) -> float:
     """The loss: the head on the graded tokens in tiles, or on all tokens in chunks."""
     if logits == "all":
         scores = rows * tokens * config.vocab_size
@@ -117,7 +115,7 @@ def _trained_bytes(n_lora: int, optimizer: str) -> dict[str, float]:
 
 
 def estimate_training(
-    config: PretrainedConfig, recipe: Recipe, tokens: int, graded: int, bfloat16: bool = True, weights: str = "nf4"
+    config: Config, recipe: Recipe, tokens: int, graded: int, bfloat16: bool = True, weights: str = "nf4"
 ) -> Memory:
     """Estimate the fullest moment of a training step.
 
@@ -139,7 +137,7 @@ def estimate_training(
 WAYS = {"inference, 4 bit": "nf4", "QLoRA": "nf4", "LoRA, 16 bit": "bfloat16", "full fine-tuning": "bfloat16"}
 
 
-def estimate(config: PretrainedConfig, way: str) -> Memory:
+def estimate(config: Config, way: str) -> Memory:
     """Estimate one of :data:`WAYS` of using the model, on batches of 4 rows of 256 tokens: LoRA of rank 8 on attention
     with ``adamw_8bit``; full fine-tuning with Adam's two values in 32 bit each."""
     weights, layer = weights_bytes(config, WAYS[way]), _layer_bytes(config, 4, 256, "bfloat16", WAYS[way])
@@ -157,7 +155,7 @@ def fits(memory: Memory, card: Card) -> bool:
 
 
 def check_fits(
-    config: PretrainedConfig, recipe: Recipe, tokens: int, graded: int, bfloat16: bool, card: Card, weights: str = "nf4"
+    config: Config, recipe: Recipe, tokens: int, graded: int, bfloat16: bool, card: Card, weights: str = "nf4"
 ) -> Memory:
     """Estimate the memory; where it does not fit the card, a PersonaError names the setting that would."""
     sizes = tokens, graded, bfloat16, weights
@@ -169,7 +167,7 @@ def check_fits(
     return memory
 
 
-def largest_fit(config: PretrainedConfig, recipe: Recipe, card: Card, *sizes: Any) -> Recipe | None:
+def largest_fit(config: Config, recipe: Recipe, card: Card, *sizes: Any) -> Recipe | None:
     """The nearest smaller recipe that fits the card; None when none does. ``sizes``: :func:`estimate_training`'s rest.
     A smaller batch is made up for by accumulation, so that the training is the same and only slower; where that is not
     enough, LoRA is kept to attention."""
@@ -181,7 +179,7 @@ def largest_fit(config: PretrainedConfig, recipe: Recipe, card: Card, *sizes: An
     return None
 
 
-def smaller_setting(config: PretrainedConfig, recipe: Recipe, card: Card, *sizes: Any) -> str:
+def smaller_setting(config: Config, recipe: Recipe, card: Card, *sizes: Any) -> str:
     """The remedy as a sentence: what to set in notebook 03, and what that would need."""
     if (smaller := largest_fit(config, recipe, card, *sizes)) is None:
         return f"use a larger card, or leave out the longest rows: one row of {sizes[0]} tokens does not fit at a time"
@@ -192,7 +190,7 @@ def smaller_setting(config: PretrainedConfig, recipe: Recipe, card: Card, *sizes
 
 @contextmanager
 def explained_out_of_memory(
-    config: PretrainedConfig,
+    config: Config,
     recipe: Recipe,
     tokens: int,
     graded: int,
@@ -225,9 +223,7 @@ class StepTime(NamedTuple):
     total: float
 
 
-def estimate_step(
-    config: PretrainedConfig, recipe: Recipe, tokens: int, card: Card, weights: str = "nf4"
-) -> StepTime | None:
+def estimate_step(config: Config, recipe: Recipe, tokens: int, card: Card, weights: str = "nf4") -> StepTime | None:
     """A rough time for one optimizer step on a card; None where its speed is not known.
 
     The experts are unpacked twice a batch (forward, recomputation), each time written once and read by the products

@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from persona_ft.conversation import CONTROL_WORD, Conversation, persona_messages
 from persona_ft.errors import PersonaError
+from persona_ft.gpt_oss import Model, Tokenizer
 from persona_ft.gpt_oss.generate import AnswerStore, generate_completions, token_limit
 from persona_ft.gpt_oss.harmony import as_text, completion_text, encode, render_prompt
 from persona_ft.train.recipe import Recipe
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel as Model
-    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 
 def training_row(pair: Conversation, system_prompt: str, reasoning_effort: str) -> dict[str, Any]:

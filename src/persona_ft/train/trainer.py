@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
+from persona_ft.gpt_oss import Model, Tokenizer
 from persona_ft.gpt_oss.generate import ready_to_generate
 from persona_ft.gpt_oss.harmony import encode
 from persona_ft.gpt_oss.lora import lora_in_float32
 from persona_ft.train.recipe import Recipe
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel as Model
-    from transformers import PreTrainedTokenizerBase as Tokenizer
     from trl import SFTTrainer
 
 

@@ -4,18 +4,16 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from persona_ft.data.persona import Profile, read_profile
 from persona_ft.errors import PersonaError, as_command
+from persona_ft.gpt_oss import Model, Tokenizer
 from persona_ft.gpt_oss.download import fetch_model
 from persona_ft.gpt_oss.harmony import check_template, freeze_date
 from persona_ft.gpt_oss.load import choose_model, load_model, this_machine
 from persona_ft.paths import resolve, shown
 from persona_ft.train.identity import check_adapter
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 # Tokens of the longest prompt and its answer.
 CONTEXT = 4096
@@ -51,7 +49,7 @@ def trained_run(run: Path | str, model: str = "") -> TrainedRun:
     return TrainedRun(folder, training, read_profile(folder / "persona.yaml"), choice.source, choice.weights)
 
 
-def load_run(run: TrainedRun) -> tuple["PreTrainedModel", "PreTrainedTokenizerBase"]:
+def load_run(run: TrainedRun) -> tuple[Model, Tokenizer]:
     """The run's base model in 4 bit with its adapter over it, and the tokenizer with the training's date. ``with
     model.disable_adapter():`` takes the adapter off. PersonaError where the base cannot be had, its chat template is
     another than in training, or the adapter does not fit it."""

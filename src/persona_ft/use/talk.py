@@ -16,18 +16,16 @@ from pathlib import Path
 from queue import SimpleQueue
 from threading import Event, Lock
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from persona_ft.conversation import Conversation, Message, read_jsonl, write_jsonl
 from persona_ft.data.split import check_leakage
 from persona_ft.errors import PersonaError, number, read_line, visible
+from persona_ft.gpt_oss import Model, Tokenizer
 from persona_ft.gpt_oss.generate import ready_to_generate, stop_tokens, token_limit
 from persona_ft.gpt_oss.harmony import FINAL, encode, final_message, parse_messages, render_prompt
 from persona_ft.paths import shown
 from persona_ft.use.load import TrainedRun, command, load_run
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 # Tokens of a prompt: persona, history and question.
 BUDGET = 2048
@@ -47,8 +45,8 @@ class Talk:
     """
 
     run: TrainedRun
-    model: "PreTrainedModel"
-    tokenizer: "PreTrainedTokenizerBase"
+    model: Model
+    tokenizer: Tokenizer
     budget: int = BUDGET
     temperature: float = 0.0
     tuned: bool = True

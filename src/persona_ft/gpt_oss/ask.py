@@ -24,7 +24,7 @@ Ask = Callable[[list[list[dict[str, str]]]], list[str]]
 
 
 def local_model(model: Model, tokenizer: Tokenizer, batch_size: int = 16) -> Ask:
-    """The loaded base model, at low effort, without its adapter where it has one: nothing leaves the machine. It thinks
+    """The loaded base model at low effort, without its adapter where it has one: nothing leaves the machine. It thinks
     first and has room for it; a reply that never came is empty."""
 
     def ask(prompts: list[list[dict[str, str]]]) -> list[str]:
@@ -37,13 +37,10 @@ def local_model(model: Model, tokenizer: Tokenizer, batch_size: int = 16) -> Ask
 
 
 def endpoint(base_url: str, model: str, deadline: float = DEADLINE) -> Ask:
-    """A model behind an OpenAI-compatible endpoint (``openai`` package), such as a local llama.cpp or vLLM server.
-
-    What is asked is sent there, a person's words with it: use a machine that you trust with them. It is sent nowhere
-    else: a redirect is refused. A reply that cannot be read is told and is empty. The key comes from the environment,
-    else from Colab's secrets, and is never printed. Raises PersonaError where the package or the key is missing, or the
-    endpoint does not answer within the deadline, in seconds.
-    """
+    """A model behind an OpenAI-compatible endpoint, such as a local llama.cpp or vLLM server. What is asked is sent
+    there, a person's words with it, and nowhere else: a redirect is refused. A reply that cannot be read is told and is
+    empty. The key comes from the environment, else from Colab's secrets, and is never printed. PersonaError where the
+    openai package or the key is missing, or no answer comes within the deadline, in seconds."""
     try:
         import httpx
         from openai import OpenAI, OpenAIError

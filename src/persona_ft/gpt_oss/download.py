@@ -35,8 +35,8 @@ def colab_secret(name: str) -> str | None:
 
 
 def check_model(folder: Path, weights: bool = True) -> None:
-    """Raise a PersonaError, which names the file, where a model would run code of its own, is no gpt-oss, or
-    is not whole. ``weights=False`` looks at the small files only."""
+    """PersonaError, which names the file, where a model would run code of its own, is no gpt-oss, or is not whole;
+    ``weights=False`` looks at the small files only."""
     small = {path.name: _fields(path) for path in sorted(folder.glob("*config.json"))}
     for name, fields in small.items():
         if "auto_map" in fields:
@@ -78,14 +78,11 @@ def _check_whole(path: Path) -> None:
 
 def fetch_model(name: str, weights: bool = True) -> str:
     """The folder of a model: ``name`` when it is one, else the files of that ``owner/name`` on the Hub in the local
-    cache, downloaded if needed; ``weights=False`` fetches config and tokenizer alone, a few MB.
-
-    A connection that breaks is taken up where it was (huggingface_hub tries five times); when the session itself is
-    lost, files that are whole are kept. Without a network, a model that is whole in the cache is used as it is. Raises
-    PersonaError where gpt-oss-20b is asked for without a GPU, the Hub, the disk or the token will not have it, the
-    download broke off, or :func:`check_model` refuses the model; the message says which and what to do. The Hub's token
-    is Colab's secret, else the environment's or an earlier login's; gpt-oss-20b needs none.
-    """
+    cache, downloaded if needed; ``weights=False`` fetches config and tokenizer alone, a few MB. The token is Colab's
+    secret, else the environment's or an earlier login's; gpt-oss-20b needs none. A broken connection is taken up where
+    it was, files that are whole are kept when the session is lost, and without a network a model that is whole in the
+    cache is used as it is. PersonaError, which says what to do, where gpt-oss-20b is asked for without a GPU, the Hub,
+    the disk or the token will not have it, the download broke off, or :func:`check_model` refuses it."""
     if Path(name).is_dir():
         check_model(Path(name), weights)
         return name
@@ -138,8 +135,8 @@ def fetch_model(name: str, weights: bool = True) -> str:
 
 
 def _problem(name: str, error: BaseException, lacking: list[int] | None = None) -> PersonaError | None:
-    """What to tell the reader of an error; None when the Hub and the network have no part in it. ``lacking``: the bytes
-    of each file that is still missing, once the download has begun."""
+    """What to tell of an error; None when neither the Hub nor the network has part in it. ``lacking``: the bytes of
+    each file that is still missing, once the download has begun."""
     import httpx
     from huggingface_hub import errors
 

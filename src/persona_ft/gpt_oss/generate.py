@@ -39,11 +39,9 @@ THINKING_TOKENS = {"low": 512, "medium": 1024, "high": 4096}
 
 
 def token_limit(think: bool, reasoning_effort: str, wanted: int | str = "auto") -> int:
-    """New tokens for one answer: ``wanted``, a whole number of at least 1, else enough for the protocol.
-
-    gpt-oss-20b reaches the final channel after 24 to 47 tokens at low effort and about 130 at medium
-    (docs/real-model.md), but the tail is long: an answer that is cut off is lost.
-    """
+    """New tokens for one answer: ``wanted``, a whole number of at least 1, else enough for the protocol. gpt-oss-20b
+    reaches the final channel after 24 to 47 tokens at low effort and about 130 at medium (docs/real-model.md), but the
+    tail is long: an answer that is cut off is lost."""
     if wanted == "auto":
         return THINKING_TOKENS[reasoning_effort] if think else ANSWER_TOKENS
     if isinstance(wanted, str) and wanted.isdecimal():  # typed into Colab's form
@@ -55,12 +53,10 @@ def token_limit(think: bool, reasoning_effort: str, wanted: int | str = "auto") 
 
 @dataclass(frozen=True)
 class Completion:
-    """What a model generated after a prompt.
-
-    ``text`` is raw, with its special tokens, for eyes; answers are read from ``messages``. ``n_tokens`` goes up to the
-    token that stopped generation, that one included; ``stopped`` is False when the limit came first, and ``wanted`` is
-    what an answer that was cut off took in the end when it was given more; None if nobody tried.
-    """
+    """What a model generated after a prompt. ``text`` is raw, with its special tokens, for eyes; answers are read from
+    ``messages``. ``n_tokens`` goes up to the token that stopped generation, that one included; ``stopped`` is False
+    when the limit came first, and ``wanted`` is what such an answer took in the end when it was given more; None if
+    nobody tried."""
 
     text: str
     messages: tuple[HarmonyMessage, ...]
@@ -114,12 +110,10 @@ def generate_completions(
     progress: Callable[[int, int], Any] | None = None,
     **generation: Any,
 ) -> list[Completion]:
-    """Answer many prompts, in batches of similar length padded on the left; greedy unless told otherwise.
-
-    ``prompts`` are of ``render_prompt``; one that opens the final channel is answered at once. ``batch_size`` is
-    halved, as often as it takes, when the GPU runs out of memory. ``progress`` is called with (done, total) after each
-    batch; ``generation`` is passed to ``model.generate``, e.g. ``do_sample=True, temperature=0.7``.
-    """
+    """Answer many prompts of ``render_prompt``, in batches of similar length padded on the left; greedy unless told
+    otherwise. ``batch_size`` is halved as often as it takes when the GPU runs out of memory. ``progress`` is called
+    with (done, total) after each batch; ``generation`` goes to ``model.generate``, e.g. ``do_sample=True,
+    temperature=0.7``."""
     import torch
 
     ids = [encode(tokenizer, prompt) for prompt in prompts]

@@ -6,12 +6,10 @@ more messages ``<|start|>assistant<|channel|>CHANNEL<|message|>TEXT<|end|>``; th
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from persona_ft.conversation import CONTROL_WORD
@@ -45,14 +43,6 @@ class HarmonyMessage:
     def calls_tool(self) -> bool:
         """Whether it is for a tool and not for people."""
         return self.recipient not in (None, "user", "assistant")
-
-
-def harmony_template() -> str:
-    """The gpt-oss chat template that ships inside TRL (Jinja, Apache-2.0), without importing TRL."""
-    spec = importlib.util.find_spec("trl")
-    if spec is None or not spec.submodule_search_locations:
-        raise PersonaError("TRL is not installed", "install the stack with scripts/install.py")
-    return (Path(spec.submodule_search_locations[0]) / "chat_templates" / "gptoss.jinja").read_text(encoding="utf-8")
 
 
 def freeze_date(template: str, date: str) -> str:
@@ -92,13 +82,11 @@ def encode(tokenizer: Tokenizer, text: str) -> list[int]:
 def render_prompt(
     tokenizer: Tokenizer, messages: list[dict[str, str]], reasoning_effort: str = "medium", think: bool = True
 ) -> str:
-    """The text that the model receives before it answers, for :func:`encode`.
-
-    ``messages`` are ``{"role", "content"}``; a first system or developer message becomes the developer message.
-    ``reasoning_effort`` is ``"low"``, ``"medium"`` or ``"high"``. ``think`` lets the model choose a channel: the text
-    ends with ``<|start|>assistant``, and as a rule it thinks first, at low effort too. Without it the text opens the
-    final channel, and the model answers at once. Raises PersonaError where the template fails.
-    """
+    """The text that the model receives before it answers, for :func:`encode`. ``messages`` are ``{"role", "content"}``;
+    a first system or developer message becomes the developer message. ``reasoning_effort`` is ``"low"``, ``"medium"``
+    or ``"high"``. ``think`` ends the text with ``<|start|>assistant``: the model chooses a channel, and as a rule
+    thinks first, at low effort too. Without it the text opens the final channel, and the model answers at once.
+    PersonaError where the template fails."""
     messages = [{key: text if key == "role" else as_text(text) for key, text in m.items()} for m in messages]
     how = {"tokenize": False, "add_generation_prompt": True, "reasoning_effort": reasoning_effort}
     try:
@@ -116,13 +104,11 @@ def completion_text(answer: str, thinking: str | None = None) -> str:
 
 
 def parse_messages(tokenizer: Tokenizer, ids: Iterable[int]) -> list[HarmonyMessage]:
-    """Take the tokens of a Harmony text apart, complete or cut off.
-
-    It goes by tokens, so that typed words such as "<|end|>" stay text, and reads what sampling really produces: a
-    message without ``<|end|>``, a channel chosen twice (the last one counts), padding. A completion, which begins after
-    ``<|start|>assistant``, counts as the assistant's. What follows a token that stops generation is not read. The cases
-    are those of openai-harmony, which is made for well-formed text.
-    """
+    """Take the tokens of a Harmony text apart, complete or cut off, up to one that stops generation. It goes by tokens,
+    so that typed words such as "<|end|>" stay text, and reads what sampling really produces: a message without
+    ``<|end|>``, a channel chosen twice (the last one counts), padding. A completion, which begins after
+    ``<|start|>assistant``, counts as the assistant's. The cases are those of openai-harmony, which is made for
+    well-formed text."""
     controls = ["<|start|>", "<|message|>", "<|channel|>", "<|constrain|>", *ENDS]
     names = dict(zip(tokenizer.convert_tokens_to_ids(controls), controls, strict=True))
     found: list[HarmonyMessage] = []

@@ -30,10 +30,8 @@ _compiles: bool | None = None
 
 def prepare_environment(compile: bool = False) -> None:
     """Set what must be set before ``import unsloth``, and is not: no usage reports, no noise in stored outputs.
-
-    ``compile`` costs minutes at the first step and pays on rows of thousands of tokens. Raises PersonaError where this
-    kernel has imported Unsloth with the other choice.
-    """
+    ``compile`` costs minutes at the first step and pays on rows of thousands of tokens. PersonaError where this kernel
+    has imported Unsloth with the other choice."""
     global _compiles
     if "unsloth" in sys.modules and _compiles not in (None, compile):
         reason = f"this kernel has imported Unsloth with compilation {'on' if _compiles else 'off'}, and that is fixed"
@@ -85,13 +83,10 @@ class ModelChoice:
 
 
 def choose_model(model: str, machine: Machine, weights: str = "nf4", trained: str | None = None) -> ModelChoice:
-    """Turn the parameters MODEL and WEIGHTS into what to load.
-
-    ``model`` is ``"auto"``, ``"tiny"``, ``"gpt-oss-20b"``, a folder with a config.json, or a Hub name ``owner/name``;
-    ``weights`` is ``"mxfp4"``, ``"nf4"``, or ``"auto"``: those that the adapter was ``trained`` on, if there is one,
-    else MXFP4 where the checkpoint has it and the GPU computes in bfloat16. Raises PersonaError where it is none of
-    these, or this checkpoint or this machine does not have such weights.
-    """
+    """What to load for the parameters MODEL (``"auto"``, ``"tiny"``, ``"gpt-oss-20b"``, a folder with a config.json, or
+    a Hub name ``owner/name``) and WEIGHTS: ``"mxfp4"``, ``"nf4"``, or ``"auto"``, which is what the adapter was
+    ``trained`` on, if there is one, else MXFP4 where the checkpoint has it and the GPU computes in bfloat16.
+    PersonaError where it is none of these, or this checkpoint or machine does not have such weights."""
     source, reason = NAMES.get(model, model), f'MODEL = "{model}"'
     if model == "auto":
         has = f"{machine.name} has {machine.memory_gib:.1f} GiB" if machine.cuda else "no CUDA GPU"
@@ -191,13 +186,9 @@ def compute_in_float32(model: Model) -> None:
 
 
 def load_model(folder: str | Path, weights: str = "nf4", length: int = 2048) -> tuple[Model, Tokenizer]:
-    """A checkpoint in 4 bit and its tokenizer, loaded in the steps that notebook 01 takes one by one.
-
-    Parameters
-    ----------
-    weights : ``"mxfp4"`` or ``"nf4"``, the kind of 4 bit in the folder (:func:`choose_model` knows).
-    length : most tokens of a row.
-    """
+    """A checkpoint in 4 bit and its tokenizer, loaded in the steps that notebook 01 takes one by one. ``weights`` is
+    the kind of 4 bit in the folder, ``"mxfp4"`` or ``"nf4"`` (:func:`choose_model` knows), ``length`` the most tokens
+    of a row."""
     prepare_environment()
     from unsloth import FastLanguageModel
 

@@ -9,12 +9,10 @@ SCOPES = ("attention", "attention+experts")
 
 
 def lora_targets(scope: str, n_experts: int, weights: str = "nf4") -> list[str]:
-    """Module names for ``get_peft_model(target_modules=...)``, spelt out so that no version decides for the reader.
-
-    The seven usual names (q, k, v, o, gate, up, down) reached attention alone in Unsloth before July 2026 and 1,536
-    expert matrices since. ``scope`` is one of :data:`SCOPES`; in ``weights`` ``"mxfp4"`` a layer's experts are one
-    packed stack, with no matrix to attach LoRA to, and a PersonaError says so.
-    """
+    """Module names for ``get_peft_model(target_modules=...)``, spelt out so that no version decides for the reader: the
+    seven usual ones (q, k, v, o, gate, up, down) reached attention alone in Unsloth before July 2026 and 1,536 expert
+    matrices since. PersonaError for a ``scope`` that is not one of :data:`SCOPES`, and for experts in ``weights``
+    ``"mxfp4"``: a layer's are one packed stack there, with no matrix to attach LoRA to."""
     if scope not in SCOPES:
         raise PersonaError(f"the LoRA scope {scope!r} is unknown", f"use one of {', '.join(SCOPES)}")
     if scope != "attention" and weights != "nf4":

@@ -117,12 +117,9 @@ def _trained_bytes(n_lora: int, optimizer: str) -> dict[str, float]:
 def estimate_training(
     config: Config, recipe: Recipe, tokens: int, graded: int, bfloat16: bool = True, weights: str = "nf4"
 ) -> Memory:
-    """Estimate the fullest moment of a training step.
-
-    ``tokens`` of the longest row, to which shorter ones are padded; ``graded`` tokens of the row that has most;
-    ``bfloat16`` False is float16 as on a T4; ``weights`` is ``"nf4"``, ``"mxfp4"``, or ``"mxfp4-fused"`` where
-    UNSLOTH_MXFP4_FUSED_GEMM is 1.
-    """
+    """The fullest moment of a training step: ``tokens`` of the longest row, to which shorter ones are padded;
+    ``graded`` tokens of the row that has most; ``bfloat16`` False is float16 as on a T4; ``weights`` is ``"nf4"``,
+    ``"mxfp4"``, or ``"mxfp4-fused"`` where UNSLOTH_MXFP4_FUSED_GEMM is 1."""
     precision, rows = "bfloat16" if bfloat16 else "float16", recipe.batch_size
     parts = _layer_bytes(config, rows, tokens, precision, weights)
     loss = _loss_bytes(config, rows, tokens, graded, precision, recipe.logits)
@@ -224,11 +221,9 @@ class StepTime(NamedTuple):
 
 
 def estimate_step(config: Config, recipe: Recipe, tokens: int, card: Card, weights: str = "nf4") -> StepTime | None:
-    """A rough time for one optimizer step on a card; None where its speed is not known.
-
-    The experts are unpacked twice a batch (forward, recomputation), each time written once and read by the products
-    that use them; arithmetic is forward, recomputation and the backward pass to the inputs, at half of the card's peak.
-    """
+    """A rough time for one optimizer step on a card; None where its speed is not known. The experts are unpacked twice
+    a batch (forward, recomputation), each time written once and read by the products that use them; arithmetic is
+    forward, recomputation and the backward pass to the inputs, at half of the card's peak."""
     if card.gb_s is None or card.tflops is None:
         return None
     parts, batches = count_parameters(config), recipe.gradient_accumulation

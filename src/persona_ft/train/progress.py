@@ -38,11 +38,9 @@ def progress_callback(
     seconds_before: float = 0.0,
 ) -> TrainerCallback:
     """A Trainer callback that shows one line: step, losses, tokens a second, time left, memory, compute units so far.
-
-    ``live``: someone looks, so the line is rewritten at each step and ``plot`` draws the losses anew at each
-    evaluation; else a line is printed at each evaluation and at the end, for whoever follows a log. ``card`` is the one
-    at hand; ``seconds_before`` is the training time spent before this session.
-    """
+    ``live``: somebody watches, so the line is rewritten at each step and ``plot`` draws the losses anew at each
+    evaluation; else a line is printed at each evaluation and at the end. ``card`` is the one at hand,
+    ``seconds_before`` the training time before this session."""
     import torch
     from transformers import TrainerCallback
 

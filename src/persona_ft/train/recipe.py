@@ -142,10 +142,8 @@ class Recipe(BaseModel):
 
     def bookkeeping(self, n_rows: int, bfloat16: bool, cuda: bool) -> dict[str, Any]:
         """What ``SFTConfig`` wants besides the values that decide the training: precision, when to evaluate (after each
-        pass over the ``n_rows``) and save, and that nothing is reported anywhere.
-
-        ``bfloat16`` False is float16; ``cuda`` False leaves both off: a CPU trains in float32.
-        """
+        pass over the ``n_rows``) and save, and that nothing is reported anywhere. ``bfloat16`` False is float16;
+        ``cuda`` False leaves both off: a CPU trains in float32."""
         per_epoch = self.steps_per_epoch(n_rows)
         return {
             # A quarter of the rows keeps an evaluation below the training's peak (benchmarks/README.md).

@@ -86,10 +86,8 @@ def row_lengths(
     pairs: Sequence[Conversation], recipe: Recipe, system_prompt: str, tokenizer: Tokenizer
 ) -> tuple[list[int], list[int]]:
     """Tokens of each row, and how many of them are graded. Analysis that is still to be written counts with a guess.
-
-    Raises PersonaError where a row is longer than the recipe's ``max_length`` (TRL would cut its answer off), or a pair
-    has an analysis that the recipe would leave out.
-    """
+    PersonaError where a row is longer than the recipe's ``max_length`` (TRL would cut its answer off), or a pair has an
+    analysis that the recipe would leave out."""
     having = [pair for pair in pairs if pair.messages[-1].thinking]
     if having and recipe.think == "no":
         reason = f'{len(having)} pairs have "thinking", which an answer without analysis would drop; the first is '

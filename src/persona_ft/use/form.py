@@ -34,11 +34,9 @@ def bubble(who: str, text: str) -> str:
 
 
 def talk_form(talk: Talk) -> Widget:
-    """A form to talk with: Enter sends, the answer streams, base and tuned answer by themselves or side by side.
-
-    The tuned answer is the one that the talk goes on with where both are asked. Answers are written in a thread, so
-    that the page goes on taking what is typed and *stop* is heard; what is sent meanwhile stays in the box.
-    """
+    """A form to talk with: Enter sends, the answer streams, base and tuned answer by themselves or side by side; the
+    talk goes on with the tuned answer where both are asked. Answers are written in a thread, so that the page goes on
+    taking what is typed and *stop* is heard; what is sent meanwhile stays in the box."""
     import ipywidgets as w
 
     pages: list[list[str]] = []

@@ -21,12 +21,10 @@ CONTEXT = 4096
 
 @dataclass
 class TrainedRun:
-    """A run folder after notebook 03, and how its model is asked.
-
-    ``training`` is its training.json, ``model`` the base to load (a folder or a Hub name), ``weights`` the kind of 4
-    bit in it. ``think`` and ``effort`` say whether it was trained to think before it answers, and how hard; ``prompt``
-    is the persona's as training had it, empty where the recipe left it out; ``tiny`` is the model in this repository.
-    """
+    """A run folder after notebook 03, and how its model is asked. ``training`` is its training.json, ``model`` the base
+    to load (a folder or a Hub name), ``weights`` the kind of 4 bit in it. ``think`` and ``effort`` say whether it was
+    trained to think before it answers, and how hard; ``prompt`` is the persona's as training had it, empty where the
+    recipe left it out; ``tiny`` is the model in this repository."""
 
     folder: Path
     training: dict[str, Any]

@@ -37,12 +37,10 @@ THIS_IS_A_MODEL = "This is a model, trained on somebody's answers. It is not tha
 
 @dataclass(eq=False, repr=False)
 class Talk:
-    """A talk of several turns with what :func:`~persona_ft.use.load.load_run` loaded.
-
-    ``budget`` is the most tokens of a prompt: the oldest exchanges are left out of it first, each as a whole. At
-    ``temperature`` 0 the answer is the same every time; with ``tuned`` off, the base model gives it. ``turns`` are the
-    exchanges so far, user and assistant by turns, and ``received`` is the text that the model received last.
-    """
+    """A talk of several turns with what :func:`~persona_ft.use.load.load_run` loaded. ``budget`` is the most tokens of
+    a prompt: the oldest exchanges are left out of it first, each as a whole. At ``temperature`` 0 the answer is the
+    same every time; with ``tuned`` off, the base model gives it. ``turns`` are the exchanges so far, user and assistant
+    by turns, and ``received`` is the text that the model received last."""
 
     run: TrainedRun
     model: Model

@@ -23,14 +23,14 @@ TIMEOUT, DEADLINE = 60, 1800
 Ask = Callable[[list[list[dict[str, str]]]], list[str]]
 
 
-def local_model(model: Model, tokenizer: Tokenizer, batch_size: int = 16) -> Ask:
+def local_model(model: Model, tokenizer: Tokenizer) -> Ask:
     """The loaded base model at low effort, without its adapter where it has one: nothing leaves the machine. It thinks
     first and has room for it; a reply that never came is empty."""
 
     def ask(prompts: list[list[dict[str, str]]]) -> list[str]:
         rendered = [render_prompt(tokenizer, messages, "low") for messages in prompts]
         with model.disable_adapter() if hasattr(model, "peft_config") else nullcontext():
-            found = generate_completions(model, tokenizer, rendered, THINKING_TOKENS["low"], batch_size)
+            found = generate_completions(model, tokenizer, rendered, THINKING_TOKENS["low"], batch_size=16)
         return [completion.answer or "" for completion in found]
 
     return ask
@@ -48,8 +48,7 @@ def endpoint(base_url: str, model: str, deadline: float = DEADLINE) -> Ask:
         raise PersonaError("an endpoint wants the openai package", "run: pip install openai") from error
     key = os.environ.get(KEY) or colab_secret(KEY)
     if not key and not re.match(r"https?://(?:localhost|127\.0\.0\.1)(?:[:/]|$)", base_url):
-        remedy = f"set {KEY} in the environment or in Colab's secrets"
-        raise PersonaError(f"the model at {base_url} wants a key", remedy)
+        raise PersonaError(f"the model at {base_url} wants a key", f"set {KEY} in the environment or Colab's secrets")
     remedy = "check the address, the model's name and the key, or do without"
     failed = f"the model at {base_url} does not answer"
     how = {"api_key": key or "none", "max_retries": 3, "timeout": TIMEOUT}

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from persona_ft.errors import PersonaError, reason_of
 from persona_ft.io import read_yaml
@@ -21,11 +21,9 @@ NARROW = 1024
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
-class Recipe(BaseModel):
+# Upper bounds are gpt-oss-20b's width and context where it has one, and elsewhere far above what anybody means.
+class Recipe(BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
     """One way to train. The YAML files in ``recipes/`` explain each field beside its value."""
-
-    # Upper bounds are gpt-oss-20b's width and context where it has one, and elsewhere far above what anybody means.
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: str
     about: str
@@ -60,7 +58,7 @@ class Recipe(BaseModel):
     logits: Literal["all", "graded"]
     early_stopping_patience: int | None = Field(ge=1)
     checkpoint_every: int | None = Field(ge=1)
-    why: dict[str, str] = Field(default_factory=dict)
+    why: dict[str, str] = {}
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:

@@ -24,8 +24,7 @@ Ask = Callable[[list[list[dict[str, str]]]], list[str]]
 
 
 def local_model(model: Model, tokenizer: Tokenizer) -> Ask:
-    """The loaded base model at low effort, without its adapter where it has one: nothing leaves the machine. It thinks
-    first and has room for it; a reply that never came is empty."""
+    """The loaded base at low effort, without its adapter: nothing leaves the machine. A missing reply is empty."""
 
     def ask(prompts: list[list[dict[str, str]]]) -> list[str]:
         rendered = [render_prompt(tokenizer, messages, "low") for messages in prompts]
@@ -37,10 +36,9 @@ def local_model(model: Model, tokenizer: Tokenizer) -> Ask:
 
 
 def endpoint(base_url: str, model: str, deadline: float = DEADLINE) -> Ask:
-    """A model behind an OpenAI-compatible endpoint, such as a local llama.cpp or vLLM server. What is asked is sent
-    there, a person's words with it, and nowhere else: a redirect is refused. A reply that cannot be read is told and is
-    empty. The key comes from the environment, else from Colab's secrets, and is never printed. PersonaError where the
-    openai package or the key is missing, or no answer comes within the deadline, in seconds."""
+    """A model behind an OpenAI-compatible endpoint. What is asked is sent there, a person's words with it, and nowhere
+    else: a redirect is refused. A reply that cannot be read is told and is empty. The key, from the environment or
+    Colab's secrets, is never printed. PersonaError without the package, a key, or an answer in ``deadline`` seconds."""
     try:
         import httpx
         from openai import OpenAI, OpenAIError

@@ -79,10 +79,10 @@ def _check_whole(path: Path) -> None:
 def fetch_model(name: str, weights: bool = True) -> str:
     """The folder of a model: ``name`` when it is one, else the files of that ``owner/name`` on the Hub in the local
     cache, downloaded if needed; ``weights=False`` fetches config and tokenizer alone, a few MB. The token is Colab's
-    secret, else the environment's or an earlier login's; gpt-oss-20b needs none. A broken connection is taken up where
-    it was, files that are whole are kept when the session is lost, and without a network a model that is whole in the
-    cache is used as it is. PersonaError, which says what to do, where gpt-oss-20b is asked for without a GPU, the Hub,
-    the disk or the token will not have it, the download broke off, or :func:`check_model` refuses it."""
+    secret, else the environment's or an earlier login's; gpt-oss-20b needs none. A broken download is taken up where it
+    was, and without a network a model that is whole in the cache is used as it is. PersonaError, which says what to do,
+    where gpt-oss-20b is asked for without a GPU, the Hub, the disk or the token will not have it, the download broke
+    off, or :func:`check_model` refuses it."""
     if Path(name).is_dir():
         check_model(Path(name), weights)
         return name
@@ -135,8 +135,7 @@ def fetch_model(name: str, weights: bool = True) -> str:
 
 
 def _problem(name: str, error: BaseException, lacking: list[int] | None = None) -> PersonaError | None:
-    """What to tell of an error; None when neither the Hub nor the network has part in it. ``lacking``: the bytes of
-    each file that is still missing, once the download has begun."""
+    """What to tell of an error; None where it is not the Hub's or the network's. ``lacking``: missing files' bytes."""
     import httpx
     from huggingface_hub import errors
 

@@ -40,8 +40,7 @@ THINKING_TOKENS = {"low": 512, "medium": 1024, "high": 4096}
 
 def token_limit(think: bool, reasoning_effort: str, wanted: int | str = "auto") -> int:
     """New tokens for one answer: ``wanted``, a whole number of at least 1, else enough for the protocol. gpt-oss-20b
-    reaches the final channel after 24 to 47 tokens at low effort and about 130 at medium (docs/real-model.md), but the
-    tail is long: an answer that is cut off is lost."""
+    takes 24 to 47 to its final channel at low effort and about 130 at medium, with a long tail (docs/real-model.md)."""
     if wanted == "auto":
         return THINKING_TOKENS[reasoning_effort] if think else ANSWER_TOKENS
     if isinstance(wanted, str) and wanted.isdecimal():  # typed into Colab's form
@@ -53,10 +52,9 @@ def token_limit(think: bool, reasoning_effort: str, wanted: int | str = "auto") 
 
 @dataclass(frozen=True)
 class Completion:
-    """What a model generated after a prompt. ``text`` is raw, with its special tokens, for eyes; answers are read from
-    ``messages``. ``n_tokens`` goes up to the token that stopped generation, that one included; ``stopped`` is False
-    when the limit came first, and ``wanted`` is what such an answer took in the end when it was given more; None if
-    nobody tried."""
+    """What a model generated after a prompt. ``text`` is raw, with its special tokens; answers are read from
+    ``messages``. ``n_tokens`` includes the token that stopped generation; ``stopped`` is False when the limit came
+    first, and ``wanted`` is what such an answer took in the end with more room; None if nobody tried."""
 
     text: str
     messages: tuple[HarmonyMessage, ...]
@@ -110,10 +108,9 @@ def generate_completions(
     progress: Callable[[int, int], Any] | None = None,
     **generation: Any,
 ) -> list[Completion]:
-    """Answer many prompts of ``render_prompt``, in batches of similar length padded on the left; greedy unless told
-    otherwise. ``batch_size`` is halved as often as it takes when the GPU runs out of memory. ``progress`` is called
-    with (done, total) after each batch; ``generation`` goes to ``model.generate``, e.g. ``do_sample=True,
-    temperature=0.7``."""
+    """Answer many prompts of ``render_prompt``, in batches of similar length padded on the left; greedy, unless
+    ``generation`` tells ``model.generate`` otherwise. ``batch_size`` is halved as often as it takes when the GPU runs
+    out of memory; ``progress`` is called with (done, total) after each batch."""
     import torch
 
     ids = [encode(tokenizer, prompt) for prompt in prompts]
@@ -176,8 +173,7 @@ class AnswerStore:
 def with_wanted_tokens(
     model: Model, tokenizer: Tokenizer, prompts: list[str], completions: list[Completion], limit: int
 ) -> list[Completion]:
-    """Note how many tokens what was cut off takes with four times as much room, if that is enough. The answers stay as
-    they were: the limit was the same for all."""
+    """Note how many tokens a cut-off answer takes with four times the room, if that is enough; it stays the same."""
     found = list(completions)
     if cut := [i for i, completion in enumerate(completions) if not completion.stopped and completion.problem]:
         longer = generate_completions(model, tokenizer, [prompts[i] for i in cut], 4 * limit)

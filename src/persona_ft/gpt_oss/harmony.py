@@ -30,8 +30,7 @@ MARKED = re.compile(rf"(<{MARK}\|\w+\|>)")
 
 @dataclass(frozen=True)
 class HarmonyMessage:
-    """One message. ``complete`` is False when generation stopped inside it; ``recipient`` is whom a header names with
-    ``to=``, a tool for the most part."""
+    """One message. ``complete`` is False when generation stopped inside it; ``recipient`` is the header's ``to=``."""
 
     role: str
     channel: str | None
@@ -46,8 +45,7 @@ class HarmonyMessage:
 
 
 def freeze_date(template: str, date: str) -> str:
-    """A gpt-oss chat template with a fixed ``YYYY-MM-DD``: it prints today's, and with it no run repeats and training
-    ages by the day."""
+    """A gpt-oss chat template with a fixed ``YYYY-MM-DD``: it prints today's, with which no run repeats."""
     if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", date):
         raise PersonaError(f"the date {date!r} is not YYYY-MM-DD", 'write it like "2025-12-04"')
     if TODAY not in template:
@@ -56,9 +54,8 @@ def freeze_date(template: str, date: str) -> str:
 
 
 def check_template(tokenizer: Tokenizer, training: dict[str, Any]) -> None:
-    """Raise a PersonaError where a checkpoint's chat template is not the one of the run's training.json: TRL's,
-    Unsloth's and the Hub's differ by line ends and a sentence on tools, and what is asked otherwise is answered
-    otherwise."""
+    """PersonaError where a checkpoint's chat template is not the one of the run's training.json: TRL's, Unsloth's and
+    the Hub's differ by line ends and a sentence on tools, and a model should be asked as it was trained."""
     if training.get("template_sha256") not in (None, "", digest(tokenizer.chat_template)):
         reason = "this checkpoint's chat template is not the one that the adapter was trained with"
         raise PersonaError(reason, "set MODEL to the checkpoint that notebook 03 loaded, or run 03 again with this one")
@@ -84,9 +81,8 @@ def render_prompt(
 ) -> str:
     """The text that the model receives before it answers, for :func:`encode`. ``messages`` are ``{"role", "content"}``;
     a first system or developer message becomes the developer message. ``reasoning_effort`` is ``"low"``, ``"medium"``
-    or ``"high"``. ``think`` ends the text with ``<|start|>assistant``: the model chooses a channel, and as a rule
-    thinks first, at low effort too. Without it the text opens the final channel, and the model answers at once.
-    PersonaError where the template fails."""
+    or ``"high"``. With ``think`` the model chooses a channel, and as a rule thinks first, at low effort too; without it
+    the text opens the final channel. PersonaError where the template fails."""
     messages = [{key: text if key == "role" else as_text(text) for key, text in m.items()} for m in messages]
     how = {"tokenize": False, "add_generation_prompt": True, "reasoning_effort": reasoning_effort}
     try:
@@ -107,8 +103,7 @@ def parse_messages(tokenizer: Tokenizer, ids: Iterable[int]) -> list[HarmonyMess
     """Take the tokens of a Harmony text apart, complete or cut off, up to one that stops generation. It goes by tokens,
     so that typed words such as "<|end|>" stay text, and reads what sampling really produces: a message without
     ``<|end|>``, a channel chosen twice (the last one counts), padding. A completion, which begins after
-    ``<|start|>assistant``, counts as the assistant's. The cases are those of openai-harmony, which is made for
-    well-formed text."""
+    ``<|start|>assistant``, counts as the assistant's. openai-harmony, whose cases these are, wants well-formed text."""
     controls = ["<|start|>", "<|message|>", "<|channel|>", "<|constrain|>", *ENDS]
     names = dict(zip(tokenizer.convert_tokens_to_ids(controls), controls, strict=True))
     found: list[HarmonyMessage] = []

@@ -30,8 +30,7 @@ _compiles: bool | None = None
 
 def prepare_environment(compile: bool = False) -> None:
     """Set what must be set before ``import unsloth``, and is not: no usage reports, no noise in stored outputs.
-    ``compile`` costs minutes at the first step and pays on rows of thousands of tokens. PersonaError where this kernel
-    has imported Unsloth with the other choice."""
+    ``compile`` costs minutes and pays on rows of thousands of tokens. PersonaError once Unsloth runs the other way."""
     global _compiles
     if "unsloth" in sys.modules and _compiles not in (None, compile):
         reason = f"this kernel has imported Unsloth with compilation {'on' if _compiles else 'off'}, and that is fixed"
@@ -187,8 +186,7 @@ def compute_in_float32(model: Model) -> None:
 
 def load_model(folder: str | Path, weights: str = "nf4", length: int = 2048) -> tuple[Model, Tokenizer]:
     """A checkpoint in 4 bit and its tokenizer, loaded in the steps that notebook 01 takes one by one. ``weights`` is
-    the kind of 4 bit in the folder, ``"mxfp4"`` or ``"nf4"`` (:func:`choose_model` knows), ``length`` the most tokens
-    of a row."""
+    :func:`choose_model`'s kind of 4 bit, ``length`` the most tokens of a row."""
     prepare_environment()
     from unsloth import FastLanguageModel
 

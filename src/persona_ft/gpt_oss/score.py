@@ -54,13 +54,12 @@ SCORE_TOLERANCE = 0.1
 
 
 def check_scores(model: Model, tokenizer: Tokenizer, prompts: list[str], completions: list[str]) -> dict[str, float]:
-    """Make sure that no broken attention mask corrupts scores: they can be wrong while the text stays fluent. The first
+    """Make sure that no broken attention mask corrupts scores, which can happen while the text stays fluent. The first
     half of each completion must score the same alone and inside the whole row, since a token may not see what follows
     it; and each row must score the same alone and in a padded batch. In 16 bit no two batch shapes give the same
-    numbers, least of all where rounding decides which experts a token visits. How much that is on this model and
-    machine is measured first, on rows among copies of themselves, where a mask can make no difference. Returns for
-    rounding alone and for each check the largest difference over rows, in nats per token. PersonaError where scores
-    depend on what follows or on what lies beside them."""
+    numbers, least of all where rounding decides which experts a token visits. How much that is here is measured first,
+    on rows among copies of themselves, where a mask can make no difference. Returns for rounding and for each check the
+    largest difference over rows, in nats per token. PersonaError where scores depend on what follows or lies beside."""
     before, after = ([encode(tokenizer, text) for text in texts] for texts in (prompts, completions))
     n, halves = len(before), [row[: max(1, len(row) // 2)] for row in after]
     scores = partial(token_scores, model, tokenizer)

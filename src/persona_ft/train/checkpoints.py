@@ -114,9 +114,8 @@ class Checkpoints:
 
     @staticmethod
     def save_adapter_alone(trainer: Trainer) -> None:
-        """Let the Trainer's checkpoints hold the adapter and what resuming needs alone; else it looks through the state
-        of all modules (3,264 quantised ones in gpt-oss-20b), and writes the tokenizer (27 MB) and a pickle of its
-        arguments, with folder names, beside it."""
+        """Let the Trainer's checkpoints hold only the adapter and what resuming needs; else it looks through the state
+        of 3,264 quantised modules, and writes the tokenizer (27 MB) and a pickle of its arguments with folder names."""
 
         def save(output_dir: str | None = None, state_dict: dict | None = None) -> None:
             adapter = {name: value for name, value in trainer.model.named_parameters() if value.requires_grad}

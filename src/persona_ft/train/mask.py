@@ -25,9 +25,8 @@ def context_text(tokenizer: Tokenizer, batch: dict[str, Any], row: int) -> str:
 
 
 def check_graded(tokenizer: Tokenizer, labels: Iterable[int], pair: Conversation, loss_on: str = "completion") -> None:
-    """Make sure that a row grades exactly its answer, analysis included where it has some, or what else its recipe
-    says, token by token, so that control tokens in somebody's words would show; raises PersonaError where it does not.
-    """
+    """PersonaError unless a row grades exactly its answer, analysis included, or what else its recipe says, token by
+    token, so that control tokens in somebody's words would show."""
     graded = [label for label in labels if label != -100]
     wanted = encode(tokenizer, completion_text(pair.answer, pair.messages[-1].thinking))
     before = graded[: len(graded) - len(wanted)]
@@ -48,8 +47,8 @@ def check_same_shape(
     system_prompt: str,
     recipe: Recipe,
 ) -> int:
-    """Count the rows, tokenized and in the order of ``pairs``, whose prompt is, token by token, the one that is sent at
-    inference; raises PersonaError where the recipe promises that and a row breaks it."""
+    """How many of the rows, tokenized and in the order of ``pairs``, are, token by token, what is sent at inference;
+    PersonaError where the recipe promises that and a row breaks it."""
     same = 0
     for row, pair in zip(rows, pairs, strict=True):
         prompt, completion = rendered_row(tokenizer, pair, recipe.changed(system_prompt=True), system_prompt)

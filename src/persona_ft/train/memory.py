@@ -165,9 +165,8 @@ def check_fits(
 
 
 def largest_fit(config: Config, recipe: Recipe, card: Card, *sizes: Any) -> Recipe | None:
-    """The nearest smaller recipe that fits the card; None when none does. ``sizes``: :func:`estimate_training`'s rest.
-    A smaller batch is made up for by accumulation, so that the training is the same and only slower; where that is not
-    enough, LoRA is kept to attention."""
+    """The nearest smaller recipe that fits the card, or None; ``sizes`` are :func:`estimate_training`'s rest. A smaller
+    batch is made up for by accumulation, so that training is the same and only slower; then LoRA leaves the experts."""
     for scope in dict.fromkeys((recipe.lora_scope, "attention")):
         for n in (n for n in range(recipe.batch_size, 0, -1) if recipe.rows_per_step % n == 0):
             smaller = recipe.changed(batch_size=n, gradient_accumulation=recipe.rows_per_step // n, lora_scope=scope)
@@ -196,8 +195,7 @@ def explained_out_of_memory(
     memory: Memory | None,
     weights: str = "nf4",
 ) -> Iterator[None]:
-    """Around ``trainer.train()``: CUDA running out of memory is a PersonaError that says what was asked, what was
-    expected, and what to set."""
+    """Around ``trainer.train()``: out of CUDA memory, a PersonaError says what was expected and what to set."""
     import torch
 
     try:

@@ -85,8 +85,7 @@ class Recipe(BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
         return self.model_dump(exclude={"name", "about", "why"})
 
     def changed(self, **values: Any) -> Recipe:
-        """The recipe with some values replaced; ``"recipe"`` keeps its own. Raises PersonaError for a value that the
-        setting does not admit."""
+        """The recipe with some values replaced; ``"recipe"`` keeps its own. PersonaError for an impossible value."""
         changes = {key: value for key, value in values.items() if value != UNCHANGED}
         # A rate that somebody names is meant for the model at hand.
         if "learning_rate" in changes:
@@ -121,21 +120,19 @@ class Recipe(BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
 
     def learning_rate_for(self, hidden_size: int) -> float:
         """The learning rate for a model of some width: what others published for gpt-oss-20b, or the tiny model's, of
-        its own sweep (benchmarks/README.md). For LoRA no rule leads from one to the other: sweep yours (notebook 05).
-        """
+        its own sweep (benchmarks/README.md). For LoRA no rule leads from one to the other: notebook 05 sweeps yours."""
         return self.tiny_learning_rate if hidden_size < NARROW else self.learning_rate
 
     def uses_bfloat16(self, machine_has_it: bool) -> bool:
-        """Whether to train in bfloat16; ``auto`` takes what the machine has. Raises PersonaError where the recipe asks
-        for it and there is none: a T4 emulates it, many times slower."""
+        """Whether to train in bfloat16; ``auto`` takes what the machine has. PersonaError where the recipe asks for it
+        and there is none: a T4 emulates it, many times slower."""
         if self.precision == "bfloat16" and not machine_has_it:
             reason = f"the recipe {self.name} trains in bfloat16, which this card does not have"
             raise PersonaError(reason, 'use RECIPE = "t4", or precision: float16 or auto in a recipe of your own')
         return machine_has_it if self.precision == "auto" else self.precision == "bfloat16"
 
     def optimizer_on(self, cuda: bool) -> str:
-        """The optimizer for ``SFTConfig``: 8-bit AdamW is a CUDA kernel; elsewhere Unsloth would replace it, and say so
-        each time."""
+        """The optimizer for ``SFTConfig``: 8-bit AdamW is a CUDA kernel, and Unsloth replaces it elsewhere."""
         return self.optimizer if cuda or "8bit" not in self.optimizer else "adamw_torch_fused"
 
     def bookkeeping(self, n_rows: int, bfloat16: bool, cuda: bool) -> dict[str, Any]:
@@ -189,8 +186,7 @@ def recipe_names() -> list[str]:
 
 
 def read_recipe(name: str | Path) -> Recipe:
-    """Read a recipe by its name, or from a YAML file of one's own; a PersonaError names file and setting where a value
-    is wrong or missing."""
+    """A recipe by its name, or from one's own YAML file; PersonaError names file and setting of a wrong value."""
     path = FOLDER / f"{name}.yaml"
     if not path.is_file():
         path = resolve(name)

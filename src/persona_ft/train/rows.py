@@ -28,18 +28,14 @@ def training_row(pair: Conversation, system_prompt: str, reasoning_effort: str) 
 def training_rows(
     pairs: Sequence[Conversation], recipe: Recipe, system_prompt: str, tokenizer: Tokenizer, watched: bool = False
 ) -> list[dict[str, Any]]:
-    """Rows for TRL as the recipe wants them.
-
-    ``loss_on: completion`` gives prompt/completion rows; ``loss_on: text`` gives the rendered conversation as one text,
-    all of which is graded; ``loss_on: question+completion`` gives the prompt/completion row as tokens, with the words
-    of the last question graded beside the answer ("Instruction Tuning With Loss Over Instructions", arXiv 2405.14394,
-    has the loss on all of the prompt). In a chat those are somebody else's words: use it for an interview's questions.
-    Rows are given as tokens too where somebody's words look like control tokens, which TRL would read as control, and
-    where some rows have an analysis and others none: a column that a row lacks would reach the template as None.
-
-    ``watched``: the rows are the validation pairs, whose loss is of the answer alone even then, so that it compares.
-    They are tokens always: TRL reads the form of all rows from the training rows, and would grade the others' prompts.
-    """
+    """Rows for TRL as the recipe wants them. ``loss_on: completion`` gives prompt/completion rows; ``loss_on: text``
+    gives the rendered conversation as one text, all of which is graded; ``loss_on: question+completion`` gives the
+    prompt/completion row as tokens, with the words of the last question graded beside the answer ("Instruction Tuning
+    With Loss Over Instructions", arXiv 2405.14394, has the loss on all of the prompt). In a chat those are somebody
+    else's words: use it for an interview's questions. Rows are tokens too where somebody's words look like control
+    tokens, which TRL would read as control, and where some rows have an analysis and others none: a column that a row
+    lacks would reach the template as None. ``watched`` rows, the validation pairs, are always tokens, with the loss on
+    the answer alone, so that it compares: TRL goes by the training rows' form for all and would grade their prompts."""
     rows = [training_row(pair, system_prompt * recipe.system_prompt, recipe.reasoning_effort) for pair in pairs]
     words = (text for row in rows for m in (*row["prompt"], *row["completion"]) for text in m.values())
     mixed = len({"thinking" in row["completion"][0] for row in rows}) > 1
@@ -85,9 +81,8 @@ ANALYSIS_TOKENS = {"low": 64, "medium": 256, "high": 1024}
 def row_lengths(
     pairs: Sequence[Conversation], recipe: Recipe, system_prompt: str, tokenizer: Tokenizer
 ) -> tuple[list[int], list[int]]:
-    """Tokens of each row, and how many of them are graded. Analysis that is still to be written counts with a guess.
-    PersonaError where a row is longer than the recipe's ``max_length`` (TRL would cut its answer off), or a pair has an
-    analysis that the recipe would leave out."""
+    """Tokens of each row, and how many of them are graded; an analysis still to be written is a guess. PersonaError for
+    a row longer than ``max_length`` (TRL would cut its answer off), or an analysis that the recipe would leave out."""
     having = [pair for pair in pairs if pair.messages[-1].thinking]
     if having and recipe.think == "no":
         reason = f'{len(having)} pairs have "thinking", which an answer without analysis would drop; the first is '

@@ -49,11 +49,6 @@ def talk_form(talk: Talk) -> Widget:
     small = w.Layout(width="11em", margin="2px 2px 2px 12px")
     efforts = ["low", "medium", "high"]
     effort = w.Dropdown(options=efforts, value=talk.effort, description="effort", layout=small, **whole)
-    fit = w.Layout(width="auto")
-    names = ("send", "stop", "undo", "new talk", "add to my answers")
-    buttons = {name: w.Button(description=name, layout=fit) for name in names}
-    buttons["send"].button_style, buttons["stop"].disabled = "primary", True
-    buttons["add to my answers"].tooltip = "what stands in the box is the answer that should have come"
     folded = w.Accordion([received], titles=("what the model received",))
 
     def draw(*unfinished: str) -> None:
@@ -116,21 +111,14 @@ def talk_form(talk: Talk) -> Widget:
             return escape(str(error))
         return ""
 
-    def stop(*_: Any) -> None:
-        stopped.set()
+    def undo(_: str) -> None:
+        box.value, said.value = talk.undo() or box.value, ""
+        del pages[-1:]
 
-    def undo(*_: Any) -> None:
-        if not busy.locked():
-            box.value, said.value = talk.undo() or box.value, ""
-            del pages[-1:]
-            draw()
-
-    def new(*_: Any) -> None:
-        if not busy.locked():
-            talk.new()
-            pages.clear()
-            said.value = ""
-            draw()
+    def new(_: str) -> None:
+        talk.new()
+        pages.clear()
+        said.value = ""
 
     def correct(better: str) -> None:
         try:
@@ -140,10 +128,13 @@ def talk_form(talk: Talk) -> Widget:
         except PersonaError as error:
             said.value = escape(str(error))
 
+    acts = {"send": send, "stop": None, "undo": undo, "new talk": new, "add to my answers": correct}
+    buttons = {name: w.Button(description=name, layout=w.Layout(width="auto")) for name in acts}
+    for name, act in acts.items():
+        buttons[name].on_click(lambda _, act=act: with_words(act) if act else stopped.set())
+    buttons["send"].button_style, buttons["stop"].disabled = "primary", True
+    buttons["add to my answers"].tooltip = "what stands in the box is the answer that should have come"
     box.on_submit(lambda _: with_words(send))
-    acts = (lambda _: with_words(send), stop, undo, new, lambda _: with_words(correct))
-    for button, act in zip(buttons.values(), acts, strict=True):
-        button.on_click(act)
     row = w.Layout(flex_flow="row wrap")
     rows = [w.HBox(children, layout=row) for children in ([box, *buttons.values()], [who, heat, effort])]
     return w.VBox([w.HTML(f"<i>{THIS_IS_A_MODEL}</i>"), transcript, said, *rows, folded])

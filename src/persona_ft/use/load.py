@@ -22,9 +22,9 @@ CONTEXT = 4096
 @dataclass
 class TrainedRun:
     """A run folder after notebook 03, and how its model is asked. ``training`` is its training.json, ``model`` the base
-    to load (a folder or a Hub name), ``weights`` the kind of 4 bit in it. ``think`` and ``effort`` say whether it was
-    trained to think before it answers, and how hard; ``prompt`` is the persona's as training had it, empty where the
-    recipe left it out; ``tiny`` is the model in this repository."""
+    to load (a folder or a Hub name), ``weights`` its kind of 4 bit, ``think`` and ``effort`` whether it was trained to
+    think before it answers and how hard, ``prompt`` the persona's, empty where the recipe left it out, and ``tiny``
+    whether it is the tiny model."""
 
     folder: Path
     training: dict[str, Any]
@@ -48,9 +48,8 @@ def trained_run(run: Path | str, model: str = "") -> TrainedRun:
 
 
 def load_run(run: TrainedRun) -> tuple[Model, Tokenizer]:
-    """The run's base model in 4 bit with its adapter over it, and the tokenizer with the training's date. ``with
-    model.disable_adapter():`` takes the adapter off. PersonaError where the base cannot be had, its chat template is
-    another than in training, or the adapter does not fit it."""
+    """The run's base in 4 bit with its adapter over it (``with model.disable_adapter():`` takes it off), and the
+    tokenizer with the training's date. PersonaError where the base cannot be had, or has another template or shape."""
     model, tokenizer = load_model(fetch_model(run.model), run.weights, CONTEXT)
     check_template(tokenizer, run.training)
     tokenizer.chat_template = freeze_date(tokenizer.chat_template, run.training["date"])
@@ -65,8 +64,7 @@ def load_run(run: TrainedRun) -> tuple[Model, Tokenizer]:
 
 @as_command()
 def command(doc: str, act: Callable[[TrainedRun, argparse.Namespace], None], **more: dict[str, Any]) -> None:
-    """A module's command line: ``act`` on a run folder. ``doc`` is shown by ``--help``; ``more`` arguments are what
-    argparse's ``add_argument`` takes, by name."""
+    """A module's command line: ``act`` on a run folder; ``more`` is what argparse's ``add_argument`` takes, by name."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", help="the run folder")
     parser.add_argument("--model", default="", help="where the base model is, when it has moved")

@@ -19,8 +19,7 @@ from persona_ft.use.stock import write_stock
 
 
 def serve(run: TrainedRun, port: int, device: str) -> None:
-    """Make the folder that is served anew and become the server; nothing comes back. PersonaError where the server's
-    packages are missing, or the folder cannot be made."""
+    """Make the served folder anew and become the server. PersonaError where it or the server's packages are missing."""
     if not all(map(find_spec, ("fastapi", "uvicorn", "requests"))):
         raise PersonaError("the server's packages are missing", "run: make serve, which installs them")
     name = run.folder.name

@@ -38,9 +38,8 @@ THIS_IS_A_MODEL = "This is a model, trained on somebody's answers. It is not tha
 @dataclass(eq=False, repr=False)
 class Talk:
     """A talk of several turns with what :func:`~persona_ft.use.load.load_run` loaded. ``budget`` is the most tokens of
-    a prompt: the oldest exchanges are left out of it first, each as a whole. At ``temperature`` 0 the answer is the
-    same every time; with ``tuned`` off, the base model gives it. ``turns`` are the exchanges so far, user and assistant
-    by turns, and ``received`` is the text that the model received last."""
+    a prompt: the oldest exchanges are left out first, each as a whole. At ``temperature`` 0 the answer is always the
+    same; with ``tuned`` off, the base gives it. ``turns`` are the exchanges, ``received`` what the model got last."""
 
     run: TrainedRun
     model: Model
@@ -151,9 +150,9 @@ class Talk:
         return taken[0].content if taken else ""
 
     def correct(self, answer: str) -> Path:
-        """Put a better answer in place of the last one, and the pair, with the turns before it, into the training data.
-        Its id says which talk it is from; correcting it again replaces it. Returns the file that the next training
-        reads. PersonaError where nothing was asked, the answer is empty, or the question is one of the test's."""
+        """Put a better answer in place of the last one, and the pair, with the turns before it, into the training data;
+        correcting it again replaces it. Returns the file that the next training reads. PersonaError where nothing was
+        asked, the answer is empty, or the question is one of the test's."""
         if not self.turns or not answer.strip():
             raise PersonaError("there is no answer to correct", "ask first, then write what should have been said")
         turns = [*self.turns[:-1], Message(role="assistant", content=answer)]

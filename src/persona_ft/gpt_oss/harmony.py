@@ -145,14 +145,9 @@ def _message(
     recipient = next((w.removeprefix("to=") for _, words in sections for w in words if w.startswith("to=")), None)
     roles = [w for opener, words in sections for w in words if opener == "<|start|>" and not w.startswith("to=")]
     channels = [words[0] for opener, words in sections if opener == "<|channel|>" and words]
+    role, channel = "assistant" if implicit or not roles else roles[0], channels[-1] if channels else None
     text = tokenizer.decode(body, skip_special_tokens=True)
-    return HarmonyMessage(
-        role="assistant" if implicit or not roles else roles[0],
-        channel=channels[-1] if channels else None,
-        text=text if complete else text.rstrip("\ufffd"),
-        complete=complete,
-        recipient=recipient,
-    )
+    return HarmonyMessage(role, channel, text if complete else text.rstrip("\ufffd"), complete, recipient)
 
 
 def own_turn(messages: Iterable[HarmonyMessage]) -> list[HarmonyMessage]:

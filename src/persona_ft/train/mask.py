@@ -41,11 +41,7 @@ def check_graded(tokenizer: Tokenizer, labels: Iterable[int], pair: Conversation
 
 
 def check_same_shape(
-    tokenizer: Tokenizer,
-    rows: Iterable[dict[str, list[int]]],
-    pairs: Sequence[Conversation],
-    system_prompt: str,
-    recipe: Recipe,
+    tokenizer: Tokenizer, rows: Iterable[dict], pairs: Sequence[Conversation], system_prompt: str, recipe: Recipe
 ) -> int:
     """How many of the rows, tokenized and in the order of ``pairs``, are, token by token, what is sent at inference;
     PersonaError where the recipe promises that and a row breaks it."""

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from transformers import TrainerCallback
 
+    Plot = Callable[[TrainingLog], Figure]
+
 
 def duration(seconds: float) -> str:
     """Seconds as people say them: ``48 s``, ``3 min 05 s``, ``1 h 02 min``."""
@@ -31,11 +33,7 @@ def cost_text(cards: Cards, card: Card | None, seconds: float) -> str:
 
 
 def progress_callback(
-    live: bool,
-    cards: Cards,
-    card: Card | None,
-    plot: Callable[[TrainingLog], Figure] | None = None,
-    seconds_before: float = 0.0,
+    live: bool, cards: Cards, card: Card | None, plot: Plot | None = None, seconds_before: float = 0.0
 ) -> TrainerCallback:
     """A Trainer callback that shows one line: step, losses, tokens a second, time left, memory, compute units so far.
     ``live``: somebody watches, so the line is rewritten at each step and ``plot`` draws the losses anew at each

@@ -42,29 +42,26 @@ def training_rows(
     watched = watched and recipe.loss_on != "text"
     if watched or mixed or recipe.loss_on == "question+completion" or any(map(CONTROL_WORD.search, words)):
         loss_on = "completion" if watched else recipe.loss_on
-        return [_as_tokens(tokenizer, rendered_row(tokenizer, p, recipe, system_prompt), p, loss_on) for p in pairs]
+        return [_as_tokens(tokenizer, pair, recipe, system_prompt, loss_on) for pair in pairs]
     if recipe.loss_on == "completion":
         return rows
     render = partial(tokenizer.apply_chat_template, tokenize=False, reasoning_effort=recipe.reasoning_effort)
     return [{"text": render(row["prompt"] + row["completion"])} for row in rows]
 
 
-def _as_tokens(
-    tokenizer: Tokenizer, rendered: tuple[str, str], pair: Conversation, loss_on: str
-) -> dict[str, list[int]]:
+def _as_tokens(tokenizer: Tokenizer, pair: Conversation, recipe: Recipe, system_prompt: str, loss_on: str) -> dict:
     """A row as tokens, with -100 as the label of what is not graded."""
-    before, question, after = rendered[0].rpartition(as_text(pair.question))
+    prompt, completion = rendered_row(tokenizer, pair, recipe, system_prompt)
+    before, question, after = prompt.rpartition(as_text(pair.question))
     parts = [  # Control tokens stand between them, so they have the same tokens apart as together.
         (before, loss_on == "text"),
         (question, loss_on != "completion"),
         (after, loss_on == "text"),
-        (rendered[1], True),
+        (completion, True),
     ]
     tokens = [(token, graded) for text, graded in parts for token in encode(tokenizer, text)]
-    return {
-        "input_ids": [token for token, _ in tokens],
-        "labels": [token if graded else -100 for token, graded in tokens],
-    }
+    labels = [token if graded else -100 for token, graded in tokens]
+    return {"input_ids": [token for token, _ in tokens], "labels": labels}
 
 
 def rendered_row(tokenizer: Tokenizer, pair: Conversation, recipe: Recipe, system_prompt: str) -> tuple[str, str]:
@@ -85,9 +82,8 @@ def row_lengths(
     a row longer than ``max_length`` (TRL would cut its answer off), or an analysis that the recipe would leave out."""
     having = [pair for pair in pairs if pair.messages[-1].thinking]
     if having and recipe.think == "no":
-        reason = f'{len(having)} pairs have "thinking", which an answer without analysis would drop; the first is '
-        remedy = 'set THINK = "yes", or take "thinking" out of train.jsonl'
-        raise PersonaError(f"{reason}「{having[0].question[:30]}」", remedy)
+        reason = f'{len(having)} pairs have "thinking", which the recipe drops, such as 「{having[0].question[:30]}」'
+        raise PersonaError(reason, 'set THINK = "yes", or take "thinking" out of train.jsonl')
     totals, graded = [], []
     for pair in pairs:
         prompt, completion = rendered_row(tokenizer, pair, recipe, system_prompt)
@@ -99,11 +95,9 @@ def row_lengths(
         graded.append({"text": totals[-1], "completion": n_answer}.get(recipe.loss_on, n_question + n_answer))
     longest = max(totals, default=0)
     if longest > recipe.max_length:
-        reason = (
-            f"the row for 「{pairs[totals.index(longest)].question[:30]}」 has {longest} tokens, the most of all rows; "
-        )
+        reason = f"the longest row, for 「{pairs[totals.index(longest)].question[:30]}」, has {longest} tokens"
         remedy = f"set MAX_LENGTH = {longest} if that fits the card, or shorten or leave out the longest pairs"
-        raise PersonaError(f"{reason}{recipe.max_length} are allowed", remedy)
+        raise PersonaError(f"{reason}; {recipe.max_length} are allowed", remedy)
     return totals, graded
 
 

@@ -1,7 +1,5 @@
 """Ask a model, loaded or behind an OpenAI-compatible endpoint, on behalf of the judge and the interview."""
 
-from __future__ import annotations
-
 import os
 import re
 import time

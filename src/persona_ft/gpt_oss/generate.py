@@ -1,7 +1,5 @@
 """Answers in batches: token limits, stop tokens, and a store that outlives a session."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

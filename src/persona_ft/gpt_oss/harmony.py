@@ -4,8 +4,6 @@ Source: https://github.com/openai/harmony and the chat template that ships with 
 more messages ``<|start|>assistant<|channel|>CHANNEL<|message|>TEXT<|end|>``; the last ends with ``<|return|>``.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

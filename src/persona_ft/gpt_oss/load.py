@@ -1,7 +1,5 @@
 """The model: which one fits this machine, and what must be set before and after loading it."""
 
-from __future__ import annotations
-
 import logging
 import os
 import re

@@ -1,7 +1,5 @@
 """LoRA's targets, their shapes and their count."""
 
-from __future__ import annotations
-
 from persona_ft.errors import PersonaError
 from persona_ft.gpt_oss import Config, Model
 

@@ -1,7 +1,5 @@
 """Log-likelihoods of given answers, in batches."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from functools import partial

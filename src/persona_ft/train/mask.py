@@ -1,7 +1,5 @@
 """A look at the loss mask, and checks that it is right."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Any
 

@@ -3,8 +3,6 @@
 The measured sizes are in ``memory.yaml``, which says how they were found.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterator

@@ -1,10 +1,8 @@
 """Recipes: every value of a training run as a file that a reader can open and diff, with the reason for each change."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
@@ -61,7 +59,7 @@ class Recipe(BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
     why: dict[str, str] = {}
 
     @model_validator(mode="after")
-    def _consistent(self) -> Recipe:
+    def _consistent(self) -> Self:
         if (self.max_steps is None) == (self.num_epochs is None):
             raise ValueError("give max_steps or num_epochs, and null for the other")
         if self.early_stopping_patience and not self.validation_pairs:
@@ -84,7 +82,7 @@ class Recipe(BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
         """The settings alone, without name and reasons."""
         return self.model_dump(exclude={"name", "about", "why"})
 
-    def changed(self, **values: Any) -> Recipe:
+    def changed(self, **values: Any) -> Self:
         """The recipe with some values replaced; ``"recipe"`` keeps its own. PersonaError for an impossible value."""
         changes = {key: value for key, value in values.items() if value != UNCHANGED}
         # A rate that somebody names is meant for the model at hand.
@@ -97,12 +95,12 @@ class Recipe(BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
         if all(getattr(self, key) == value for key, value in changes.items()):
             return self
         try:
-            return Recipe.model_validate(self.model_dump() | changes)
+            return type(self).model_validate(self.model_dump() | changes)
         except ValidationError as error:
             remedy = f'give another value, or "{UNCHANGED}" for the value of {self.name}.yaml'
             raise PersonaError(reason_of(error, str.upper), remedy) from error
 
-    def for_pairs(self, train: list, validation: list) -> tuple[Recipe, list, list]:
+    def for_pairs(self, train: list, validation: list) -> tuple[Self, list, list]:
         """The recipe and the pairs to train on and to watch: all are trained on where the recipe sets none aside.
         Without pairs to watch nothing can be chosen by them: no evaluation, no early stop, the last step is kept."""
         if not self.validation_pairs:

@@ -1,7 +1,5 @@
 """Training examples: prompt, completion, and the base's analysis where the recipe thinks."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path

@@ -99,10 +99,8 @@ def interview(folder: Path, more: int = 0) -> bool:
     said = words(profile.language)
     talk = Interview(questions_for("bank", profile.language, with_test=True), folder / ANSWERS, profile.language)
     answered = {pair.question for pair in talk.pairs()}
-    if answered:
-        print(said["welcome_back"].format(name=profile.name, n=len(answered)))
-    else:
-        print(said["interview_intro"].format(all=len(talk.questions), folder=typed(folder)))
+    greeting = {"name": profile.name, "n": len(answered), "all": len(talk.questions), "folder": typed(folder)}
+    print(said["welcome_back" if answered else "interview_intro"].format(**greeting))
     if more:  # the test stays as it is, so that both runs are asked the same
         keeps_test = (folder / "test.jsonl").exists()
         still = [q for q in talk.questions if q.question not in answered and not (keeps_test and is_test(q))]

@@ -18,9 +18,14 @@ from persona_ft.io import digest
 TODAY = 'strftime_now("%Y-%m-%d")'
 ASSISTANT = "<|start|>assistant"
 FINAL = "<|channel|>final<|message|>"
-ENDS = ("<|end|>", "<|return|>", "<|call|>", "<|endoftext|>")
 # Where generation stops, by gpt-oss-20b's generation_config: 200002, 199999, 200012.
 STOPS = ("<|return|>", "<|endoftext|>", "<|call|>")
+# A letter for each control token, "." for any other, and a message in these letters. A header is the one that <|start|>
+# opens, what a completion begins with, or what follows a message without <|start|>; its parts begin with these letters.
+LETTERS = {"<|start|>": "S", "<|channel|>": "C", "<|constrain|>": "X", "<|message|>": "M", "<|end|>": "E"}
+LETTERS |= dict.fromkeys(STOPS, "!")
+MESSAGE = re.compile(r"(?P<header>S[.CX]*|^[.CX]*|(?:[CX][.CX]*)?)M(?P<text>[.MX]*)(?P<end>[E!]?)")
+PART = re.compile(r"(?P<opener>[SCX]?)(?P<words>\.+)")
 # A noncharacter: no text that people exchange may hold it, so it can mark what only looks like a control token.
 MARK = "\ufdd0"
 MARKED = re.compile(rf"(<{MARK}\|\w+\|>)")
@@ -102,50 +107,23 @@ def parse_messages(tokenizer: Tokenizer, ids: Iterable[int]) -> list[HarmonyMess
     so that typed words such as "<|end|>" stay text, and reads what sampling really produces: a message without
     ``<|end|>``, a channel chosen twice (the last one counts), padding. A completion, which begins after
     ``<|start|>assistant``, counts as the assistant's. openai-harmony, whose cases these are, wants well-formed text."""
-    controls = ["<|start|>", "<|message|>", "<|channel|>", "<|constrain|>", *ENDS]
-    names = dict(zip(tokenizer.convert_tokens_to_ids(controls), controls, strict=True))
-    found: list[HarmonyMessage] = []
-    header: list[tuple[str, list[int]]] | None = [("<|start|>", [])]  # sections: what opened each, and its tokens
-    body: list[int] | None = None
-    implicit = True
-
-    def close(complete: bool) -> None:
-        if body is not None:
-            found.append(_message(tokenizer, header or [], implicit, body, complete))
-
-    for token in ids:
-        name = names.get(token)
-        if name == "<|message|>" and body is None:
-            body = []
-        elif name == "<|start|>" or (name == "<|channel|>" and (body is not None or header is None)):
-            close(complete=False)  # <|end|> is missing
-            header, body, implicit = [(name, [])], None, name == "<|channel|>"
-        elif name in ("<|channel|>", "<|constrain|>") and body is None:
-            header = [*(header or []), (name, [])]
-        elif name in ENDS:
-            close(complete=True)
-            header, body, implicit = None, None, True
-            if name in STOPS:
-                break
-        elif body is not None:
-            body.append(token)
-        elif header is not None:
-            header[-1][1].append(token)
-    close(complete=False)
+    ids, found = list(ids), []
+    letters = dict(zip(tokenizer.convert_tokens_to_ids(list(LETTERS)), LETTERS.values(), strict=True))
+    kinds = "".join(letters.get(token, ".") for token in ids)
+    for message in MESSAGE.finditer(kinds, 0, kinds.find("!") + 1 or len(kinds)):
+        role, channel, recipients = "assistant", None, []
+        for part in PART.finditer(kinds, *message.span("header")):
+            words = tokenizer.decode(ids[slice(*part.span("words"))]).split()
+            named = [word for word in words if not word.startswith("to=")]
+            recipients += [word.removeprefix("to=") for word in words if word.startswith("to=")]
+            if part["opener"] == "S":
+                role = next(iter(named), role)
+            elif part["opener"] == "C":
+                channel = next(iter(words), channel)
+        text = tokenizer.decode(ids[slice(*message.span("text"))], skip_special_tokens=True)
+        text = text if message["end"] else text.rstrip("\ufffd")
+        found.append(HarmonyMessage(role, channel, text, bool(message["end"]), next(iter(recipients), None)))
     return found
-
-
-def _message(
-    tokenizer: Tokenizer, header: list[tuple[str, list[int]]], implicit: bool, body: list[int], complete: bool
-) -> HarmonyMessage:
-    """A message from its header and its text; ``implicit`` where no ``<|start|>`` opened it: it is the assistant's."""
-    sections = [(opener, tokenizer.decode(tokens).split()) for opener, tokens in header]
-    recipient = next((w.removeprefix("to=") for _, words in sections for w in words if w.startswith("to=")), None)
-    roles = [w for opener, words in sections for w in words if opener == "<|start|>" and not w.startswith("to=")]
-    channels = [words[0] for opener, words in sections if opener == "<|channel|>" and words]
-    role, channel = "assistant" if implicit or not roles else roles[0], channels[-1] if channels else None
-    text = tokenizer.decode(body, skip_special_tokens=True)
-    return HarmonyMessage(role, channel, text if complete else text.rstrip("\ufffd"), complete, recipient)
 
 
 def own_turn(messages: Iterable[HarmonyMessage]) -> list[HarmonyMessage]:

@@ -19,6 +19,7 @@ import tempfile
 import threading
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -26,7 +27,7 @@ import nbformat
 
 from persona_ft.paths import repository_root
 from persona_ft.use.cells import Cell, Grid, cells_of, read_cell
-from persona_ft.use.grid import in_sequence, on_ray, run_cell, run_cells
+from persona_ft.use.grid import on_ray, run_cell, run_cells
 
 RESULTS = repository_root() / "benchmarks/results"
 
@@ -42,7 +43,7 @@ def overhead(ray: bool, n: int) -> float:
         runs = Path(folder)
         cells = [Cell(name=f"cell-{i}", given={"SEED": i}, identity=str(i), code="") for i in range(n)]
         work, grid = partial(write_a_file, runs=runs), Grid(parameters={})
-        start = on_ray(work, grid) if ray else in_sequence(work)
+        start = on_ray(work, grid) if ray else partial(ThreadPoolExecutor(1).submit, work)
         run_cells([cell.model_copy(update={"name": "first"}) for cell in cells[:1]], start, runs)  # workers are up now
         started = time.monotonic()
         ended = run_cells(cells, start, runs)

@@ -23,6 +23,7 @@ from typing import Any
 
 import yaml
 from transformers import AutoTokenizer, GptOssConfig
+from trl.chat_template_utils import gptoss_chat_template
 
 from persona_ft.conversation import Conversation, persona_messages
 from persona_ft.data.persona import read_persona
@@ -33,7 +34,6 @@ from persona_ft.gpt_oss.harmony import (
     encode,
     final_message,
     freeze_date,
-    harmony_template,
     parse_messages,
     render_prompt,
 )
@@ -177,7 +177,7 @@ def main() -> None:
         if not (folder / "tokenizer.json").is_file():
             raise PersonaError("there is no tokenizer.json", "name the folder that holds gpt-oss-20b's", folder)
         tokenizer = AutoTokenizer.from_pretrained(folder)
-        tokenizer.chat_template = freeze_date(tokenizer.chat_template or harmony_template(), DATE)
+        tokenizer.chat_template = freeze_date(tokenizer.chat_template or gptoss_chat_template, DATE)
         harmony = harmony_encoding(folder)
         lengths = check_rows(tokenizer, harmony)
         check_parsing(tokenizer, harmony)

@@ -55,6 +55,7 @@ def test_blank_lines_a_byte_order_mark_and_windows_line_ends_are_harmless(tmp_pa
         (row(("user", "a"), ("assistant", "b"), ("user", "c")), "must take turns"),
         (row(("human", "元気？"), ("assistant", "元気！")), "messages.0.role"),
         (row(("user", "a"), ("assistant", "b"), answer="b"), "answer: Extra inputs"),
+        (row(("user", "a"), ("assistant", "\ud83d")), "half a character"),
         (json.dumps({"prompt": "a", "completion": "b"}), "messages: Field required"),
     ],
 )

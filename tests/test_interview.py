@@ -177,6 +177,17 @@ def test_the_form_keeps_every_answer_and_warns_once(tmp_path):
     assert text.value == "<b>a whole answer</b>"
 
 
+def test_half_a_character_in_the_form_is_told_and_the_rest_stays(tmp_path):
+    path = tmp_path / "a.jsonl"
+    _, _, text, hint, buttons = interview_form(Interview(questions(), path)).children
+    text.value = "an answer with \ud83d in it"
+    buttons.children[0].click()
+    assert "half a character" in hint.value and text.value and not path.exists()
+    text.value = "an answer without it"
+    buttons.children[0].click()
+    assert "an answer without it" in path.read_text(encoding="utf-8") and not hint.value
+
+
 def test_the_terminal_form(tmp_path):
     command = [sys.executable, "-m", "persona_ft.data.interview", "--run", str(tmp_path / "run"), "--language", "en"]
     said = "all fine over here thanks\n\ne\nsomething quite different\nb\nall fine, changed\nQuit\n"

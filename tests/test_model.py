@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,7 +15,7 @@ from persona_ft.conversation import persona_messages
 from persona_ft.errors import PersonaError
 from persona_ft.figures.model import plot_levels
 from persona_ft.gpt_oss.generate import generate_completions, token_limit, with_wanted_tokens
-from persona_ft.gpt_oss.harmony import FINAL, encode, freeze_date, harmony_template, parse_messages, render_prompt
+from persona_ft.gpt_oss.harmony import FINAL, encode, freeze_date, parse_messages, render_prompt
 from persona_ft.gpt_oss.load import Machine, check_experts, choose_model
 from persona_ft.gpt_oss.lora import count_lora_parameters, count_parameters, count_trainable, lora_targets
 from persona_ft.gpt_oss.mxfp4 import LEVELS, round_to_mxfp4
@@ -87,12 +89,14 @@ def test_unknown_lora_scope():
 
 
 def test_the_template_is_trls_and_its_date_freezes(tokenizer):
-    assert tokenizer.chat_template == freeze_date(harmony_template(), DATE)
+    (trl,) = importlib.util.find_spec("trl").submodule_search_locations  # not imported: Unsloth has to come first
+    template = (Path(trl) / "chat_templates/gptoss.jinja").read_text(encoding="utf-8")
+    assert tokenizer.chat_template == freeze_date(template, DATE)
     assert f"Current date: {DATE}\n" in render_prompt(tokenizer, [{"role": "user", "content": "a"}])
     with pytest.raises(PersonaError, match="frozen already"):
         freeze_date(tokenizer.chat_template, DATE)
     with pytest.raises(PersonaError, match="YYYY-MM-DD"):
-        freeze_date(harmony_template(), "4 December 2025")
+        freeze_date(template, "4 December 2025")
 
 
 def test_parse_and_render_are_inverse(tokenizer):

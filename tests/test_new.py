@@ -310,7 +310,7 @@ def test_a_whole_draft_and_an_empty_one_stay(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("place", "more", "code", "said"),
     [
-        ("me", ("--more", "-5"), 2, "argument --more: it is below 0"),
+        ("me", ("--more", "-5"), 2, "argument --more: '-5' is not a whole number from 0 to 1000"),
         ("file", (), 1, "the persona folder cannot be written to (File exists)"),
         ("loop/me", (), 1, "the persona folder cannot be written to (Too many levels of symbolic links)"),
         ("/".join(["x" * 200] * 25), (), 1, "cannot be the name of a file or folder"),

@@ -158,6 +158,31 @@ def test_each_command_tells_of_an_argument_that_is_not_utf_8(module):
     assert done.returncode == 1 and done.stderr.startswith(b"\nan argument is not UTF-8\n  What to do: ")
 
 
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["use.web", "runs/me", "--port", "-5"], "argument --port: '-5' is not a whole number from 1 to 65535"),
+        (["use.serve", "runs/me", "--port", "http"], "argument --port: 'http' is not a whole number from 1 to 65535"),
+        (["use.talk", "runs/me", "--temperature", "-1"], "argument --temperature: '-1' is not a number from 0 to 2"),
+        (["use.talk", "runs/me", "--temperature", "nan"], "argument --temperature: 'nan' is not a number from 0 to 2"),
+    ],
+)
+def test_a_number_that_cannot_be_is_told_before_anything_is_read(command, said):
+    done = subprocess.run([sys.executable, "-m", f"persona_ft.{command[0]}", *command[1:]], capture_output=True)
+    assert done.returncode == 2 and done.stderr.decode().rstrip().endswith(said)
+
+
+def test_ctrl_c_while_a_command_is_imported_is_one_line():
+    command = [sys.executable, "-X", "importtime", "-m", "persona_ft.use.talk", "runs/me"]
+    restored = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, **restored)
+    while not process.stderr.readline().rstrip().endswith("persona_ft.errors"):
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == -signal.SIGINT and "\nStopped before it began.\n" in said and "Traceback" not in said
+
+
 @pytest.mark.parametrize("torn", [b"[" * 100_000, b'{"a": ', b"\xff"])
 def test_a_line_that_was_cut_off_is_dropped_and_a_whole_one_ended(tmp_path, torn):
     path = tmp_path / "rows.jsonl"

@@ -138,11 +138,11 @@ def killed_run(tmp_path_factory) -> Path:
     """Notebook 03 alone, in an empty run folder, killed with SIGKILL once its second checkpoint is there."""
     run = tmp_path_factory.mktemp("killed") / "run"
     run.mkdir()
-    process = start(run, "tiny", EPOCHS)
+    process = start(run, "03_train_qlora", {"MODEL": "tiny", "NUM_EPOCHS": EPOCHS})
     until = time.monotonic() + 300
     while len(steps_written(run)) < 2 and process.poll() is None and time.monotonic() < until:
         time.sleep(0.05)
-    assert process.poll() is None, process.stderr.read()
+    assert process.poll() is None, process.stdout.read()
     kill(process)
     assert not (run / "adapter").exists()
     return run

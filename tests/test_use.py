@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 from ipywidgets import HTML, Button, Text, ToggleButtons
+from parrot import parrot
 
 from persona_ft.conversation import Message, persona_messages, read_jsonl
 from persona_ft.errors import PersonaError, visible
@@ -175,6 +176,26 @@ def test_the_form_keeps_what_is_corrected_and_gives_back_what_was_not_answered(t
     talk.budget, box.value = 10, "長すぎる？"
     press["send"]()
     assert "over 10" in said.value and box.value == "長すぎる？" and len(talk.turns) == 2
+
+
+def test_half_a_character_is_refused_with_a_sentence_and_nothing_is_kept(tmp_path):
+    bird = parrot(tmp_path, "bird")
+    box, _, _, said, press = form_parts(bird)
+    box.value = "an emoji cut in two: \ud83d"
+    press["send"]()
+    assert "half a character" in said.value and box.value.endswith("\\ud83d") and not bird.turns
+    box.value = "whole"
+    press["send"]()
+    box.value = "\ud83d"
+    press["add to my answers"]()
+    assert "half a character" in said.value and bird.turns[-1].content == "whole"
+    pytest.importorskip("gradio")
+    from fastapi.testclient import TestClient
+
+    with TestClient(web_app(bird)) as client:
+        sent = b'{"data": ["\\ud83d"], "fn_index": 0, "session_hash": "a"}'
+        refused = client.post("/gradio_api/queue/join", content=sent, headers={"Content-Type": "application/json"})
+        assert refused.status_code == 422 and "half a character" in refused.text
 
 
 def test_what_is_sent_to_the_form_while_it_answers_stays_in_the_box_and_stop_ends_the_answer(talk):

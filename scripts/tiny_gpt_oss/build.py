@@ -31,10 +31,11 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from transformers import GptOssConfig, GptOssForCausalLM, PreTrainedTokenizerFast
 from transformers.models.gpt_oss.modeling_gpt_oss import GptOssExperts
 from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func
+from trl.chat_template_utils import gptoss_chat_template
 
 from persona_ft.conversation import read_jsonl
 from persona_ft.evaluate.general import read_general
-from persona_ft.gpt_oss.harmony import STOPS, freeze_date, harmony_template
+from persona_ft.gpt_oss.harmony import STOPS, freeze_date
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from corpus import TEXT, Corpus, Sample
@@ -81,7 +82,7 @@ def train_tokenizer(texts: list[str], vocab_size: int) -> PreTrainedTokenizerFas
         model_max_length=4096,
         clean_up_tokenization_spaces=False,
     )
-    tokenizer.chat_template = harmony_template()
+    tokenizer.chat_template = gptoss_chat_template
     return tokenizer
 
 
@@ -113,7 +114,7 @@ def rendered(sample: Sample, tokenizer: PreTrainedTokenizerFast) -> str:
     """The row's text. One frozen template serves all dates: a template a date would compile a thousand times."""
     text = tokenizer.apply_chat_template(
         sample.messages,
-        chat_template=freeze_date(harmony_template(), ANY_DATE),
+        chat_template=freeze_date(gptoss_chat_template, ANY_DATE),
         tokenize=False,
         reasoning_effort=sample.effort,
     )

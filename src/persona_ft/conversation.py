@@ -6,16 +6,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, StringConstraints, model_validator
+from pydantic import BaseModel, BeforeValidator, StringConstraints, model_validator
 
-from persona_ft.errors import PersonaError
+from persona_ft.errors import PersonaError, whole
 from persona_ft.io import read_rows, write_text
 
 # What looks like one of Harmony's control tokens. In somebody's words it is text, and stays text (harmony.as_text).
 CONTROL_WORD = re.compile(r"<\|\w+\|>")
 ROW_REMEDY = 'write the line as {"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}'
-Line = Annotated[str, StringConstraints(strip_whitespace=True)]  # with a constraint, half a character is refused
-Text = Annotated[Line, StringConstraints(min_length=1)]
+Line = Annotated[str, StringConstraints(strip_whitespace=True), BeforeValidator(whole)]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1), BeforeValidator(whole)]
 
 
 class Message(BaseModel, extra="forbid"):

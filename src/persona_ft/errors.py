@@ -4,15 +4,18 @@ import io
 import os
 import re
 import sys
+from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 # What a terminal would obey instead of showing: control characters, marks that turn text around, halves of characters.
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 HALF = re.compile(r"[\ud800-\udfff]")  # what bytes that are not UTF-8 are read as; no file takes it
+HALF_A_CHARACTER = "there is half a character in the text, which no file can hold"
 
 
 def visible(text: str) -> str:
@@ -29,11 +32,30 @@ class PersonaError(Exception):
         super().__init__(visible(f"{where}{reason}\n  What to do: {remedy}"))
 
 
+def whole(text: Any) -> Any:
+    """What was given. PersonaError for a text with half a character in it, which a browser may send."""
+    if isinstance(text, str) and HALF.search(text):
+        raise PersonaError(HALF_A_CHARACTER, "write it again without")
+    return text
+
+
 def read_line(prompt: str) -> str:
     """A line that is typed, without the spaces around it; asked for again where it is not UTF-8."""
     while HALF.search(text := input(prompt)):
         print("That was not UTF-8: please type it again. / UTF-8ではない文字がありました。もう一度書いてください。")
     return text.strip()
+
+
+def number(kind: type[int] | type[float], least: float, most: float) -> Callable[[str], float]:
+    """The ``type`` of a command's argument that is a number from ``least`` to ``most``."""
+
+    def read(text: str) -> float:
+        with suppress(ValueError):
+            if least <= (value := kind(text)) <= most:
+                return value
+        raise ArgumentTypeError(f"{text!r} is not a {'whole ' * (kind is int)}number from {least} to {most}")
+
+    return read
 
 
 @contextmanager

@@ -58,6 +58,8 @@ def read_rows(path: Path | str, model: type[Row], remedy: str) -> dict[int, Row]
             raise PersonaError(f"byte {error.start + 1} of the line is not UTF-8", how, path, number) from error
         except ValidationError as error:
             raise PersonaError(reason_of(error), remedy, path, number) from error
+        except PersonaError as error:
+            raise PersonaError(error.reason, error.remedy, path, number) from error
         except (ValueError, RecursionError) as error:  # of json; a number of 5,000 digits is a plain ValueError
             how = "keep one whole JSON object on each line, with double quotes and no comma after the last item"
             raise PersonaError(f"the line is not JSON ({str(error)[:80]})", how, path, number) from error
@@ -83,6 +85,8 @@ def read_yaml(path: Path | str, model: type[Row], remedy: str) -> Row:
         return model.model_validate(fields or {})
     except ValidationError as error:
         raise PersonaError(reason_of(error), remedy, path) from error
+    except PersonaError as error:
+        raise PersonaError(error.reason, error.remedy, path) from error
     except (yaml.YAMLError, RecursionError) as error:
         mark, problem = (getattr(error, name, None) for name in ("problem_mark", "problem"))
         reason = f"this is not YAML ({problem or str(error).splitlines()[0]})"

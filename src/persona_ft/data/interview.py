@@ -172,9 +172,12 @@ def interview_form(interview: Interview) -> Widget:
         note = interview.hint(text.value) if button is buttons[0] else ""
         if note and warned != text.value:  # once: pressing again keeps the answer as it is
             warned, hint.value = text.value, said["again"].format(hint=note)
-        else:
+            return
+        try:
             actions[buttons.index(button)]()
             show()
+        except PersonaError as error:
+            hint.value = escape(str(error))
 
     for button in buttons:
         button.on_click(press)

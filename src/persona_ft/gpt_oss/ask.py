@@ -1,7 +1,5 @@
 """Ask a model, loaded or behind an OpenAI-compatible endpoint, on behalf of the judge and the interview."""
 
-from __future__ import annotations
-
 import os
 import re
 import time
@@ -9,16 +7,12 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from multiprocessing import TimeoutError
 from multiprocessing.pool import ThreadPool
-from typing import TYPE_CHECKING
 
 from persona_ft.errors import PersonaError
+from persona_ft.gpt_oss import Model, Tokenizer
 from persona_ft.gpt_oss.download import colab_secret
 from persona_ft.gpt_oss.generate import THINKING_TOKENS, generate_completions
 from persona_ft.gpt_oss.harmony import render_prompt
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel as Model
-    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 KEY = "OPENAI_API_KEY"
 # Seconds for one reply, and for all that are asked for together.
@@ -27,27 +21,22 @@ TIMEOUT, DEADLINE = 60, 1800
 Ask = Callable[[list[list[dict[str, str]]]], list[str]]
 
 
-def local_model(model: Model, tokenizer: Tokenizer, batch_size: int = 16) -> Ask:
-    """The loaded base model, at low effort, without its adapter where it has one: nothing leaves the machine. It thinks
-    first and has room for it; a reply that never came is empty."""
+def local_model(model: Model, tokenizer: Tokenizer) -> Ask:
+    """The loaded base at low effort, without its adapter: nothing leaves the machine. A missing reply is empty."""
 
     def ask(prompts: list[list[dict[str, str]]]) -> list[str]:
         rendered = [render_prompt(tokenizer, messages, "low") for messages in prompts]
         with model.disable_adapter() if hasattr(model, "peft_config") else nullcontext():
-            found = generate_completions(model, tokenizer, rendered, THINKING_TOKENS["low"], batch_size)
+            found = generate_completions(model, tokenizer, rendered, THINKING_TOKENS["low"], batch_size=16)
         return [completion.answer or "" for completion in found]
 
     return ask
 
 
 def endpoint(base_url: str, model: str, deadline: float = DEADLINE) -> Ask:
-    """A model behind an OpenAI-compatible endpoint (``openai`` package), such as a local llama.cpp or vLLM server.
-
-    What is asked is sent there, a person's words with it: use a machine that you trust with them. It is sent nowhere
-    else: a redirect is refused. A reply that cannot be read is told and is empty. The key comes from the environment,
-    else from Colab's secrets, and is never printed. Raises PersonaError where the package or the key is missing, or the
-    endpoint does not answer within the deadline, in seconds.
-    """
+    """A model behind an OpenAI-compatible endpoint. What is asked is sent there, a person's words with it, and nowhere
+    else: a redirect is refused. A reply that cannot be read is told and is empty. The key, from the environment or
+    Colab's secrets, is never printed. PersonaError without the package, a key, or an answer in ``deadline`` seconds."""
     try:
         import httpx
         from openai import OpenAI, OpenAIError
@@ -55,8 +44,7 @@ def endpoint(base_url: str, model: str, deadline: float = DEADLINE) -> Ask:
         raise PersonaError("an endpoint wants the openai package", "run: pip install openai") from error
     key = os.environ.get(KEY) or colab_secret(KEY)
     if not key and not re.match(r"https?://(?:localhost|127\.0\.0\.1)(?:[:/]|$)", base_url):
-        remedy = f"set {KEY} in the environment or in Colab's secrets"
-        raise PersonaError(f"the model at {base_url} wants a key", remedy)
+        raise PersonaError(f"the model at {base_url} wants a key", f"set {KEY} in the environment or Colab's secrets")
     remedy = "check the address, the model's name and the key, or do without"
     failed = f"the model at {base_url} does not answer"
     how = {"api_key": key or "none", "max_retries": 3, "timeout": TIMEOUT}

@@ -7,15 +7,11 @@ import errno
 import shutil
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from persona_ft.errors import PersonaError
 from persona_ft.gpt_oss.load import GPT_OSS_20B, this_machine
 from persona_ft.io import read_json
-from persona_ft.paths import is_live
-
-if TYPE_CHECKING:
-    from tqdm import tqdm
 
 SMALL, WEIGHTS = ["*.json", "*.jinja", "*.model", "*.txt"], ["*.safetensors"]
 # Other formats of the same weights, which some repositories hold beside them.
@@ -38,17 +34,9 @@ def colab_secret(name: str) -> str | None:
         return None
 
 
-def hub_token() -> str | None:
-    """The Hub's token: from Colab's secrets, else from the environment or an earlier login, else none. It is never
-    printed. gpt-oss-20b needs none; a gated or private model does."""
-    from huggingface_hub import get_token
-
-    return colab_secret(TOKEN) or get_token()
-
-
 def check_model(folder: Path, weights: bool = True) -> None:
-    """Raise a PersonaError, which names the file, where a model would run code of its own, is no gpt-oss, or
-    is not whole. ``weights=False`` looks at the small files only."""
+    """PersonaError, which names the file, where a model would run code of its own, is no gpt-oss, or is not whole;
+    ``weights=False`` looks at the small files only."""
     small = {path.name: _fields(path) for path in sorted(folder.glob("*config.json"))}
     for name, fields in small.items():
         if "auto_map" in fields:
@@ -90,13 +78,11 @@ def _check_whole(path: Path) -> None:
 
 def fetch_model(name: str, weights: bool = True) -> str:
     """The folder of a model: ``name`` when it is one, else the files of that ``owner/name`` on the Hub in the local
-    cache, downloaded if needed; ``weights=False`` fetches config and tokenizer alone, a few MB.
-
-    A connection that breaks is taken up where it was (huggingface_hub tries five times); when the session itself is
-    lost, files that are whole are kept. Without a network, a model that is whole in the cache is used as it is. Raises
-    PersonaError where gpt-oss-20b is asked for without a GPU, the Hub, the disk or the token will not have it, the
-    download broke off, or :func:`check_model` refuses the model; the message says which and what to do.
-    """
+    cache, downloaded if needed; ``weights=False`` fetches config and tokenizer alone, a few MB. The token is Colab's
+    secret, else the environment's or an earlier login's; gpt-oss-20b needs none. A broken download is taken up where it
+    was, and without a network a model that is whole in the cache is used as it is. PersonaError, which says what to do,
+    where gpt-oss-20b is asked for without a GPU, the Hub, the disk or the token will not have it, the download broke
+    off, or :func:`check_model` refuses it."""
     if Path(name).is_dir():
         check_model(Path(name), weights)
         return name
@@ -104,11 +90,12 @@ def fetch_model(name: str, weights: bool = True) -> str:
         remedy = 'on Colab: Runtime, Change runtime type; or take the small model: MODEL = "tiny"'
         raise PersonaError(f"{name} wants a CUDA GPU, and there is none here", remedy)
     import httpx
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import get_token, snapshot_download
     from huggingface_hub.errors import DryRunError, LocalEntryNotFoundError
 
     patterns = [*SMALL, *WEIGHTS] if weights else SMALL
-    wanted: dict[str, Any] = {"allow_patterns": patterns, "ignore_patterns": OTHERS, "token": hub_token()}
+    wanted: dict[str, Any] = {"allow_patterns": patterns, "ignore_patterns": OTHERS}
+    wanted["token"] = colab_secret(TOKEN) or get_token()
     try:
         files = snapshot_download(name, dry_run=True, **wanted)
     except Exception as error:
@@ -126,7 +113,7 @@ def fetch_model(name: str, weights: bool = True) -> str:
     missing = [file for file in files if file.will_download]
     if not missing:
         return snapshot_download(name, local_files_only=True, **wanted)
-    size, here = (sum(f.file_size or 0 for f in files if f.will_download is lacks) for lacks in (True, False))
+    size, whole = (sum(file.file_size or 0 for file in some) for some in (missing, files))
     cache = next(folder for folder in Path(missing[0].local_path).absolute().parents if folder.is_dir())
     free = shutil.disk_usage(cache).free
     if free < size + SPARE:
@@ -134,11 +121,10 @@ def fetch_model(name: str, weights: bool = True) -> str:
         remedy = "free some room, or set HF_HUB_CACHE to a folder on a larger disk before you start Python"
         raise PersonaError(reason, remedy)
     if size > WORTH_A_WORD:
-        whole = f" of {(size + here) / 1e9:.1f} GB" if here else ""
-        print(f"{name}: downloading {size / 1e9:.1f} GB{whole}; {free / 1e9:.0f} GB are free", flush=True)
+        print(f"{name}: downloading {size / 1e9:.1f} of {whole / 1e9:.1f} GB; {free / 1e9:.0f} GB are free", flush=True)
     started = time.monotonic()
     try:
-        folder = snapshot_download(name, **wanted, tqdm_class=None if is_live() else _in_tenths(size))
+        folder = snapshot_download(name, **wanted)
     except (OSError, httpx.HTTPError, RuntimeError) as error:  # hf-xet raises RuntimeError
         lacking = [file.file_size or 0 for file in missing if not Path(file.local_path).exists()]
         raise _problem(name, error, lacking) from error
@@ -148,25 +134,8 @@ def fetch_model(name: str, weights: bool = True) -> str:
     return folder
 
 
-def _in_tenths(size: int) -> type[tqdm]:
-    """A progress bar for a notebook that nobody watches: a word at each tenth, and none for small downloads."""
-    from tqdm import tqdm
-
-    class Tenths(tqdm):
-        said = 0
-
-        def display(self, *_: Any, **__: Any) -> None:
-            tenths = 10 * int(self.n) // max(size, 1)
-            if self.unit == "B" and size > WORTH_A_WORD and Tenths.said < tenths < 10:
-                Tenths.said = tenths
-                print(f"{tenths}0 %", end=" ", flush=True)
-
-    return Tenths
-
-
 def _problem(name: str, error: BaseException, lacking: list[int] | None = None) -> PersonaError | None:
-    """What to tell the reader of an error; None when the Hub and the network have no part in it. ``lacking``: the bytes
-    of each file that is still missing, once the download has begun."""
+    """What to tell of an error; None where it is not the Hub's or the network's. ``lacking``: missing files' bytes."""
     import httpx
     from huggingface_hub import errors
 

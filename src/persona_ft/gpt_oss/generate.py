@@ -1,22 +1,17 @@
 """Answers in batches: token limits, stop tokens, and a store that outlives a session."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from persona_ft.errors import PersonaError
+from persona_ft.gpt_oss import Model, Tokenizer
 from persona_ft.gpt_oss.harmony import FINAL, STOPS, HarmonyMessage, encode, final_message, own_turn, parse_messages
 from persona_ft.io import read_json, write_text
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel as Model
-    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 
 @contextmanager
@@ -42,11 +37,8 @@ THINKING_TOKENS = {"low": 512, "medium": 1024, "high": 4096}
 
 
 def token_limit(think: bool, reasoning_effort: str, wanted: int | str = "auto") -> int:
-    """New tokens for one answer: ``wanted``, a whole number of at least 1, else enough for the protocol.
-
-    gpt-oss-20b reaches the final channel after 24 to 47 tokens at low effort and about 130 at medium
-    (docs/real-model.md), but the tail is long: an answer that is cut off is lost.
-    """
+    """New tokens for one answer: ``wanted``, a whole number of at least 1, else enough for the protocol. gpt-oss-20b
+    takes 24 to 47 to its final channel at low effort and about 130 at medium, with a long tail (docs/real-model.md)."""
     if wanted == "auto":
         return THINKING_TOKENS[reasoning_effort] if think else ANSWER_TOKENS
     if isinstance(wanted, str) and wanted.isdecimal():  # typed into Colab's form
@@ -58,12 +50,9 @@ def token_limit(think: bool, reasoning_effort: str, wanted: int | str = "auto") 
 
 @dataclass(frozen=True)
 class Completion:
-    """What a model generated after a prompt.
-
-    ``text`` is raw, with its special tokens, for eyes; answers are read from ``messages``. ``n_tokens`` goes up to the
-    token that stopped generation, that one included; ``stopped`` is False when the limit came first, and ``wanted`` is
-    what an answer that was cut off took in the end when it was given more; None if nobody tried.
-    """
+    """What a model generated after a prompt. ``text`` is raw, with its special tokens; answers are read from
+    ``messages``. ``n_tokens`` includes the token that stopped generation; ``stopped`` is False when the limit came
+    first, and ``wanted`` is what such an answer took in the end with more room; None if nobody tried."""
 
     text: str
     messages: tuple[HarmonyMessage, ...]
@@ -117,12 +106,9 @@ def generate_completions(
     progress: Callable[[int, int], Any] | None = None,
     **generation: Any,
 ) -> list[Completion]:
-    """Answer many prompts, in batches of similar length padded on the left; greedy unless told otherwise.
-
-    ``prompts`` are of ``render_prompt``; one that opens the final channel is answered at once. ``batch_size`` is
-    halved, as often as it takes, when the GPU runs out of memory. ``progress`` is called with (done, total) after each
-    batch; ``generation`` is passed to ``model.generate``, e.g. ``do_sample=True, temperature=0.7``.
-    """
+    """Answer many prompts of ``render_prompt``, in batches of similar length padded on the left; greedy, unless
+    ``generation`` tells ``model.generate`` otherwise. ``batch_size`` is halved as often as it takes when the GPU runs
+    out of memory; ``progress`` is called with (done, total) after each batch."""
     import torch
 
     ids = [encode(tokenizer, prompt) for prompt in prompts]
@@ -185,8 +171,7 @@ class AnswerStore:
 def with_wanted_tokens(
     model: Model, tokenizer: Tokenizer, prompts: list[str], completions: list[Completion], limit: int
 ) -> list[Completion]:
-    """Note how many tokens what was cut off takes with four times as much room, if that is enough. The answers stay as
-    they were: the limit was the same for all."""
+    """Note how many tokens a cut-off answer takes with four times the room, if that is enough; it stays the same."""
     found = list(completions)
     if cut := [i for i, completion in enumerate(completions) if not completion.stopped and completion.problem]:
         longer = generate_completions(model, tokenizer, [prompts[i] for i in cut], 4 * limit)

@@ -4,29 +4,28 @@ Source: https://github.com/openai/harmony and the chat template that ships with 
 more messages ``<|start|>assistant<|channel|>CHANNEL<|message|>TEXT<|end|>``; the last ends with ``<|return|>``.
 """
 
-from __future__ import annotations
-
-import importlib.util
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from persona_ft.conversation import CONTROL_WORD
 from persona_ft.errors import PersonaError
+from persona_ft.gpt_oss import Tokenizer
 from persona_ft.io import digest
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 TODAY = 'strftime_now("%Y-%m-%d")'
 ASSISTANT = "<|start|>assistant"
 FINAL = "<|channel|>final<|message|>"
-ENDS = ("<|end|>", "<|return|>", "<|call|>", "<|endoftext|>")
 # Where generation stops, by gpt-oss-20b's generation_config: 200002, 199999, 200012.
 STOPS = ("<|return|>", "<|endoftext|>", "<|call|>")
+# A letter for each control token, "." for any other, and a message in these letters. A header is the one that <|start|>
+# opens, what a completion begins with, or what follows a message without <|start|>; its parts begin with these letters.
+LETTERS = {"<|start|>": "S", "<|channel|>": "C", "<|constrain|>": "X", "<|message|>": "M", "<|end|>": "E"}
+LETTERS |= dict.fromkeys(STOPS, "!")
+MESSAGE = re.compile(r"(?P<header>S[.CX]*|^[.CX]*|(?:[CX][.CX]*)?)M(?P<text>[.MX]*)(?P<end>[E!]?)")
+PART = re.compile(r"(?P<opener>[SCX]?)(?P<words>\.+)")
 # A noncharacter: no text that people exchange may hold it, so it can mark what only looks like a control token.
 MARK = "\ufdd0"
 MARKED = re.compile(rf"(<{MARK}\|\w+\|>)")
@@ -34,8 +33,7 @@ MARKED = re.compile(rf"(<{MARK}\|\w+\|>)")
 
 @dataclass(frozen=True)
 class HarmonyMessage:
-    """One message. ``complete`` is False when generation stopped inside it; ``recipient`` is whom a header names with
-    ``to=``, a tool for the most part."""
+    """One message. ``complete`` is False when generation stopped inside it; ``recipient`` is the header's ``to=``."""
 
     role: str
     channel: str | None
@@ -49,17 +47,8 @@ class HarmonyMessage:
         return self.recipient not in (None, "user", "assistant")
 
 
-def harmony_template() -> str:
-    """The gpt-oss chat template that ships inside TRL (Jinja, Apache-2.0), without importing TRL."""
-    spec = importlib.util.find_spec("trl")
-    if spec is None or not spec.submodule_search_locations:
-        raise PersonaError("TRL is not installed", "install the stack with scripts/install.py")
-    return (Path(spec.submodule_search_locations[0]) / "chat_templates" / "gptoss.jinja").read_text(encoding="utf-8")
-
-
 def freeze_date(template: str, date: str) -> str:
-    """A gpt-oss chat template with a fixed ``YYYY-MM-DD``: it prints today's, and with it no run repeats and training
-    ages by the day."""
+    """A gpt-oss chat template with a fixed ``YYYY-MM-DD``: it prints today's, with which no run repeats."""
     if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", date):
         raise PersonaError(f"the date {date!r} is not YYYY-MM-DD", 'write it like "2025-12-04"')
     if TODAY not in template:
@@ -68,9 +57,8 @@ def freeze_date(template: str, date: str) -> str:
 
 
 def check_template(tokenizer: Tokenizer, training: dict[str, Any]) -> None:
-    """Raise a PersonaError where a checkpoint's chat template is not the one of the run's training.json: TRL's,
-    Unsloth's and the Hub's differ by line ends and a sentence on tools, and what is asked otherwise is answered
-    otherwise."""
+    """PersonaError where a checkpoint's chat template is not the one of the run's training.json: TRL's, Unsloth's and
+    the Hub's differ by line ends and a sentence on tools, and a model should be asked as it was trained."""
     if training.get("template_sha256") not in (None, "", digest(tokenizer.chat_template)):
         reason = "this checkpoint's chat template is not the one that the adapter was trained with"
         raise PersonaError(reason, "set MODEL to the checkpoint that notebook 03 loaded, or run 03 again with this one")
@@ -94,13 +82,10 @@ def encode(tokenizer: Tokenizer, text: str) -> list[int]:
 def render_prompt(
     tokenizer: Tokenizer, messages: list[dict[str, str]], reasoning_effort: str = "medium", think: bool = True
 ) -> str:
-    """The text that the model receives before it answers, for :func:`encode`.
-
-    ``messages`` are ``{"role", "content"}``; a first system or developer message becomes the developer message.
-    ``reasoning_effort`` is ``"low"``, ``"medium"`` or ``"high"``. ``think`` lets the model choose a channel: the text
-    ends with ``<|start|>assistant``, and as a rule it thinks first, at low effort too. Without it the text opens the
-    final channel, and the model answers at once. Raises PersonaError where the template fails.
-    """
+    """The text that the model receives before it answers, for :func:`encode`. ``messages`` are ``{"role", "content"}``;
+    a first system or developer message becomes the developer message. ``reasoning_effort`` is ``"low"``, ``"medium"``
+    or ``"high"``. With ``think`` the model chooses a channel, and as a rule thinks first, at low effort too; without it
+    the text opens the final channel. PersonaError where the template fails."""
     messages = [{key: text if key == "role" else as_text(text) for key, text in m.items()} for m in messages]
     how = {"tokenize": False, "add_generation_prompt": True, "reasoning_effort": reasoning_effort}
     try:
@@ -118,62 +103,27 @@ def completion_text(answer: str, thinking: str | None = None) -> str:
 
 
 def parse_messages(tokenizer: Tokenizer, ids: Iterable[int]) -> list[HarmonyMessage]:
-    """Take the tokens of a Harmony text apart, complete or cut off.
-
-    It goes by tokens, so that typed words such as "<|end|>" stay text, and reads what sampling really produces: a
-    message without ``<|end|>``, a channel chosen twice (the last one counts), padding. A completion, which begins after
-    ``<|start|>assistant``, counts as the assistant's. What follows a token that stops generation is not read. The cases
-    are those of openai-harmony, which is made for well-formed text.
-    """
-    controls = ["<|start|>", "<|message|>", "<|channel|>", "<|constrain|>", *ENDS]
-    names = dict(zip(tokenizer.convert_tokens_to_ids(controls), controls, strict=True))
-    found: list[HarmonyMessage] = []
-    header: list[tuple[str, list[int]]] | None = [("<|start|>", [])]  # sections: what opened each, and its tokens
-    body: list[int] | None = None
-    implicit = True
-
-    def close(complete: bool) -> None:
-        if body is not None:
-            found.append(_message(tokenizer, header or [], implicit, body, complete))
-
-    for token in ids:
-        name = names.get(token)
-        if name == "<|message|>" and body is None:
-            body = []
-        elif name == "<|start|>" or (name == "<|channel|>" and (body is not None or header is None)):
-            close(complete=False)  # <|end|> is missing
-            header, body, implicit = [(name, [])], None, name == "<|channel|>"
-        elif name in ("<|channel|>", "<|constrain|>") and body is None:
-            header = [*(header or []), (name, [])]
-        elif name in ENDS:
-            close(complete=True)
-            header, body, implicit = None, None, True
-            if name in STOPS:
-                break
-        elif body is not None:
-            body.append(token)
-        elif header is not None:
-            header[-1][1].append(token)
-    close(complete=False)
+    """Take the tokens of a Harmony text apart, complete or cut off, up to one that stops generation. It goes by tokens,
+    so that typed words such as "<|end|>" stay text, and reads what sampling really produces: a message without
+    ``<|end|>``, a channel chosen twice (the last one counts), padding. A completion, which begins after
+    ``<|start|>assistant``, counts as the assistant's. openai-harmony, whose cases these are, wants well-formed text."""
+    ids, found = list(ids), []
+    letters = dict(zip(tokenizer.convert_tokens_to_ids(list(LETTERS)), LETTERS.values(), strict=True))
+    kinds = "".join(letters.get(token, ".") for token in ids)
+    for message in MESSAGE.finditer(kinds, 0, kinds.find("!") + 1 or len(kinds)):
+        role, channel, recipients = "assistant", None, []
+        for part in PART.finditer(kinds, *message.span("header")):
+            words = tokenizer.decode(ids[slice(*part.span("words"))]).split()
+            named = [word for word in words if not word.startswith("to=")]
+            recipients += [word.removeprefix("to=") for word in words if word.startswith("to=")]
+            if part["opener"] == "S":
+                role = next(iter(named), role)
+            elif part["opener"] == "C":
+                channel = next(iter(words), channel)
+        text = tokenizer.decode(ids[slice(*message.span("text"))], skip_special_tokens=True)
+        text = text if message["end"] else text.rstrip("\ufffd")
+        found.append(HarmonyMessage(role, channel, text, bool(message["end"]), next(iter(recipients), None)))
     return found
-
-
-def _message(
-    tokenizer: Tokenizer, header: list[tuple[str, list[int]]], implicit: bool, body: list[int], complete: bool
-) -> HarmonyMessage:
-    """A message from its header and its text; ``implicit`` where no ``<|start|>`` opened it: it is the assistant's."""
-    sections = [(opener, tokenizer.decode(tokens).split()) for opener, tokens in header]
-    recipient = next((w.removeprefix("to=") for _, words in sections for w in words if w.startswith("to=")), None)
-    roles = [w for opener, words in sections for w in words if opener == "<|start|>" and not w.startswith("to=")]
-    channels = [words[0] for opener, words in sections if opener == "<|channel|>" and words]
-    text = tokenizer.decode(body, skip_special_tokens=True)
-    return HarmonyMessage(
-        role="assistant" if implicit or not roles else roles[0],
-        channel=channels[-1] if channels else None,
-        text=text if complete else text.rstrip("\ufffd"),
-        complete=complete,
-        recipient=recipient,
-    )
 
 
 def own_turn(messages: Iterable[HarmonyMessage]) -> list[HarmonyMessage]:

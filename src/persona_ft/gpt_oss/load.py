@@ -1,7 +1,5 @@
 """The model: which one fits this machine, and what must be set before and after loading it."""
 
-from __future__ import annotations
-
 import logging
 import os
 import re
@@ -9,14 +7,11 @@ import sys
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from persona_ft.errors import PersonaError
+from persona_ft.gpt_oss import Model, Tokenizer
 from persona_ft.io import read_json
 from persona_ft.paths import is_live, resolve
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 # gpt-oss-20b in the two kinds of 4 bit: as it was released, and unpacked and quantised again by Unsloth.
 CHECKPOINTS = {"mxfp4": "unsloth/gpt-oss-20b", "nf4": "unsloth/gpt-oss-20b-unsloth-bnb-4bit"}
@@ -33,10 +28,7 @@ _compiles: bool | None = None
 
 def prepare_environment(compile: bool = False) -> None:
     """Set what must be set before ``import unsloth``, and is not: no usage reports, no noise in stored outputs.
-
-    ``compile`` costs minutes at the first step and pays on rows of thousands of tokens. Raises PersonaError where this
-    kernel has imported Unsloth with the other choice.
-    """
+    ``compile`` costs minutes and pays on rows of thousands of tokens. PersonaError once Unsloth runs the other way."""
     global _compiles
     if "unsloth" in sys.modules and _compiles not in (None, compile):
         reason = f"this kernel has imported Unsloth with compilation {'on' if _compiles else 'off'}, and that is fixed"
@@ -88,13 +80,10 @@ class ModelChoice:
 
 
 def choose_model(model: str, machine: Machine, weights: str = "nf4", trained: str | None = None) -> ModelChoice:
-    """Turn the parameters MODEL and WEIGHTS into what to load.
-
-    ``model`` is ``"auto"``, ``"tiny"``, ``"gpt-oss-20b"``, a folder with a config.json, or a Hub name ``owner/name``;
-    ``weights`` is ``"mxfp4"``, ``"nf4"``, or ``"auto"``: those that the adapter was ``trained`` on, if there is one,
-    else MXFP4 where the checkpoint has it and the GPU computes in bfloat16. Raises PersonaError where it is none of
-    these, or this checkpoint or this machine does not have such weights.
-    """
+    """What to load for the parameters MODEL (``"auto"``, ``"tiny"``, ``"gpt-oss-20b"``, a folder with a config.json, or
+    a Hub name ``owner/name``) and WEIGHTS: ``"mxfp4"``, ``"nf4"``, or ``"auto"``, which is what the adapter was
+    ``trained`` on, if there is one, else MXFP4 where the checkpoint has it and the GPU computes in bfloat16.
+    PersonaError where it is none of these, or this checkpoint or machine does not have such weights."""
     source, reason = NAMES.get(model, model), f'MODEL = "{model}"'
     if model == "auto":
         has = f"{machine.name} has {machine.memory_gib:.1f} GiB" if machine.cuda else "no CUDA GPU"
@@ -154,7 +143,7 @@ def use_split_experts(weights: str = "nf4") -> None:
         patch_gpt_oss_bnb4bit()
 
 
-def check_experts(model: PreTrainedModel, folder: str) -> None:
+def check_experts(model: Model, folder: str) -> None:
     """Raise a PersonaError where the experts in memory (the first of the first and of the last layer) are not, byte by
     byte, the file's: a load that does not know a checkpoint's layout makes them random and only warns."""
     import torch
@@ -174,7 +163,7 @@ def check_experts(model: PreTrainedModel, folder: str) -> None:
         raise PersonaError(reason, remedy)
 
 
-def compute_in_float32(model: PreTrainedModel) -> None:
+def compute_in_float32(model: Model) -> None:
     """On a CPU, let a model that was just loaded compute in 32 bit: weights stay in 4 bit, what they are unpacked to
     and what is stored in 16 bit becomes float32. Few processors multiply bfloat16 in hardware: with AVX2 a step of the
     tiny model took 10 times as long (``benchmarks/cpu_precision.py``), and its rounding depended on the processor."""
@@ -193,16 +182,9 @@ def compute_in_float32(model: PreTrainedModel) -> None:
     model.config.dtype = torch.float32
 
 
-def load_model(
-    folder: str | Path, weights: str = "nf4", length: int = 2048
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """A checkpoint in 4 bit and its tokenizer, loaded in the steps that notebook 01 takes one by one.
-
-    Parameters
-    ----------
-    weights : ``"mxfp4"`` or ``"nf4"``, the kind of 4 bit in the folder (:func:`choose_model` knows).
-    length : most tokens of a row.
-    """
+def load_model(folder: str | Path, weights: str = "nf4", length: int = 2048) -> tuple[Model, Tokenizer]:
+    """A checkpoint in 4 bit and its tokenizer, loaded in the steps that notebook 01 takes one by one. ``weights`` is
+    :func:`choose_model`'s kind of 4 bit, ``length`` the most tokens of a row."""
     prepare_environment()
     from unsloth import FastLanguageModel
 

@@ -1,25 +1,16 @@
 """LoRA's targets, their shapes and their count."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from persona_ft.errors import PersonaError
-
-if TYPE_CHECKING:
-    import torch
-    from transformers import PretrainedConfig
+from persona_ft.gpt_oss import Config, Model
 
 SCOPES = ("attention", "attention+experts")
 
 
 def lora_targets(scope: str, n_experts: int, weights: str = "nf4") -> list[str]:
-    """Module names for ``get_peft_model(target_modules=...)``, spelt out so that no version decides for the reader.
-
-    The seven usual names (q, k, v, o, gate, up, down) reached attention alone in Unsloth before July 2026 and 1,536
-    expert matrices since. ``scope`` is one of :data:`SCOPES`; in ``weights`` ``"mxfp4"`` a layer's experts are one
-    packed stack, with no matrix to attach LoRA to, and a PersonaError says so.
-    """
+    """Module names for ``get_peft_model(target_modules=...)``, spelt out so that no version decides for the reader: the
+    seven usual ones (q, k, v, o, gate, up, down) reached attention alone in Unsloth before July 2026 and 1,536 expert
+    matrices since. PersonaError for a ``scope`` that is not one of :data:`SCOPES`, and for experts in ``weights``
+    ``"mxfp4"``: a layer's are one packed stack there, with no matrix to attach LoRA to."""
     if scope not in SCOPES:
         raise PersonaError(f"the LoRA scope {scope!r} is unknown", f"use one of {', '.join(SCOPES)}")
     if scope != "attention" and weights != "nf4":
@@ -29,7 +20,7 @@ def lora_targets(scope: str, n_experts: int, weights: str = "nf4") -> list[str]:
     return ["q_proj", "k_proj", "v_proj", "o_proj", *experts]
 
 
-def lora_shapes(config: PretrainedConfig, scope: str) -> dict[str, tuple[int, int, int]]:
+def lora_shapes(config: Config, scope: str) -> dict[str, tuple[int, int, int]]:
     """What LoRA is attached to: name -> (inputs, outputs, number of such matrices in the model)."""
     hidden, inner, layers = config.hidden_size, config.intermediate_size, config.num_hidden_layers
     queries, keys = (n * config.head_dim for n in (config.num_attention_heads, config.num_key_value_heads))
@@ -41,12 +32,12 @@ def lora_shapes(config: PretrainedConfig, scope: str) -> dict[str, tuple[int, in
     return shapes
 
 
-def count_lora_parameters(config: PretrainedConfig, r: int, scope: str = "attention") -> int:
+def count_lora_parameters(config: Config, r: int, scope: str = "attention") -> int:
     """Trainable parameters of rank-r LoRA: r x (inputs + outputs) a matrix (arXiv 2106.09685, section 4)."""
     return sum(r * (inputs + outputs) * n for inputs, outputs, n in lora_shapes(config, scope).values())
 
 
-def lora_in_float32(model: torch.nn.Module) -> None:
+def lora_in_float32(model: Model) -> None:
     """Once the trainer is made, put what is trained back into 32 bit; TRL puts LoRA on 4-bit weights in bfloat16, which
     loses an update smaller than 1/256 of a weight, and PEFT resumes in 32 bit: the run would not be the same."""
     for parameter in model.parameters():
@@ -54,12 +45,12 @@ def lora_in_float32(model: torch.nn.Module) -> None:
             parameter.data = parameter.data.float()
 
 
-def count_trainable(model: torch.nn.Module) -> int:
+def count_trainable(model: Model) -> int:
     """Parameters that the optimizer will change."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
-def count_parameters(config: PretrainedConfig) -> dict[str, int]:
+def count_parameters(config: Config) -> dict[str, int]:
     """gpt-oss's parameters by part, from its config alone."""
     hidden, layers, experts = config.hidden_size, config.num_hidden_layers, config.num_local_experts
     attention = sum(n * (i * o + o) for i, o, n in lora_shapes(config, "attention").values())

@@ -1,18 +1,13 @@
 """Log-likelihoods of given answers, in batches."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from functools import partial
 
 from persona_ft.errors import PersonaError
+from persona_ft.gpt_oss import Model, Tokenizer
 from persona_ft.gpt_oss.generate import ready_to_generate
 from persona_ft.gpt_oss.harmony import encode
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel as Model
-    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 
 def log_likelihoods(
@@ -29,9 +24,7 @@ def token_scores(
     model: Model, tokenizer: Tokenizer, before: Sequence[list[int]], after: Sequence[list[int]], batch_size: int = 16
 ) -> list[list[float]]:
     """Log-probability, in nats, of each token of ``after[i]`` given ``before[i]`` and the tokens that precede it.
-
-    Both are n rows of token ids; ``batch_size`` rows of similar length are scored at once, padded on the right.
-    """
+    Both are n rows of token ids; ``batch_size`` rows of similar length are scored at once, padded on the right."""
     import torch
 
     order = sorted(range(len(before)), key=lambda i: len(before[i]) + len(after[i]))
@@ -59,38 +52,30 @@ SCORE_TOLERANCE = 0.1
 
 
 def check_scores(model: Model, tokenizer: Tokenizer, prompts: list[str], completions: list[str]) -> dict[str, float]:
-    """Make sure that no broken attention mask corrupts scores: a judge can be wrong while the text stays fluent.
-
-    The first half of each completion must score the same alone and inside the whole row, since a token may not see what
-    follows it; and each row must score the same alone and in a padded batch. In 16 bit no two batch shapes give the
-    same numbers, least of all where rounding decides which experts a token visits. How much that is on this model and
-    machine is measured first, on rows among copies of themselves, where a mask can make no difference.
-
-    Returns for rounding alone and for each check the largest difference over rows, in nats per token; raises
-    PersonaError where scores depend on what follows or on what lies beside them.
-    """
+    """Make sure that no broken attention mask corrupts scores, which can happen while the text stays fluent. The first
+    half of each completion must score the same alone and inside the whole row, since a token may not see what follows
+    it; and each row must score the same alone and in a padded batch. In 16 bit no two batch shapes give the same
+    numbers, least of all where rounding decides which experts a token visits. How much that is here is measured first,
+    on rows among copies of themselves, where a mask can make no difference. Returns for rounding and for each check the
+    largest difference over rows, in nats per token. PersonaError where scores depend on what follows or lies beside."""
     before, after = ([encode(tokenizer, text) for text in texts] for texts in (prompts, completions))
     n, halves = len(before), [row[: max(1, len(row) // 2)] for row in after]
-
-    def scores(before: list[list[int]], after: list[list[int]], batch_size: int = n) -> list[list[float]]:
-        return token_scores(model, tokenizer, before, after, batch_size)
+    scores = partial(token_scores, model, tokenizer)
 
     def largest(some: list[list[float]], others: list[list[float]]) -> float:
         pairs = [list(zip(row, other, strict=False)) for row, other in zip(some, others, strict=True)]
         return max(sum(abs(a - b) for a, b in row) / len(row) for row in pairs)
 
-    alone, together = scores(before, after, 1), scores(before, after)
-    copies = [scores([b] * n, [a] * n)[-1] for b, a in zip(before, after, strict=True)]
+    alone, together = scores(before, after, 1), scores(before, after, n)
+    copies = [scores([b] * n, [a] * n, n)[-1] for b, a in zip(before, after, strict=True)]
     rounding = largest(alone, copies)
     found = {
-        "prefix alone against prefix in its row": largest(together, scores(before, halves)),
+        "prefix alone against prefix in its row": largest(together, scores(before, halves, n)),
         "row alone against row in a batch": largest(together, alone),
     }
     for name, difference in found.items():
         if not difference < SCORE_TOLERANCE + 3 * rounding:
-            raise PersonaError(
-                f"{name}: scores differ by {difference:.2f} nats per token where rounding makes {rounding:.2f}, "
-                "so the attention mask is broken",
-                "use the pinned versions of unsloth, unsloth_zoo and transformers, and leave compile off",
-            )
+            reason = f"{name}: scores differ by {difference:.2f} nats per token where rounding makes {rounding:.2f}"
+            remedy = "use the pinned versions of unsloth, unsloth_zoo and transformers, and leave compile off"
+            raise PersonaError(f"{reason}, so the attention mask is broken", remedy)
     return {"rounding alone, a row among copies of itself": rounding, **found}

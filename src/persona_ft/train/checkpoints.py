@@ -49,11 +49,8 @@ def checkpoint_bytes(n_trainable: int, optimizer: str) -> int:
 
 
 class Checkpoints:
-    """The checkpoints of one training run in a folder, which is made when missing.
-
-    ``identity`` is what is being trained (recipe, data digest, model, date), as flat JSON values: a folder that holds
-    another identity's checkpoints is refused.
-    """
+    """The checkpoints of one training in a folder. ``identity`` is what is being trained (recipe, data digest, model,
+    date), as flat JSON values: a folder that holds another identity's checkpoints is refused."""
 
     def __init__(self, folder: Path | str, identity: dict[str, Any]) -> None:
         self.folder = Path(folder)
@@ -63,11 +60,9 @@ class Checkpoints:
         self.identity = json.loads(json.dumps(identity))
 
     def open(self, n_bytes: int, restart: bool = False) -> None:
-        """Make sure, before anything is trained, that checkpoints of ``n_bytes`` can be written and belong to this run.
-
-        ``restart`` moves what is there aside. Raises PersonaError where the folder cannot be written to, the disk has
-        too little room, or the checkpoints are of a run with another recipe, other data or another model.
-        """
+        """Make the folder, and sure, before anything is trained, that checkpoints of ``n_bytes`` can be written and
+        belong to this run; ``restart`` moves what is there aside. PersonaError where it cannot be written to, the disk
+        has too little room, or the checkpoints are of another recipe, other data or another model."""
         if restart and self.folder.exists():
             print(f"the checkpoints that were here are in {shown(move_aside(self.folder))} now")
         try:
@@ -119,9 +114,8 @@ class Checkpoints:
 
     @staticmethod
     def save_adapter_alone(trainer: Trainer) -> None:
-        """Let the Trainer's checkpoints hold the adapter and what resuming needs alone; else it looks through the state
-        of all modules (3,264 quantised ones in gpt-oss-20b), and writes the tokenizer (27 MB) and a pickle of its
-        arguments, with folder names, beside it."""
+        """Let the Trainer's checkpoints hold only the adapter and what resuming needs; else it looks through the state
+        of 3,264 quantised modules, and writes the tokenizer (27 MB) and a pickle of its arguments with folder names."""
 
         def save(output_dir: str | None = None, state_dict: dict | None = None) -> None:
             adapter = {name: value for name, value in trainer.model.named_parameters() if value.requires_grad}

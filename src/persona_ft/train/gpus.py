@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 from persona_ft.errors import PersonaError
 from persona_ft.gpt_oss.load import Machine
@@ -13,13 +13,11 @@ from persona_ft.train.recipe import Recipe, read_recipe
 TABLE = Path(__file__).parent / "gpus.yaml"
 
 
-class Card(BaseModel):
+class Card(BaseModel, extra="forbid", frozen=True):
     """One kind of GPU; ``gpus.yaml`` explains the fields and their units."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     name: str
-    matches: list[str] = Field(default_factory=list)
+    matches: list[str] = []
     memory_gib: float = Field(gt=0)
     bfloat16: bool
     gb_s: float | None = None
@@ -27,10 +25,8 @@ class Card(BaseModel):
     units_per_hour: float | None = None
 
 
-class Cards(BaseModel):
+class Cards(BaseModel, extra="forbid"):
     """The table of cards, with the day and the source of its prices."""
-
-    model_config = ConfigDict(extra="forbid")
 
     checked: Annotated[str, BeforeValidator(str)]  # a month; a day would be a date to YAML
     source: str
@@ -50,10 +46,9 @@ class Cards(BaseModel):
         if not machine.cuda:
             return None
         measured = {"memory_gib": machine.memory_gib, "bfloat16": machine.bfloat16}
-        for card in self.cards:
-            if machine.name.endswith(tuple(card.matches)):
-                return card.model_copy(update=measured)
-        return Card(name=machine.name, **measured)
+        unknown = Card(name=machine.name, **measured)
+        known = (card for card in self.cards if machine.name.endswith(tuple(card.matches)))
+        return next(known, unknown).model_copy(update=measured)
 
     def profile(self, name: str, machine: Machine) -> tuple[Card | None, str]:
         """The card to plan for, and why: ``"auto"`` is the one at hand; ``"CPU"`` is none; else as :meth:`named`."""
@@ -70,9 +65,9 @@ class Cards(BaseModel):
         return units, units * self.usd_per_unit
 
 
-def read_cards(path: Path | str = TABLE) -> Cards:
+def read_cards() -> Cards:
     """Read the table of cards; an entry that is not what it should be is named in a PersonaError."""
-    return read_yaml(path, Cards, "undo the last edit of the table of cards")
+    return read_yaml(TABLE, Cards, "undo the last edit of the table of cards")
 
 
 # Under this much the recommended recipe does not fit; t4 uses 8 rows x 2 accumulation steps instead of 16 rows.

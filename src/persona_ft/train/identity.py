@@ -20,8 +20,7 @@ ADAPTER = {"adapter's weights": WEIGHTS, "adapter's settings": "adapter/adapter_
 
 def seal_adapter(run: Path, recipe: dict[str, Any]) -> dict[str, str]:
     """Note beside a run's adapter what it was trained on and how, and keep it for its owner's eyes. Returns name ->
-    SHA-256 of each file of :data:`DATA` and :data:`ADAPTER`, of the prompt and of the whole recipe, for training.json.
-    """
+    SHA-256 of each file of :data:`DATA` and :data:`ADAPTER`, of the prompt and of the whole recipe."""
     rewrite_settings(run / ADAPTER["adapter's settings"], "base_model_name_or_path")
     found = _digests(run, recipe)
     keep_private(run / "adapter")
@@ -48,9 +47,8 @@ def read_training(run: Path) -> dict[str, Any]:
 
 
 def check_adapter(run: Path, data: bool = True) -> dict[str, Any]:
-    """training.json of a run, once its adapter is known to be whole and to belong to the run's data and prompt; else a
-    PersonaError names what is missing, damaged or changed, or the test question that was trained on. ``data=False`` is
-    for talking, which asks no test question: pairs may have been corrected since."""
+    """training.json of a run whose adapter is whole and belongs to the run's data and prompt; else a PersonaError names
+    what is missing, damaged or changed, or the test question that was trained on. A talk does without ``data``."""
     again = f"run notebook {NOTEBOOK} again with this RUN: a finished training goes through it in a minute"
     for name in ("training.json", WEIGHTS, "persona.yaml"):
         require(run, name, NOTEBOOK)

@@ -1,18 +1,14 @@
 """A look at the loss mask, and checks that it is right."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from persona_ft.conversation import Conversation
 from persona_ft.errors import PersonaError
+from persona_ft.gpt_oss import Tokenizer
 from persona_ft.gpt_oss.harmony import as_text, completion_text, encode
 from persona_ft.train.recipe import Recipe
 from persona_ft.train.rows import rendered_row
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 
 def graded_text(tokenizer: Tokenizer, labels: Iterable[int]) -> str:
@@ -27,9 +23,8 @@ def context_text(tokenizer: Tokenizer, batch: dict[str, Any], row: int) -> str:
 
 
 def check_graded(tokenizer: Tokenizer, labels: Iterable[int], pair: Conversation, loss_on: str = "completion") -> None:
-    """Make sure that a row grades exactly its answer, analysis included where it has some, or what else its recipe
-    says, token by token, so that control tokens in somebody's words would show; raises PersonaError where it does not.
-    """
+    """PersonaError unless a row grades exactly its answer, analysis included, or what else its recipe says, token by
+    token, so that control tokens in somebody's words would show."""
     graded = [label for label in labels if label != -100]
     wanted = encode(tokenizer, completion_text(pair.answer, pair.messages[-1].thinking))
     before = graded[: len(graded) - len(wanted)]
@@ -44,14 +39,10 @@ def check_graded(tokenizer: Tokenizer, labels: Iterable[int], pair: Conversation
 
 
 def check_same_shape(
-    tokenizer: Tokenizer,
-    rows: Iterable[dict[str, list[int]]],
-    pairs: Sequence[Conversation],
-    system_prompt: str,
-    recipe: Recipe,
+    tokenizer: Tokenizer, rows: Iterable[dict], pairs: Sequence[Conversation], system_prompt: str, recipe: Recipe
 ) -> int:
-    """Count the rows, tokenized and in the order of ``pairs``, whose prompt is, token by token, the one that is sent at
-    inference; raises PersonaError where the recipe promises that and a row breaks it."""
+    """How many of the rows, tokenized and in the order of ``pairs``, are, token by token, what is sent at inference;
+    PersonaError where the recipe promises that and a row breaks it."""
     same = 0
     for row, pair in zip(rows, pairs, strict=True):
         prompt, completion = rendered_row(tokenizer, pair, recipe.changed(system_prompt=True), system_prompt)

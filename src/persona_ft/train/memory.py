@@ -3,25 +3,21 @@
 The measured sizes are in ``memory.yaml``, which says how they were found.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import yaml
 
 from persona_ft.errors import PersonaError
+from persona_ft.gpt_oss import Config
 from persona_ft.gpt_oss.lora import count_lora_parameters, count_parameters
 from persona_ft.train.gpus import Card
 from persona_ft.train.recipe import Recipe
-
-if TYPE_CHECKING:
-    from transformers import PretrainedConfig
 
 MEASURED: dict[str, Any] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
 GIB = 2**30
@@ -73,13 +69,13 @@ class Memory:
         return {part: getattr(self, part) / GIB for part in (*self.PARTS, "total")}
 
 
-def weights_bytes(config: PretrainedConfig, weights: str) -> float:
+def weights_bytes(config: Config, weights: str) -> float:
     """``"nf4"``: attention and experts in 4 bit; ``"mxfp4"``: the experts; ``"bfloat16"``: all in 16 bit."""
     stored = STORED_BYTES[weights.removesuffix("-fused")]
     return sum(n * stored.get(part, 2.0) for part, n in count_parameters(config).items())
 
 
-def _layer_bytes(config: PretrainedConfig, rows: int, tokens: int, precision: str, weights: str) -> dict[str, float]:
+def _layer_bytes(config: Config, rows: int, tokens: int, precision: str, weights: str) -> dict[str, float]:
     """One layer being recomputed and differentiated, at its fuller moment."""
     n, pairs = rows * tokens, rows * config.num_attention_heads * tokens**2
     hidden, chosen = config.hidden_size, n * config.num_experts_per_tok
@@ -99,7 +95,7 @@ def _layer_bytes(config: PretrainedConfig, rows: int, tokens: int, precision: st
     return max(found, key=lambda parts: sum(parts.values()))
 
 
-def _loss_bytes(config: PretrainedConfig, rows: int, tokens: int, graded: int, precision: str, logits: str) -> float:
+def _loss_bytes(config: Config, rows: int, tokens: int, graded: int, precision: str, logits: str) -> float:
     """The loss: the head on the graded tokens in tiles, or on all tokens in chunks."""
     if logits == "all":
         scores = rows * tokens * config.vocab_size
@@ -117,14 +113,11 @@ def _trained_bytes(n_lora: int, optimizer: str) -> dict[str, float]:
 
 
 def estimate_training(
-    config: PretrainedConfig, recipe: Recipe, tokens: int, graded: int, bfloat16: bool = True, weights: str = "nf4"
+    config: Config, recipe: Recipe, tokens: int, graded: int, bfloat16: bool = True, weights: str = "nf4"
 ) -> Memory:
-    """Estimate the fullest moment of a training step.
-
-    ``tokens`` of the longest row, to which shorter ones are padded; ``graded`` tokens of the row that has most;
-    ``bfloat16`` False is float16 as on a T4; ``weights`` is ``"nf4"``, ``"mxfp4"``, or ``"mxfp4-fused"`` where
-    UNSLOTH_MXFP4_FUSED_GEMM is 1.
-    """
+    """The fullest moment of a training step: ``tokens`` of the longest row, to which shorter ones are padded;
+    ``graded`` tokens of the row that has most; ``bfloat16`` False is float16 as on a T4; ``weights`` is ``"nf4"``,
+    ``"mxfp4"``, or ``"mxfp4-fused"`` where UNSLOTH_MXFP4_FUSED_GEMM is 1."""
     precision, rows = "bfloat16" if bfloat16 else "float16", recipe.batch_size
     parts = _layer_bytes(config, rows, tokens, precision, weights)
     loss = _loss_bytes(config, rows, tokens, graded, precision, recipe.logits)
@@ -139,7 +132,7 @@ def estimate_training(
 WAYS = {"inference, 4 bit": "nf4", "QLoRA": "nf4", "LoRA, 16 bit": "bfloat16", "full fine-tuning": "bfloat16"}
 
 
-def estimate(config: PretrainedConfig, way: str) -> Memory:
+def estimate(config: Config, way: str) -> Memory:
     """Estimate one of :data:`WAYS` of using the model, on batches of 4 rows of 256 tokens: LoRA of rank 8 on attention
     with ``adamw_8bit``; full fine-tuning with Adam's two values in 32 bit each."""
     weights, layer = weights_bytes(config, WAYS[way]), _layer_bytes(config, 4, 256, "bfloat16", WAYS[way])
@@ -157,7 +150,7 @@ def fits(memory: Memory, card: Card) -> bool:
 
 
 def check_fits(
-    config: PretrainedConfig, recipe: Recipe, tokens: int, graded: int, bfloat16: bool, card: Card, weights: str = "nf4"
+    config: Config, recipe: Recipe, tokens: int, graded: int, bfloat16: bool, card: Card, weights: str = "nf4"
 ) -> Memory:
     """Estimate the memory; where it does not fit the card, a PersonaError names the setting that would."""
     sizes = tokens, graded, bfloat16, weights
@@ -169,10 +162,9 @@ def check_fits(
     return memory
 
 
-def largest_fit(config: PretrainedConfig, recipe: Recipe, card: Card, *sizes: Any) -> Recipe | None:
-    """The nearest smaller recipe that fits the card; None when none does. ``sizes``: :func:`estimate_training`'s rest.
-    A smaller batch is made up for by accumulation, so that the training is the same and only slower; where that is not
-    enough, LoRA is kept to attention."""
+def largest_fit(config: Config, recipe: Recipe, card: Card, *sizes: Any) -> Recipe | None:
+    """The nearest smaller recipe that fits the card, or None; ``sizes`` are :func:`estimate_training`'s rest. A smaller
+    batch is made up for by accumulation, so that training is the same and only slower; then LoRA leaves the experts."""
     for scope in dict.fromkeys((recipe.lora_scope, "attention")):
         for n in (n for n in range(recipe.batch_size, 0, -1) if recipe.rows_per_step % n == 0):
             smaller = recipe.changed(batch_size=n, gradient_accumulation=recipe.rows_per_step // n, lora_scope=scope)
@@ -181,7 +173,7 @@ def largest_fit(config: PretrainedConfig, recipe: Recipe, card: Card, *sizes: An
     return None
 
 
-def smaller_setting(config: PretrainedConfig, recipe: Recipe, card: Card, *sizes: Any) -> str:
+def smaller_setting(config: Config, recipe: Recipe, card: Card, *sizes: Any) -> str:
     """The remedy as a sentence: what to set in notebook 03, and what that would need."""
     if (smaller := largest_fit(config, recipe, card, *sizes)) is None:
         return f"use a larger card, or leave out the longest rows: one row of {sizes[0]} tokens does not fit at a time"
@@ -192,7 +184,7 @@ def smaller_setting(config: PretrainedConfig, recipe: Recipe, card: Card, *sizes
 
 @contextmanager
 def explained_out_of_memory(
-    config: PretrainedConfig,
+    config: Config,
     recipe: Recipe,
     tokens: int,
     graded: int,
@@ -201,8 +193,7 @@ def explained_out_of_memory(
     memory: Memory | None,
     weights: str = "nf4",
 ) -> Iterator[None]:
-    """Around ``trainer.train()``: CUDA running out of memory is a PersonaError that says what was asked, what was
-    expected, and what to set."""
+    """Around ``trainer.train()``: out of CUDA memory, a PersonaError says what was expected and what to set."""
     import torch
 
     try:
@@ -225,14 +216,10 @@ class StepTime(NamedTuple):
     total: float
 
 
-def estimate_step(
-    config: PretrainedConfig, recipe: Recipe, tokens: int, card: Card, weights: str = "nf4"
-) -> StepTime | None:
-    """A rough time for one optimizer step on a card; None where its speed is not known.
-
-    The experts are unpacked twice a batch (forward, recomputation), each time written once and read by the products
-    that use them; arithmetic is forward, recomputation and the backward pass to the inputs, at half of the card's peak.
-    """
+def estimate_step(config: Config, recipe: Recipe, tokens: int, card: Card, weights: str = "nf4") -> StepTime | None:
+    """A rough time for one optimizer step on a card; None where its speed is not known. The experts are unpacked twice
+    a batch (forward, recomputation), each time written once and read by the products that use them; arithmetic is
+    forward, recomputation and the backward pass to the inputs, at half of the card's peak."""
     if card.gb_s is None or card.tflops is None:
         return None
     parts, batches = count_parameters(config), recipe.gradient_accumulation

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from transformers import TrainerCallback
 
+    Plot = Callable[[TrainingLog], Figure]
+
 
 def duration(seconds: float) -> str:
     """Seconds as people say them: ``48 s``, ``3 min 05 s``, ``1 h 02 min``."""
@@ -31,18 +33,12 @@ def cost_text(cards: Cards, card: Card | None, seconds: float) -> str:
 
 
 def progress_callback(
-    live: bool,
-    cards: Cards,
-    card: Card | None,
-    plot: Callable[[TrainingLog], Figure] | None = None,
-    seconds_before: float = 0.0,
+    live: bool, cards: Cards, card: Card | None, plot: Plot | None = None, seconds_before: float = 0.0
 ) -> TrainerCallback:
     """A Trainer callback that shows one line: step, losses, tokens a second, time left, memory, compute units so far.
-
-    ``live``: someone looks, so the line is rewritten at each step and ``plot`` draws the losses anew at each
-    evaluation; else a line is printed at each evaluation and at the end, for whoever follows a log. ``card`` is the one
-    at hand; ``seconds_before`` is the training time spent before this session.
-    """
+    ``live``: somebody watches, so the line is rewritten at each step and ``plot`` draws the losses anew at each
+    evaluation; else a line is printed at each evaluation and at the end. ``card`` is the one at hand,
+    ``seconds_before`` the training time before this session."""
     import torch
     from transformers import TrainerCallback
 

@@ -1,12 +1,10 @@
 """Recipes: every value of a training run as a file that a reader can open and diff, with the reason for each change."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from persona_ft.errors import PersonaError, reason_of
 from persona_ft.io import read_yaml
@@ -21,11 +19,9 @@ NARROW = 1024
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
-class Recipe(BaseModel):
+# Upper bounds are gpt-oss-20b's width and context where it has one, and elsewhere far above what anybody means.
+class Recipe(BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
     """One way to train. The YAML files in ``recipes/`` explain each field beside its value."""
-
-    # Upper bounds are gpt-oss-20b's width and context where it has one, and elsewhere far above what anybody means.
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: str
     about: str
@@ -60,10 +56,10 @@ class Recipe(BaseModel):
     logits: Literal["all", "graded"]
     early_stopping_patience: int | None = Field(ge=1)
     checkpoint_every: int | None = Field(ge=1)
-    why: dict[str, str] = Field(default_factory=dict)
+    why: dict[str, str] = {}
 
     @model_validator(mode="after")
-    def _consistent(self) -> Recipe:
+    def _consistent(self) -> Self:
         if (self.max_steps is None) == (self.num_epochs is None):
             raise ValueError("give max_steps or num_epochs, and null for the other")
         if self.early_stopping_patience and not self.validation_pairs:
@@ -86,9 +82,8 @@ class Recipe(BaseModel):
         """The settings alone, without name and reasons."""
         return self.model_dump(exclude={"name", "about", "why"})
 
-    def changed(self, **values: Any) -> Recipe:
-        """The recipe with some values replaced; ``"recipe"`` keeps its own. Raises PersonaError for a value that the
-        setting does not admit."""
+    def changed(self, **values: Any) -> Self:
+        """The recipe with some values replaced; ``"recipe"`` keeps its own. PersonaError for an impossible value."""
         changes = {key: value for key, value in values.items() if value != UNCHANGED}
         # A rate that somebody names is meant for the model at hand.
         if "learning_rate" in changes:
@@ -100,12 +95,12 @@ class Recipe(BaseModel):
         if all(getattr(self, key) == value for key, value in changes.items()):
             return self
         try:
-            return Recipe.model_validate(self.model_dump() | changes)
+            return type(self).model_validate(self.model_dump() | changes)
         except ValidationError as error:
             remedy = f'give another value, or "{UNCHANGED}" for the value of {self.name}.yaml'
             raise PersonaError(reason_of(error, str.upper), remedy) from error
 
-    def for_pairs(self, train: list, validation: list) -> tuple[Recipe, list, list]:
+    def for_pairs(self, train: list, validation: list) -> tuple[Self, list, list]:
         """The recipe and the pairs to train on and to watch: all are trained on where the recipe sets none aside.
         Without pairs to watch nothing can be chosen by them: no evaluation, no early stop, the last step is kept."""
         if not self.validation_pairs:
@@ -123,29 +118,25 @@ class Recipe(BaseModel):
 
     def learning_rate_for(self, hidden_size: int) -> float:
         """The learning rate for a model of some width: what others published for gpt-oss-20b, or the tiny model's, of
-        its own sweep (benchmarks/README.md). For LoRA no rule leads from one to the other: sweep yours (notebook 05).
-        """
+        its own sweep (benchmarks/README.md). For LoRA no rule leads from one to the other: notebook 05 sweeps yours."""
         return self.tiny_learning_rate if hidden_size < NARROW else self.learning_rate
 
     def uses_bfloat16(self, machine_has_it: bool) -> bool:
-        """Whether to train in bfloat16; ``auto`` takes what the machine has. Raises PersonaError where the recipe asks
-        for it and there is none: a T4 emulates it, many times slower."""
+        """Whether to train in bfloat16; ``auto`` takes what the machine has. PersonaError where the recipe asks for it
+        and there is none: a T4 emulates it, many times slower."""
         if self.precision == "bfloat16" and not machine_has_it:
             reason = f"the recipe {self.name} trains in bfloat16, which this card does not have"
             raise PersonaError(reason, 'use RECIPE = "t4", or precision: float16 or auto in a recipe of your own')
         return machine_has_it if self.precision == "auto" else self.precision == "bfloat16"
 
     def optimizer_on(self, cuda: bool) -> str:
-        """The optimizer for ``SFTConfig``: 8-bit AdamW is a CUDA kernel; elsewhere Unsloth would replace it, and say so
-        each time."""
+        """The optimizer for ``SFTConfig``: 8-bit AdamW is a CUDA kernel, and Unsloth replaces it elsewhere."""
         return self.optimizer if cuda or "8bit" not in self.optimizer else "adamw_torch_fused"
 
     def bookkeeping(self, n_rows: int, bfloat16: bool, cuda: bool) -> dict[str, Any]:
         """What ``SFTConfig`` wants besides the values that decide the training: precision, when to evaluate (after each
-        pass over the ``n_rows``) and save, and that nothing is reported anywhere.
-
-        ``bfloat16`` False is float16; ``cuda`` False leaves both off: a CPU trains in float32.
-        """
+        pass over the ``n_rows``) and save, and that nothing is reported anywhere. ``bfloat16`` False is float16;
+        ``cuda`` False leaves both off: a CPU trains in float32."""
         per_epoch = self.steps_per_epoch(n_rows)
         return {
             # A quarter of the rows keeps an evaluation below the training's peak (benchmarks/README.md).
@@ -193,8 +184,7 @@ def recipe_names() -> list[str]:
 
 
 def read_recipe(name: str | Path) -> Recipe:
-    """Read a recipe by its name, or from a YAML file of one's own; a PersonaError names file and setting where a value
-    is wrong or missing."""
+    """A recipe by its name, or from one's own YAML file; PersonaError names file and setting of a wrong value."""
     path = FOLDER / f"{name}.yaml"
     if not path.is_file():
         path = resolve(name)

@@ -27,10 +27,8 @@ def taken(
     card: Card | None,
     estimated: Memory | None,
 ) -> dict[str, Any]:
-    """Steps, losses, seconds, peak memory in GiB and cost of a training, over all sessions it took.
-
-    ``state`` is what :meth:`Checkpoints.finish` returns; ``card`` was trained on, None on a CPU.
-    """
+    """Steps, losses, seconds, peak memory in GiB and cost of a training, over all its sessions. ``state`` is of
+    :meth:`Checkpoints.finish`; ``card`` was trained on, None on a CPU."""
     import torch
 
     end = checkpoints.last_good()

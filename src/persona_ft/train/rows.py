@@ -1,21 +1,16 @@
 """Training examples: prompt, completion, and the base's analysis where the recipe thinks."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from persona_ft.conversation import CONTROL_WORD, Conversation, persona_messages
 from persona_ft.errors import PersonaError
+from persona_ft.gpt_oss import Model, Tokenizer
 from persona_ft.gpt_oss.generate import AnswerStore, generate_completions, token_limit
 from persona_ft.gpt_oss.harmony import as_text, completion_text, encode, render_prompt
 from persona_ft.train.recipe import Recipe
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel as Model
-    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 
 def training_row(pair: Conversation, system_prompt: str, reasoning_effort: str) -> dict[str, Any]:
@@ -31,47 +26,40 @@ def training_row(pair: Conversation, system_prompt: str, reasoning_effort: str) 
 def training_rows(
     pairs: Sequence[Conversation], recipe: Recipe, system_prompt: str, tokenizer: Tokenizer, watched: bool = False
 ) -> list[dict[str, Any]]:
-    """Rows for TRL as the recipe wants them.
-
-    ``loss_on: completion`` gives prompt/completion rows; ``loss_on: text`` gives the rendered conversation as one text,
-    all of which is graded; ``loss_on: question+completion`` gives the prompt/completion row as tokens, with the words
-    of the last question graded beside the answer ("Instruction Tuning With Loss Over Instructions", arXiv 2405.14394,
-    has the loss on all of the prompt). In a chat those are somebody else's words: use it for an interview's questions.
-    Rows are given as tokens too where somebody's words look like control tokens, which TRL would read as control, and
-    where some rows have an analysis and others none: a column that a row lacks would reach the template as None.
-
-    ``watched``: the rows are the validation pairs, whose loss is of the answer alone even then, so that it compares.
-    They are tokens always: TRL reads the form of all rows from the training rows, and would grade the others' prompts.
-    """
+    """Rows for TRL as the recipe wants them. ``loss_on: completion`` gives prompt/completion rows; ``loss_on: text``
+    gives the rendered conversation as one text, all of which is graded; ``loss_on: question+completion`` gives the
+    prompt/completion row as tokens, with the words of the last question graded beside the answer ("Instruction Tuning
+    With Loss Over Instructions", arXiv 2405.14394, has the loss on all of the prompt). In a chat those are somebody
+    else's words: use it for an interview's questions. Rows are tokens too where somebody's words look like control
+    tokens, which TRL would read as control, and where some rows have an analysis and others none: a column that a row
+    lacks would reach the template as None. ``watched`` rows, the validation pairs, are always tokens, with the loss on
+    the answer alone, so that it compares: TRL goes by the training rows' form for all and would grade their prompts."""
     rows = [training_row(pair, system_prompt * recipe.system_prompt, recipe.reasoning_effort) for pair in pairs]
     words = (text for row in rows for m in (*row["prompt"], *row["completion"]) for text in m.values())
     mixed = len({"thinking" in row["completion"][0] for row in rows}) > 1
     watched = watched and recipe.loss_on != "text"
     if watched or mixed or recipe.loss_on == "question+completion" or any(map(CONTROL_WORD.search, words)):
         loss_on = "completion" if watched else recipe.loss_on
-        return [_as_tokens(tokenizer, rendered_row(tokenizer, p, recipe, system_prompt), p, loss_on) for p in pairs]
+        return [_as_tokens(tokenizer, pair, recipe, system_prompt, loss_on) for pair in pairs]
     if recipe.loss_on == "completion":
         return rows
     render = partial(tokenizer.apply_chat_template, tokenize=False, reasoning_effort=recipe.reasoning_effort)
     return [{"text": render(row["prompt"] + row["completion"])} for row in rows]
 
 
-def _as_tokens(
-    tokenizer: Tokenizer, rendered: tuple[str, str], pair: Conversation, loss_on: str
-) -> dict[str, list[int]]:
+def _as_tokens(tokenizer: Tokenizer, pair: Conversation, recipe: Recipe, system_prompt: str, loss_on: str) -> dict:
     """A row as tokens, with -100 as the label of what is not graded."""
-    before, question, after = rendered[0].rpartition(as_text(pair.question))
+    prompt, completion = rendered_row(tokenizer, pair, recipe, system_prompt)
+    before, question, after = prompt.rpartition(as_text(pair.question))
     parts = [  # Control tokens stand between them, so they have the same tokens apart as together.
         (before, loss_on == "text"),
         (question, loss_on != "completion"),
         (after, loss_on == "text"),
-        (rendered[1], True),
+        (completion, True),
     ]
     tokens = [(token, graded) for text, graded in parts for token in encode(tokenizer, text)]
-    return {
-        "input_ids": [token for token, _ in tokens],
-        "labels": [token if graded else -100 for token, graded in tokens],
-    }
+    labels = [token if graded else -100 for token, graded in tokens]
+    return {"input_ids": [token for token, _ in tokens], "labels": labels}
 
 
 def rendered_row(tokenizer: Tokenizer, pair: Conversation, recipe: Recipe, system_prompt: str) -> tuple[str, str]:
@@ -88,16 +76,12 @@ ANALYSIS_TOKENS = {"low": 64, "medium": 256, "high": 1024}
 def row_lengths(
     pairs: Sequence[Conversation], recipe: Recipe, system_prompt: str, tokenizer: Tokenizer
 ) -> tuple[list[int], list[int]]:
-    """Tokens of each row, and how many of them are graded. Analysis that is still to be written counts with a guess.
-
-    Raises PersonaError where a row is longer than the recipe's ``max_length`` (TRL would cut its answer off), or a pair
-    has an analysis that the recipe would leave out.
-    """
+    """Tokens of each row, and how many of them are graded; an analysis still to be written is a guess. PersonaError for
+    a row longer than ``max_length`` (TRL would cut its answer off), or an analysis that the recipe would leave out."""
     having = [pair for pair in pairs if pair.messages[-1].thinking]
     if having and recipe.think == "no":
-        reason = f'{len(having)} pairs have "thinking", which an answer without analysis would drop; the first is '
-        remedy = 'set THINK = "yes", or take "thinking" out of train.jsonl'
-        raise PersonaError(f"{reason}「{having[0].question[:30]}」", remedy)
+        reason = f'{len(having)} pairs have "thinking", which the recipe drops, such as 「{having[0].question[:30]}」'
+        raise PersonaError(reason, 'set THINK = "yes", or take "thinking" out of train.jsonl')
     totals, graded = [], []
     for pair in pairs:
         prompt, completion = rendered_row(tokenizer, pair, recipe, system_prompt)
@@ -109,11 +93,9 @@ def row_lengths(
         graded.append({"text": totals[-1], "completion": n_answer}.get(recipe.loss_on, n_question + n_answer))
     longest = max(totals, default=0)
     if longest > recipe.max_length:
-        reason = (
-            f"the row for 「{pairs[totals.index(longest)].question[:30]}」 has {longest} tokens, the most of all rows; "
-        )
+        reason = f"the longest row, for 「{pairs[totals.index(longest)].question[:30]}」, has {longest} tokens"
         remedy = f"set MAX_LENGTH = {longest} if that fits the card, or shorten or leave out the longest pairs"
-        raise PersonaError(f"{reason}{recipe.max_length} are allowed", remedy)
+        raise PersonaError(f"{reason}; {recipe.max_length} are allowed", remedy)
     return totals, graded
 
 

@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
+from persona_ft.gpt_oss import Model, Tokenizer
 from persona_ft.gpt_oss.generate import ready_to_generate
 from persona_ft.gpt_oss.harmony import encode
 from persona_ft.gpt_oss.lora import lora_in_float32
 from persona_ft.train.recipe import Recipe
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel as Model
-    from transformers import PreTrainedTokenizerBase as Tokenizer
     from trl import SFTTrainer
 
 
@@ -43,8 +42,7 @@ def use_graded_logits(trainer: SFTTrainer) -> None:
 
 def use_fused_swiglu() -> None:
     """Let the experts' activation run as one kernel each way instead of about twenty-five, on a GPU without compile, as
-    Unsloth does elsewhere than in a 4-bit gpt-oss. An H100's losses were the same to the last digit with and without.
-    """
+    Unsloth does elsewhere than in a 4-bit gpt-oss. An H100's losses were the same to the last digit."""
     from unsloth_zoo.temporary_patches import gpt_oss, moe_fused_swiglu
 
     unfused = gpt_oss.swiglu_torch_forward
@@ -87,10 +85,9 @@ def training_log(history: list[dict[str, float]]) -> TrainingLog:
 
 
 def router_loss(model: Model, tokenizer: Tokenizer, texts: Sequence[str]) -> float:
-    """The router's load-balancing loss on some texts, which the training loss leaves out (Switch Transformers,
-    arXiv 2101.03961, equation 4; transformers sums it over the experts that a token visits): ``num_experts_per_tok``
-    when every expert gets the same share, and more as a few take over. The router is frozen, its inputs are not, so it
-    says whether tuning has upset the routing."""
+    """The router's load-balancing loss on some texts, which the training loss leaves out (Switch Transformers, arXiv
+    2101.03961, equation 4; transformers sums it over a token's experts): ``num_experts_per_tok`` when every expert gets
+    the same share, more as a few take over. The router is frozen, its inputs are not: tuning may upset it."""
     import torch
     from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func
 

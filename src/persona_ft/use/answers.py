@@ -108,8 +108,7 @@ def change(folder: Path, changes: Iterable[Change]) -> dict[str, int]:
 
 
 def undo(folder: Path) -> dict[str, int]:
-    """Bring back the answers of the last state in history/. Once more brings back what was undone. PersonaError where
-    nothing was changed yet."""
+    """Bring back the last state in history/, and once more what was undone. PersonaError where nothing was changed."""
     versions = sorted(folder.glob("history/*"))
     if not versions:
         raise PersonaError("nothing was changed yet", "undo follows a change of the answers", folder)

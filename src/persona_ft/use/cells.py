@@ -56,9 +56,8 @@ def read_grid(path: Path) -> Grid:
     except PersonaError as error:
         key = re.match(r"\w*", error.reason)[0]  # what is wrong begins with the name of its field
         text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-        lines = [n for n, line in enumerate(text.splitlines(), 1) if re.search(rf"(^|[\s{{]){key}:", line)]
-        line = error.line or next(iter(lines), None)
-        raise PersonaError(error.reason, error.remedy, path.name, line) from error
+        found = (n for n, line in enumerate(text.splitlines(), 1) if re.search(rf"(^|[\s{{]){key}:", line))
+        raise PersonaError(error.reason, error.remedy, path.name, error.line or next(found, None)) from error
 
 
 class Cell(BaseModel):

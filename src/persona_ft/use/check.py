@@ -142,7 +142,7 @@ def check_costs(profile: Profile, folder: Path, train: Rows) -> list[Finding]:
 
 def check_persona(folder: Path, run: Path | None = None, costs: bool = True) -> list[Finding]:
     """Check a persona's folder, and that a run is this person's and was made from the answers of today. PersonaError
-    where a file is missing or cannot be used, or the run folder is somebody else's."""
+    where a file is missing or cannot be used, or the run is somebody else's."""
     profile = read_profile(folder / "persona.yaml")
     found, where = Findings(profile, folder), {"folder": typed(folder), "run": typed(run) if run else "runs/…"}
     if run:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from persona_ft.errors import PersonaError
+from persona_ft.errors import PersonaError, visible
 from persona_ft.use.talk import IN_TRAINING, THIS_IS_A_MODEL, Talk
 
 if TYPE_CHECKING:
@@ -34,11 +34,9 @@ def bubble(who: str, text: str) -> str:
 
 
 def talk_form(talk: Talk) -> Widget:
-    """A form to talk with: Enter sends, the answer streams, base and tuned answer by themselves or side by side.
-
-    The tuned answer is the one that the talk goes on with where both are asked. Answers are written in a thread, so
-    that the page goes on taking what is typed and *stop* is heard; what is sent meanwhile stays in the box.
-    """
+    """A form to talk with: Enter sends, the answer streams, base and tuned answer by themselves or side by side; the
+    talk goes on with the tuned answer where both are asked. Answers are written in a thread, so that the page goes on
+    taking what is typed and *stop* is heard; what is sent meanwhile stays in the box."""
     import ipywidgets as w
 
     pages: list[list[str]] = []
@@ -51,11 +49,6 @@ def talk_form(talk: Talk) -> Widget:
     small = w.Layout(width="11em", margin="2px 2px 2px 12px")
     efforts = ["low", "medium", "high"]
     effort = w.Dropdown(options=efforts, value=talk.effort, description="effort", layout=small, **whole)
-    fit = w.Layout(width="auto")
-    names = ("send", "stop", "undo", "new talk", "add to my answers")
-    buttons = {name: w.Button(description=name, layout=fit) for name in names}
-    buttons["send"].button_style, buttons["stop"].disabled = "primary", True
-    buttons["add to my answers"].tooltip = "what stands in the box is the answer that should have come"
     folded = w.Accordion([received], titles=("what the model received",))
 
     def draw(*unfinished: str) -> None:
@@ -95,7 +88,7 @@ def talk_form(talk: Talk) -> Widget:
         if question:
             box.value = said.value = ""
             said.value = answer(question)
-            box.value = box.value or question * bool(said.value)
+            box.value = box.value or visible(question) * bool(said.value)
             received.value = f'<pre style="white-space:pre-wrap">{escape(talk.received)}</pre>'
 
     def answer(question: str) -> str:
@@ -118,21 +111,14 @@ def talk_form(talk: Talk) -> Widget:
             return escape(str(error))
         return ""
 
-    def stop(*_: Any) -> None:
-        stopped.set()
+    def undo(_: str) -> None:
+        box.value, said.value = talk.undo() or box.value, ""
+        del pages[-1:]
 
-    def undo(*_: Any) -> None:
-        if not busy.locked():
-            box.value, said.value = talk.undo() or box.value, ""
-            del pages[-1:]
-            draw()
-
-    def new(*_: Any) -> None:
-        if not busy.locked():
-            talk.new()
-            pages.clear()
-            said.value = ""
-            draw()
+    def new(_: str) -> None:
+        talk.new()
+        pages.clear()
+        said.value = ""
 
     def correct(better: str) -> None:
         try:
@@ -142,10 +128,13 @@ def talk_form(talk: Talk) -> Widget:
         except PersonaError as error:
             said.value = escape(str(error))
 
+    acts = {"send": send, "stop": None, "undo": undo, "new talk": new, "add to my answers": correct}
+    buttons = {name: w.Button(description=name, layout=w.Layout(width="auto")) for name in acts}
+    for name, act in acts.items():
+        buttons[name].on_click(lambda _, act=act: with_words(act) if act else stopped.set())
+    buttons["send"].button_style, buttons["stop"].disabled = "primary", True
+    buttons["add to my answers"].tooltip = "what stands in the box is the answer that should have come"
     box.on_submit(lambda _: with_words(send))
-    acts = (lambda _: with_words(send), stop, undo, new, lambda _: with_words(correct))
-    for button, act in zip(buttons.values(), acts, strict=True):
-        button.on_click(act)
     row = w.Layout(flex_flow="row wrap")
     rows = [w.HBox(children, layout=row) for children in ([box, *buttons.values()], [who, heat, effort])]
     return w.VBox([w.HTML(f"<i>{THIS_IS_A_MODEL}</i>"), transcript, said, *rows, folded])

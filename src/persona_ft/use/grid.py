@@ -29,7 +29,6 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_
 # How often Ray starts a cell again whose process or machine died; notebooks that fail are counted by `retries`.
 LOST_WORKERS = 10
 NO_RAY = "Ray is not installed, so cells run one after another. For several at once: scripts/install.py --only grid"
-Work = Callable[[Cell], Cell]
 
 
 def run_cell(cell: Cell, grid: Grid, runs: Path) -> Cell:
@@ -79,7 +78,7 @@ def _follow(arguments: list[str]) -> None:
     runpy.run_module("persona_ft.notebook.run", run_name="__main__", alter_sys=True)
 
 
-def on_ray(work: Work, grid: Grid) -> Callable[[Cell], futures.Future]:
+def on_ray(work: Callable[[Cell], Cell], grid: Grid) -> Callable[[Cell], futures.Future]:
     """What starts a cell on this machine's GPUs or cores, or on those of the cluster that RAY_ADDRESS names.
     PersonaError where Ray does not start, or no cluster answers at that address."""
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
@@ -97,11 +96,6 @@ def on_ray(work: Work, grid: Grid) -> Callable[[Cell], futures.Future]:
     print(f"Ray has {has}; a cell takes {gpus:g} and {grid.cpus}", context.dashboard_url or "", flush=True)
     task = ray.remote(num_gpus=gpus, num_cpus=grid.cpus, max_retries=LOST_WORKERS)(lambda cell: work(cell))
     return lambda cell: task.remote(cell).future()
-
-
-def in_sequence(work: Work) -> Callable[[Cell], futures.Future]:
-    """What starts cells one after another."""
-    return partial(futures.ThreadPoolExecutor(max_workers=1).submit, work)
 
 
 def run_cells(cells: list[Cell], start: Callable[[Cell], futures.Future], runs: Path) -> list[Cell]:
@@ -180,7 +174,7 @@ def main(arguments: list[str] | None = None) -> None:
             work = partial(run_cell, grid=grid, runs=runs)
             alone = options.in_sequence or importlib.util.find_spec("ray") is None
             print(NO_RAY if alone and not options.in_sequence else f"{len(cells)} cells in {shown(runs)}", flush=True)
-            start = in_sequence(work) if alone else on_ray(work, grid)
+            start = partial(futures.ThreadPoolExecutor(1).submit, work) if alone else on_ray(work, grid)
             ended = run_cells([cell.begun(runs, options.any_code) for cell in cells], start, runs)
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on", flush=True)

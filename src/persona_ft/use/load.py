@@ -4,31 +4,27 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from persona_ft.data.persona import Profile, read_profile
 from persona_ft.errors import PersonaError, as_command
+from persona_ft.gpt_oss import Model, Tokenizer
 from persona_ft.gpt_oss.download import fetch_model
 from persona_ft.gpt_oss.harmony import check_template, freeze_date
 from persona_ft.gpt_oss.load import choose_model, load_model, this_machine
 from persona_ft.paths import resolve, shown
 from persona_ft.train.identity import check_adapter
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
 # Tokens of the longest prompt and its answer.
 CONTEXT = 4096
 
 
-@dataclass(frozen=True)
+@dataclass
 class TrainedRun:
-    """A run folder after notebook 03, and how its model is asked.
-
-    ``training`` is its training.json, ``model`` the base to load (a folder or a Hub name), ``weights`` the kind of 4
-    bit in it. ``think`` and ``effort`` say whether it was trained to think before it answers, and how hard; ``prompt``
-    is the persona's as training had it, empty where the recipe left it out; ``tiny`` is the model in this repository.
-    """
+    """A run folder after notebook 03, and how its model is asked. ``training`` is its training.json, ``model`` the base
+    to load (a folder or a Hub name), ``weights`` its kind of 4 bit, ``think`` and ``effort`` whether it was trained to
+    think before it answers and how hard, ``prompt`` the persona's, empty where the recipe left it out, and ``tiny``
+    whether it is the tiny model."""
 
     folder: Path
     training: dict[str, Any]
@@ -36,25 +32,10 @@ class TrainedRun:
     model: str
     weights: str = "nf4"
 
-    @property
-    def adapter(self) -> Path:
-        return self.folder / "adapter"
-
-    @property
-    def think(self) -> bool:
-        return self.training.get("think", "no") == "yes"
-
-    @property
-    def effort(self) -> str:
-        return self.training["reasoning_effort"]
-
-    @property
-    def prompt(self) -> str:
-        return self.profile.system_prompt * self.training["recipe"]["system_prompt"]
-
-    @property
-    def tiny(self) -> bool:
-        return self.training["tiny"]
+    def __post_init__(self) -> None:
+        self.adapter, self.tiny = self.folder / "adapter", self.training["tiny"]
+        self.think, self.effort = self.training.get("think", "no") == "yes", self.training["reasoning_effort"]
+        self.prompt = self.profile.system_prompt * self.training["recipe"]["system_prompt"]
 
 
 def trained_run(run: Path | str, model: str = "") -> TrainedRun:
@@ -66,10 +47,9 @@ def trained_run(run: Path | str, model: str = "") -> TrainedRun:
     return TrainedRun(folder, training, read_profile(folder / "persona.yaml"), choice.source, choice.weights)
 
 
-def load_run(run: TrainedRun) -> tuple["PreTrainedModel", "PreTrainedTokenizerBase"]:
-    """The run's base model in 4 bit with its adapter over it, and the tokenizer with the training's date. ``with
-    model.disable_adapter():`` takes the adapter off. PersonaError where the base cannot be had, its chat template is
-    another than in training, or the adapter does not fit it."""
+def load_run(run: TrainedRun) -> tuple[Model, Tokenizer]:
+    """The run's base in 4 bit with its adapter over it (``with model.disable_adapter():`` takes it off), and the
+    tokenizer with the training's date. PersonaError where the base cannot be had, or has another template or shape."""
     model, tokenizer = load_model(fetch_model(run.model), run.weights, CONTEXT)
     check_template(tokenizer, run.training)
     tokenizer.chat_template = freeze_date(tokenizer.chat_template, run.training["date"])
@@ -84,8 +64,7 @@ def load_run(run: TrainedRun) -> tuple["PreTrainedModel", "PreTrainedTokenizerBa
 
 @as_command()
 def command(doc: str, act: Callable[[TrainedRun, argparse.Namespace], None], **more: dict[str, Any]) -> None:
-    """A module's command line: ``act`` on a run folder. ``doc`` is shown by ``--help``; ``more`` arguments are what
-    argparse's ``add_argument`` takes, by name."""
+    """A module's command line: ``act`` on a run folder; ``more`` is what argparse's ``add_argument`` takes, by name."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", help="the run folder")
     parser.add_argument("--model", default="", help="where the base model is, when it has moved")

@@ -19,7 +19,7 @@ from persona_ft.data.bank import is_test, questions_for, words
 from persona_ft.data.interview import ANSWERS, Interview, at_terminal
 from persona_ft.data.persona import Fact, Profile, check_owner, read_profile
 from persona_ft.data.split import allot
-from persona_ft.errors import PersonaError, as_command, read_line
+from persona_ft.errors import PersonaError, as_command, number, read_line
 from persona_ft.gpt_oss.ask import Ask, endpoint, local_model
 from persona_ft.gpt_oss.download import fetch_model
 from persona_ft.gpt_oss.load import choose_model, load_model, this_machine
@@ -99,10 +99,8 @@ def interview(folder: Path, more: int = 0) -> bool:
     said = words(profile.language)
     talk = Interview(questions_for("bank", profile.language, with_test=True), folder / ANSWERS, profile.language)
     answered = {pair.question for pair in talk.pairs()}
-    if answered:
-        print(said["welcome_back"].format(name=profile.name, n=len(answered)))
-    else:
-        print(said["interview_intro"].format(all=len(talk.questions), folder=typed(folder)))
+    greeting = {"name": profile.name, "n": len(answered), "all": len(talk.questions), "folder": typed(folder)}
+    print(said["welcome_back" if answered else "interview_intro"].format(**greeting))
     if more:  # the test stays as it is, so that both runs are asked the same
         keeps_test = (folder / "test.jsonl").exists()
         still = [q for q in talk.questions if q.question not in answered and not (keeps_test and is_test(q))]
@@ -182,10 +180,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--persona", default="", help="the new folder, such as data/me")
     parser.add_argument("--language", choices=("", "ja", "en"), default="", help="empty: the persona's, else yours")
-    parser.add_argument("--more", type=int, default=0, help="ask this many questions today and no more")
+    how_many = {"type": number(int, 0, 1000), "default": 0}
+    parser.add_argument("--more", **how_many, help="ask this many questions today and no more")
     options = parser.parse_args(arguments)
-    if options.more < 0:
-        parser.error("argument --more: it is below 0")
     finished = new_persona(own_folder(options.persona, "new"), options.language, options.more)
     sys.exit(0 if finished or not options.more else 3)
 

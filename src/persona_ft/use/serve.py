@@ -12,15 +12,14 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from persona_ft.errors import PersonaError
+from persona_ft.errors import PersonaError, number
 from persona_ft.paths import shown
 from persona_ft.use.load import TrainedRun, command
 from persona_ft.use.stock import write_stock
 
 
-def serve(run: TrainedRun, port: str, device: str) -> None:
-    """Make the folder that is served anew and become the server; nothing comes back. PersonaError where the server's
-    packages are missing, or the folder cannot be made."""
+def serve(run: TrainedRun, port: int, device: str) -> None:
+    """Make the served folder anew and become the server. PersonaError where it or the server's packages are missing."""
     if not all(map(find_spec, ("fastapi", "uvicorn", "requests"))):
         raise PersonaError("the server's packages are missing", "run: make serve, which installs them")
     name = run.folder.name
@@ -31,7 +30,7 @@ def serve(run: TrainedRun, port: str, device: str) -> None:
     print(f"{shown(folder)} as model {name!r} at http://localhost:{port}/v1; Ctrl-C ends", flush=True)
     os.chdir(folder.parent)  # so that the model's name is no path
     os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
-    arguments = ["transformers", "serve", name, "--device", device, "--port", port]
+    arguments = ["transformers", "serve", name, "--device", device, "--port", str(port)]
     os.execv(Path(sys.executable).with_name(arguments[0]), arguments)
 
 
@@ -39,6 +38,6 @@ if __name__ == "__main__":
     command(
         __doc__,
         lambda run, given: serve(run, given.port, given.device),
-        port={"default": "8000"},
+        port={"type": number(int, 1, 65535), "default": 8000},
         device={"default": "auto", "help": "cpu, cuda, or what is there"},
     )

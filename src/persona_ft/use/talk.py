@@ -16,18 +16,16 @@ from pathlib import Path
 from queue import SimpleQueue
 from threading import Event, Lock
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from persona_ft.conversation import Conversation, Message, read_jsonl, write_jsonl
 from persona_ft.data.split import check_leakage
-from persona_ft.errors import PersonaError, read_line, visible
+from persona_ft.errors import PersonaError, number, read_line, visible
+from persona_ft.gpt_oss import Model, Tokenizer
 from persona_ft.gpt_oss.generate import ready_to_generate, stop_tokens, token_limit
 from persona_ft.gpt_oss.harmony import FINAL, encode, final_message, parse_messages, render_prompt
 from persona_ft.paths import shown
 from persona_ft.use.load import TrainedRun, command, load_run
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 # Tokens of a prompt: persona, history and question.
 BUDGET = 2048
@@ -39,16 +37,13 @@ THIS_IS_A_MODEL = "This is a model, trained on somebody's answers. It is not tha
 
 @dataclass(eq=False, repr=False)
 class Talk:
-    """A talk of several turns with what :func:`~persona_ft.use.load.load_run` loaded.
-
-    ``budget`` is the most tokens of a prompt: the oldest exchanges are left out of it first, each as a whole. At
-    ``temperature`` 0 the answer is the same every time; with ``tuned`` off, the base model gives it. ``turns`` are the
-    exchanges so far, user and assistant by turns, and ``received`` is the text that the model received last.
-    """
+    """A talk of several turns with what :func:`~persona_ft.use.load.load_run` loaded. ``budget`` is the most tokens of
+    a prompt: the oldest exchanges are left out first, each as a whole. At ``temperature`` 0 the answer is always the
+    same; with ``tuned`` off, the base gives it. ``turns`` are the exchanges, ``received`` what the model got last."""
 
     run: TrainedRun
-    model: "PreTrainedModel"
-    tokenizer: "PreTrainedTokenizerBase"
+    model: Model
+    tokenizer: Tokenizer
     budget: int = BUDGET
     temperature: float = 0.0
     tuned: bool = True
@@ -155,9 +150,9 @@ class Talk:
         return taken[0].content if taken else ""
 
     def correct(self, answer: str) -> Path:
-        """Put a better answer in place of the last one, and the pair, with the turns before it, into the training data.
-        Its id says which talk it is from; correcting it again replaces it. Returns the file that the next training
-        reads. PersonaError where nothing was asked, the answer is empty, or the question is one of the test's."""
+        """Put a better answer in place of the last one, and the pair, with the turns before it, into the training data;
+        correcting it again replaces it. Returns the file that the next training reads. PersonaError where nothing was
+        asked, the answer is empty, or the question is one of the test's."""
         if not self.turns or not answer.strip():
             raise PersonaError("there is no answer to correct", "ask first, then write what should have been said")
         turns = [*self.turns[:-1], Message(role="assistant", content=answer)]
@@ -221,5 +216,5 @@ if __name__ == "__main__":
     command(
         __doc__,
         lambda run, given: talk_at_terminal(Talk(run, *load_run(run), temperature=given.temperature)),
-        temperature={"type": float, "default": 0.0, "help": "0: the same answer every time"},
+        temperature={"type": number(float, 0, 2), "default": 0.0, "help": "0: the same answer every time"},
     )

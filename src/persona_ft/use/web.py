@@ -11,10 +11,11 @@ import re
 from collections.abc import Iterator
 from copy import copy
 from html import unescape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from persona_ft.conversation import Message
-from persona_ft.errors import PersonaError
+from persona_ft.errors import HALF, HALF_A_CHARACTER, PersonaError, number
 from persona_ft.use.load import command, load_run
 from persona_ft.use.talk import IN_TRAINING, THIS_IS_A_MODEL, Talk
 
@@ -24,17 +25,6 @@ if TYPE_CHECKING:
 
 # Gradio's page asks for fonts and a script of other hosts; a browser that is told this leaves them.
 ONLY_HERE = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; form-action 'self'; base-uri 'self'"
-# Gradio takes the box away while it answers; whoever wrote there goes on writing there.
-FOCUS_STAYS = """<script>addEventListener("keydown", ({key, target, isComposing}) => {
-  if (key !== "Enter" || isComposing || target.tagName !== "TEXTAREA" || !target.closest("#talk")) return;
-  let away = false, left = 6000;
-  const wait = setInterval(() => {
-    const box = document.querySelector("#talk textarea");
-    if (away && !box.disabled && document.activeElement === document.body) box.focus();
-    if (away && !box.disabled || --left < 0) clearInterval(wait);
-    away = box.disabled;
-  }, 100);
-}, true);</script>"""
 
 
 def web_app(talk: Talk) -> FastAPI:
@@ -69,21 +59,20 @@ def web_app(talk: Talk) -> FastAPI:
         try:
             own.correct(better)
         except PersonaError as error:
-            return better, gr.update(value=str(error), visible=True), gr.skip()
+            return gr.skip(), gr.update(value=str(error), visible=True), gr.skip()
         shown = [{"role": turn.role, "content": turn.content} for turn in own.turns]
         return "", gr.update(value=IN_TRAINING, visible=True), shown
 
     for act in (say, correct):
         act.__annotations__ = {"request": gr.Request}  # which Gradio goes by
-    name = talk.run.profile.name
+    name, look = talk.run.profile.name, {"height": "60vh", "render_markdown": False, "buttons": ["copy", "copy_all"]}
     with gr.Blocks(title=name) as page:
         with gr.Column(elem_id="talk"):
             chat = gr.ChatInterface(
                 say,
-                chatbot=_only_text(
-                    gr.Chatbot(height="60vh", render_markdown=False, label=name, buttons=["copy", "copy_all"])
-                ),
+                chatbot=_only_text(gr.Chatbot(label=name, **look)),
                 description=THIS_IS_A_MODEL,
+                validator=lambda question: gr.validate(not HALF.search(question), HALF_A_CHARACTER),
                 additional_inputs=[
                     gr.Radio(["tuned", "base"], value="tuned", label="who answers", render=False),
                     gr.Slider(0, 1.5, value=talk.temperature, step=0.1, label="temperature", render=False),
@@ -101,20 +90,17 @@ def web_app(talk: Talk) -> FastAPI:
         response.headers["Content-Security-Policy"] = ONLY_HERE
         return response
 
-    return gr.mount_gradio_app(server, page, path="/", footer_links=[], head=FOCUS_STAYS)
+    focus_stays = f"<script>{Path(__file__).with_suffix('.js').read_text('utf-8')}</script>"
+    return gr.mount_gradio_app(server, page, path="/", footer_links=[], head=focus_stays)
 
 
 def _only_text(chatbot: Chatbot) -> Chatbot:
     """Let turns be shown as text: even without Markdown, Gradio shows the harmless part of HTML as HTML."""
     shown, read = chatbot._postprocess_content, chatbot.preprocess
-
-    def as_parts(words: str) -> list[dict[str, str]]:
-        return [{"type": "text", "text": words}]
-
     # Set on this one: for a class of our own Gradio would write a file beside this one.
     chatbot._postprocess_content = lambda content: shown(_marked_as_text(_text(content)))  # type: ignore[method-assign]
     chatbot.preprocess = lambda payload: [  # type: ignore[method-assign]
-        {**turn, "content": as_parts(unescape(_text(turn["content"])))} for turn in read(payload)
+        {**turn, "content": [{"type": "text", "text": unescape(_text(turn["content"]))}]} for turn in read(payload)
     ]
     return chatbot
 
@@ -144,5 +130,5 @@ if __name__ == "__main__":
     command(
         __doc__,
         lambda run, given: serve_page(Talk(run, *load_run(run)), given.port),
-        port={"type": int, "default": 7860},
+        port={"type": number(int, 1, 65535), "default": 7860},
     )

@@ -82,7 +82,13 @@ def whatsapp_android(said: Sequence[Said]) -> str:
 def telegram(said: Sequence[Said]) -> str:
     """Telegram Desktop's result.json of one chat."""
     rows = [
-        {"id": n, "type": "message", "date": at.isoformat(), "from": speaker, "text": words}
+        {
+            "id": n,
+            "type": "message",
+            "date": at.isoformat(),
+            "date_unixtime": f"{at.replace(tzinfo=UTC).timestamp():.0f}",
+        }
+        | {"from": speaker, "text": words}
         for n, (at, speaker, words) in enumerate(said, start=1)
     ]
     return _json({"name": OTHER, "type": "personal_chat", "id": 1, "messages": rows})

@@ -280,7 +280,7 @@ def test_missing_answers_are_named_first_and_left_out_on_both_sides(masaki):
     assert found["log_likelihood"].n == 30  # needs no answer
 
 
-def test_nothing_stops_when_a_condition_never_answers(masaki, tmp_path):
+def test_nothing_stops_when_a_condition_never_answers(masaki, tmp_path, capsys):
     """The old limit of 96 tokens did that to a base that thinks, after everything had been asked."""
     train = [pair.answer for pair in masaki.train]
     scorer = Scorer(masaki, StyleClassifier(train, []), questions_of(masaki))
@@ -295,6 +295,7 @@ def test_nothing_stops_when_a_condition_never_answers(masaki, tmp_path):
     write_comparison(tmp_path / "comparison.json", comparison)
     assert read_comparison(tmp_path / "comparison.json") == comparison
     page = write_report(tmp_path / "report.html", comparison, {"marks": plot_marks(scorer.style)}).read_text()
+    assert capsys.readouterr().out.startswith("Writes report.html. It holds your 30 test questions, your answers")
     assert page.index("What happened") < page.index("Missing answers") < page.index("Protocol: every condition")
     write_tables(tmp_path, comparison)
 
@@ -578,10 +579,11 @@ def evil_comparison(masaki) -> Comparison:
     return comparison
 
 
-def test_no_script_of_an_answer_is_in_a_page(evil_comparison, tmp_path):
+def test_no_script_of_an_answer_is_in_a_page(evil_comparison, tmp_path, capsys):
     page = write_report(tmp_path / "report.html", evil_comparison, {}).read_text()
     rows = [(q.id, q.question, EVIL, EVIL) for q in evil_comparison.questions]
     sheet = BlindTest(tmp_path, ("a", "b"), rows).export(EVIL).read_text()
+    assert "Writes blind_sheet.html. It holds your 30 test questions" in capsys.readouterr().out
     for html in (page, sheet):
         assert html.count("<script>") == 1 and "<img" not in html and "script-src 'sha256-" in html
         assert "&lt;script&gt;document.title" in html

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from datetime import date, timedelta
 from pathlib import Path
 
 import nbformat
@@ -16,21 +17,24 @@ import pexpect
 import pytest
 from conftest import ROOT
 
+from persona_ft.chat.importing import import_chat
 from persona_ft.conversation import Conversation, read_jsonl, write_jsonl
 from persona_ft.data.bank import is_test, questions_for, words
 from persona_ft.data.persona import check_owner, read_persona, read_profile
-from persona_ft.data.split import allot
+from persona_ft.data.split import allot, split_validation
 from persona_ft.errors import PersonaError
 from persona_ft.notebook.run import FROM_CHATS, LESSONS, copy_notebooks, parameters_of
 from persona_ft.use.answers import Change, change, holders, settle, undo
 from persona_ft.use.answers import main as answers
 from persona_ft.use.check import (
+    check_chat,
     check_costs,
     check_data,
     check_first,
     check_persona,
     stop_on_problems,
     what_a_test_allows,
+    with_room_for_tests,
 )
 from persona_ft.use.new import DRAFT, likely_alias, main, profile_file, read_draft
 
@@ -207,6 +211,28 @@ def test_few_pairs_have_a_smaller_test_and_what_it_allows_is_said():
     assert allot(47) == (11, 7) and allot(16, 0) == (0, 3) and allot(84, 0, 84) == (0, 84)
     assert "21 of them" in what_a_test_allows(30, "en") and "12%" in what_a_test_allows(30, "en")
     assert "too few to tell any difference" in what_a_test_allows(5, "en")
+
+
+def test_a_chat_of_47_pairs_keeps_most_of_them_to_train_on_and_says_so(me, tmp_path):
+    subjects = [a + b for a in "山川海空森野" for b in "猫犬鳥魚花草石雪"][:47]
+    lines = ["[LINE] ゆいとのトーク履歴", "保存日時：2024/07/01 10:00"]
+    for n, subject in enumerate(subjects):
+        day = date(2024, 5, 1) + timedelta(days=n)
+        lines += ["", f"{day:%Y/%m/%d}({'月火水木金土日'[day.weekday()]})", f"20:00\tゆい\t{subject}？"]
+        lines.append(f"20:01\tけん\t{subject}、また今度ね")
+    chat = tmp_path / "talk.txt"
+    chat.write_text("\n".join(lines), encoding="utf-8")
+    found = check_chat(chat, "けん", me)
+    assert [f"{mark} {text}" for mark, text in found[:2]] == [
+        "✓ 94件のメッセージから47ペアができました。",
+        "✓ 答え47個: 学習用36個(うち7個は検証用)、テスト用11個。",
+    ]
+    text = "\n".join(finding.text for finding in found)
+    assert "テスト用の質問は11個です。そのうち10個でよくならないと" in text
+    assert "テスト用は30個ではなく11個に" in text and "検証用は8個ではなく7個に" in text
+    imported = with_room_for_tests(lambda n: import_chat(chat, "けん", n_test=n), 30)  # as notebook 02b does
+    train, validation = split_validation(imported.pairs, allot(len(imported.pairs), 0)[1], groups=imported.talks)
+    assert (len(train), len(validation), len(imported.test)) == (29, 7, 11)
 
 
 def test_memory_time_and_money_are_known_without_a_model(me):

@@ -310,6 +310,7 @@ def test_plain_peft_loads_what_is_exported_and_answers_alike(run, merged, notebo
     """The card's own ten lines and the friend's chat, run in the folder that the zip unpacks to."""
     export(run, "friend", "", "")
     listed = capsys.readouterr().out
+    assert listed.startswith("Writes to ") and "not in it as text" in listed.splitlines()[0]
     with zipfile.ZipFile(run.folder / "export/friend.zip") as archive:
         archive.extractall(tmp_path)
         assert all(Path(name).name in listed for name in archive.namelist())

@@ -21,7 +21,7 @@ def _applies(rule: dict[str, Any], message: dict[str, Any]) -> bool:
     text = str(value_at(message, rule["path"]) or "")
     if "unless" in rule:
         return re.fullmatch(rule["unless"], text) is None
-    return re.fullmatch(rule.get("is", "(?s).+"), text) is not None
+    return re.fullmatch(rule["is"], text) is not None if "is" in rule else text != ""
 
 
 def message_of(app: str, raw: Any, speakers: Speakers, name: str, chat: str = "") -> ChatMessage:
@@ -46,6 +46,8 @@ def message_of(app: str, raw: Any, speakers: Speakers, name: str, chat: str = ""
 
 def value_at(message: Any, path: str) -> Any:
     """What stands at a path such as ``author.name``; None where nothing does, a ``TypeError`` where nothing can."""
+    if "." not in path and isinstance(message, dict):  # as most are: it is asked a dozen times for each message
+        return message.get(path)
     value = message
     for key in path.split("."):
         if not isinstance(value, dict) and (value is not None or message is None):
@@ -57,7 +59,10 @@ def value_at(message: Any, path: str) -> Any:
 
 def first(message: Any, paths: Sequence[str]) -> Any:
     """The first value that is there; None where none is."""
-    return next((value for path in paths if (value := value_at(message, path))), None)
+    for path in paths:
+        if value := value_at(message, path):
+            return value
+    return None
 
 
 def _text(value: Any) -> str:
@@ -148,9 +153,11 @@ def _slack(raw: Any, names: dict[str, str], channel: str, name: str) -> ChatMess
     if not isinstance(raw, dict) or "ts" not in raw:
         raise PersonaError("a message has no time", "export the workspace again", name)
     user = str(first(raw, ("user", "bot_id")) or "unknown")
-    text = re.sub(r"<@([A-Z0-9]+)(?:\|[^<>]*)?>", lambda m: "@" + names.get(m[1], m[1]), str(raw.get("text") or ""))
-    for pattern, written in ANGLED:
-        text = re.sub(pattern, written, text)
+    text = str(raw.get("text") or "")
+    if "<" in text:
+        text = re.sub(r"<@([A-Z0-9]+)(?:\|[^<>]*)?>", lambda m: "@" + names.get(m[1], m[1]), text)
+        for pattern, written in ANGLED:
+            text = re.sub(pattern, written, text)
     speaker = names.get(user) or _slack_name({"id": user, "profile": raw.get("user_profile")})
     raw = raw | {"text": html.unescape(text), "speaker": speaker, "id": None}
     thread = str(raw.get("thread_ts") or "")

@@ -12,7 +12,7 @@ from persona_ft.chat.likely import read_likely
 from persona_ft.chat.messages import Funnel, open_text, readable
 from persona_ft.chat.pairing import MOST, Pairing, Reply, advice, check_number, pairs_of
 from persona_ft.chat.privacy import REGIONS, Privacy, kinds
-from persona_ft.chat.read import read_chat, speakers
+from persona_ft.chat.read import hear, read_chat, speakers
 from persona_ft.chat.review import Review, apply_choices, export_digest, read_choices, review_of
 from persona_ft.chat.sieve import near_ones, sieved, split, talks
 from persona_ft.chat.table import COLUMNS
@@ -98,12 +98,15 @@ def import_chat(
     keep, drop, name, funnel = kinds(keep), kinds(drop), Path(path).name, Funnel()
     _check_settings(language, keep, drop, n_pairs=n_pairs, n_test=n_test, similar=similar)
     n_pairs, n_test = int(n_pairs), int(n_test)
-    found = speakers(read_chat(path, fmt, columns))
-    how = replace(how or Pairing(frozenset()), me=choose_me(found, me))
+    # A name may hold a comma: then the speakers are listed first, and the export is read twice.
+    several = choose_me(speakers(read_chat(path, fmt, columns)), me) if "," in str(me) else ()
+    how, heard = replace(how or Pairing(frozenset()), me=frozenset(several or [str(me).strip()])), Counter[str]()
+    by_time = sorted(pairs_of(hear(read_chat(path, fmt, columns), heard), how, funnel), key=lambda reply: reply.at)
+    found = heard.most_common()
+    choose_me(found, me)
     names = [other for other, _ in found if other not in how.me]
     names += [other for other, decision in read_likely(likely).items() if decision == "replace"]
     privacy = Privacy([*(privacy.names if privacy else ()), *names], privacy.regions if privacy else REGIONS)
-    by_time = sorted(pairs_of(read_chat(path, fmt, columns), how, funnel), key=lambda reply: reply.at)
     # Replies of one time are told apart by their number.
     replies = [r._replace(nth=n) for _, same in groupby(by_time, lambda r: r.at) for n, r in enumerate(same)]
     of = export_digest(path, how)

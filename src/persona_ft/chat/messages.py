@@ -4,6 +4,7 @@ import codecs
 import io
 import lzma
 import re
+import sys
 import zipfile
 import zlib
 from collections import Counter
@@ -83,11 +84,12 @@ class Funnel:
 
 
 class Speakers(dict[str, str]):
-    """Names as they are shown; two people of one name are two: the second has its number behind it."""
+    """Names as they are shown; two people of one name are two: the second has its number behind it. A name is held in
+    memory once, however many messages have it."""
 
     def __call__(self, name: str, person: object) -> str:
         if not person or self.setdefault(name, str(person)) == str(person):
-            return name
+            return sys.intern(name)
         return f"{name} ({person})"
 
 

@@ -142,6 +142,14 @@ def read_chat(path: Path | str, fmt: str = "auto", columns: dict[str, str] | Non
         raise PersonaError("no message was found in it", remedy, path.name)
 
 
+def hear(messages: Iterator[ChatMessage], heard: Counter[str]) -> Iterator[ChatMessage]:
+    """Messages as they come, while it is counted who wrote how many."""
+    for message in messages:
+        if message.kind == "text":
+            heard[message.speaker] += 1
+        yield message
+
+
 def speakers(messages: Iterator[ChatMessage]) -> list[tuple[str, int]]:
     """Who wrote how many messages, most first: to choose who you are."""
     return Counter(message.speaker for message in messages if message.kind == "text").most_common()

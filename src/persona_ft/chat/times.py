@@ -11,10 +11,12 @@ from persona_ft.errors import PersonaError
 
 FORMS = patterns("times")
 KANJI = str.maketrans({"年": "-", "月": "-", "日": " ", "時": ":", "分": ":", "秒": " ", "/": "-"})
+IN_KANJI = re.compile(f"[{''.join(map(chr, KANJI))}]")
 # How a date of numbers may be meant: the places of year, month and day.
 ORDERS = {"dmy": (2, 1, 0), "mdy": (2, 0, 1), "ymd": (0, 1, 2)}
 
 
+@lru_cache(4096)
 def hour_of(hour: int, half: str) -> int:
     """The hour of 24. ``half``: what stands beside it, such as p.m. or 下午; a ``ValueError`` where it is not known."""
     if not half:
@@ -56,7 +58,7 @@ def time_of(value: Any, name: str, what: str = "message", order: str = "", line:
             return datetime.fromisoformat(text).replace(tzinfo=None)
         if not FORMS.WRITTEN.match(text + " ") or len(text) > 60:
             raise ValueError
-        plain = text.translate(KANJI).strip(" :")
+        plain = (text.translate(KANJI) if IN_KANJI.search(text) else text).strip(" :")
         year_first = order == "ymd" if order else re.match(r"\d{4}", text) is not None
         if not (clock := FORMS.CLOCK.fullmatch(plain)):
             return _parsed(plain, order == "dmy", year_first)

@@ -112,6 +112,8 @@ class BlindTest:
 
     def export(self, name: str) -> Path:
         """Write the sheet for a friend: one HTML file, every text escaped, without the key and without a network."""
+        held = f"your {len(self.pairs)} test questions and two of the model's answers to each, and none of your answers"
+        print(f"Writes {SHEET}. It holds {held}.")
         page = render_page("blind", name=name, pairs=self.pairs, sheet=self.sheet)
         return write_text(self.folder / SHEET, page)
 

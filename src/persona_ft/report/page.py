@@ -55,8 +55,9 @@ def _marked(before: str, after: str) -> list[tuple[str, bool]]:
 
 def write_report(path: Path | str, comparison: Comparison, figures: dict[str, Figure], language: str = "en") -> Path:
     """Write report.html: answers first, then what happened, then the numbers and the figures (description -> figure),
-    embedded as PNG. ``language``: of the page's own words, ``"en"`` or ``"ja"``."""
+    embedded as PNG. What it will hold is printed first. ``language``: of the page's own words, ``"en"`` or ``"ja"``."""
     say, conditions = phrases(language), comparison.conditions
+    print(say["holds"].format(file=Path(path).name, n=len(comparison.questions)))
     after, before = comparison.condition(AFTER).answers, comparison.condition(BEFORE).answers
     changes = {change.id: change for change in comparison.changes}
     items = [

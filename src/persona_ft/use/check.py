@@ -167,10 +167,12 @@ def check_chat(chat: Path, me: str, folder: Path) -> list[Finding]:
     profile = read_profile(folder / "persona.yaml")
     found, imported = Findings(profile, folder), with_room_for_tests(lambda n: import_chat(chat, me, n_test=n), 30)
     pairs, test = imported.pairs, imported.test
-    found.add("✓", "chat", read=imported.funnel.read, n=len(pairs) + len(test))
+    n, watched = len(pairs) + len(test), allot(len(pairs), 0)[1]
+    found.add("✓", "chat", read=imported.funnel.read, n=n)
+    found.add("✓", "sizes", n=n, train=len(pairs), validation=watched, test=len(test))
     if likely := [seen.text for seen in imported.review.seen if seen.kind == "likely name"]:
         found.add("!", "likely", n=len(likely), names=", ".join(likely[:5]))
-    sizes = {"n_test": (len(test), 30), "n_validation": (allot(len(pairs), 0)[1], 8)}
+    sizes = {"n_test": (len(test), 30), "n_validation": (watched, 8)}
     return found + check_data(profile, folder, pairs, test, **sizes) + check_costs(profile, folder, pairs)
 
 

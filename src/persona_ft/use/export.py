@@ -130,6 +130,8 @@ def upload(folder: Path, repository: str) -> str:
 
 def export(run: TrainedRun, to: str, repo: str, consent: str) -> None:
     """Make what was asked for and say where it is; a PersonaError says why it cannot be made."""
+    held = "your persona's prompt as text, and weights that can repeat what they were trained on"
+    print(f"Writes to {shown(run.folder / 'export')}: {held}. Your questions and answers are not in it as text.")
     out = {"merged": export_merged, "friend": export_friend}.get(to, export_adapter)(run, consent)
     if to == "gguf":
         print(TEXTS["gguf"].format(adapter=shown(out), base=shown(stock_base(run))))

@@ -103,7 +103,7 @@ serve: $(USE_READY)
 
 # make export RUN=runs/me TO=hub REPO=owner/name CONSENT="…"
 TO ?= adapter
-export: $(READY)
+export: $(if $(filter gguf,$(TO)),$(USE_READY),$(READY))
 	@$(VENV_PYTHON) -m persona_ft.use.export $(RUN) $(TO) $(if $(REPO),--repo "$(REPO)") $(if $(CONSENT),--consent "$(CONSENT)") $(ARGS)
 
 licences: $(READY)

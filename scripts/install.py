@@ -80,9 +80,8 @@ def main() -> None:
 
     wanted = sections((ROOT / "requirements.txt").read_text(encoding="utf-8"))
     if options.only:
-        pip(
-            f"what `make {'talk-web or serve' if options.only == 'use' else options.only}` needs", *wanted[options.only]
-        )
+        what = "talk-web, serve or export TO=gguf" if options.only == "use" else options.only
+        pip(f"what `make {what}` needs", *wanted[options.only])
         return
     gpu = has_nvidia_gpu()
     print(f"NVIDIA GPU: {'found' if gpu else 'none, so without the GPU packages'}; pip's own words: {LOG}", flush=True)

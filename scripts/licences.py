@@ -16,7 +16,8 @@ USED_BY = {
     "base": "all",
     "gpu": "on a GPU",
     "no-deps": "notebooks, talk, talk-web; not serve, not export",
-    "use": "talk-web, serve",
+    "grid": "make grid",
+    "use": "talk-web, serve, export TO=gguf",
     "site": "make site",
     "test": "make test",
 }

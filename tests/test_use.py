@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -14,9 +16,11 @@ import time
 import urllib.request
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import ROOT
 from ipywidgets import HTML, Button, Text, ToggleButtons
@@ -336,7 +340,7 @@ def test_nothing_is_uploaded_without_a_yes(run, merged, monkeypatch, capsys):
 
 
 @pytest.fixture(scope="module")
-def server(run, merged):
+def transformers_serve(run, merged):
     """The run behind a real port: (address, name of the model)."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -358,10 +362,34 @@ def server(run, merged):
         process.wait(20)
 
 
-def test_served_answers_are_the_notebooks(server, notebook_answers):
-    from openai import APIStatusError, OpenAI
+@pytest.fixture(scope="module")
+def gguf(run) -> Path:
+    """The folder that TO=gguf writes."""
+    pytest.importorskip("gguf")
+    export(run, "gguf", "", "")
+    return run.folder / "export/gguf"
 
-    client, model = OpenAI(base_url=server[0], api_key="none"), server[1]
+
+@pytest.fixture(scope="module")
+def llama_cpp(run, merged, gguf, tmp_path_factory):
+    """The same from llama.cpp's server, over a GGUF of the tiny model."""
+    pytest.importorskip("xllamacpp")
+    spec = importlib.util.spec_from_file_location("gguf_answers", ROOT / "benchmarks/gguf_answers.py")
+    benchmark = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    base = tmp_path_factory.mktemp("llama") / "base.gguf"
+    benchmark.write_base(run.folder / "export/base", base)
+    template = (gguf / "chat_template.jinja").read_text(encoding="utf-8")
+    server = benchmark.serve(base, gguf / "me.gguf", template)
+    yield f"{server.listening_address}/v1", run.folder.name
+
+
+@pytest.mark.parametrize("server", ["transformers_serve", "llama_cpp"])
+def test_served_answers_are_the_notebooks(server, request, notebook_answers):
+    from openai import OpenAI
+
+    address, model = request.getfixturevalue(server)
+    client = OpenAI(base_url=address, api_key="none")
 
     def ask(messages, **more):
         asked = [{"role": role, "content": text} for role, text in messages]
@@ -375,10 +403,44 @@ def test_served_answers_are_the_notebooks(server, notebook_answers):
     assert typed.prompt_tokens > plain.prompt_tokens + 8  # as control tokens they would be five
     history = [("user", "わたしはさくら"), ("assistant", CONTROL), ("user", "名前おぼえてる？")]
     assert ask(history).usage.prompt_tokens > ask(history[2:]).usage.prompt_tokens
+
+
+def test_the_server_refuses_another_model_and_an_unknown_field(transformers_serve):
+    from openai import APIStatusError, OpenAI
+
+    client, model = OpenAI(base_url=transformers_serve[0], api_key="none"), transformers_serve[1]
     for wrong in ({"model": "another"}, {"extra_body": {"unknown": 1}}):
         with pytest.raises(APIStatusError) as refused:
             client.chat.completions.create(**{"model": model, "messages": [{"role": "user", "content": "a"}], **wrong})
         assert refused.value.status_code in (400, 422)
+
+
+def test_the_gguf_adds_to_each_weight_what_peft_adds(run, tuned, gguf, tmp_path):
+    from gguf import GGUFReader
+
+    def read(path: Path) -> tuple[dict[str, np.ndarray], float]:
+        reader = GGUFReader(path)
+        return {t.name: t.data for t in reader.tensors}, reader.fields["adapter.lora.alpha"].contents()
+
+    tensors, alpha = read(gguf / "me.gguf")
+    adapted = {name: module for name, module in tuned[0].named_modules() if hasattr(module, "get_delta_weight")}
+    assert len(tensors) == 2 * len(adapted) == 2 * 4 * 4  # four projections in four layers
+    for name, module in adapted.items():
+        layer, projection = re.search(r"layers\.(\d+)\.self_attn\.(\w+)$", name).groups()
+        there = {"q_proj": "attn_q", "k_proj": "attn_k", "v_proj": "attn_v", "o_proj": "attn_output"}[projection]
+        a, b = (tensors[f"blk.{layer}.{there}.weight.lora_{side}"] for side in "ab")
+        np.testing.assert_allclose(alpha / len(a) * b @ a, module.get_delta_weight("default").numpy(), atol=1e-6)
+    folder = Path(shutil.copytree(run.folder, tmp_path / "me", ignore=shutil.ignore_patterns("talks", "export")))
+    settings = json.loads((folder / "adapter/adapter_config.json").read_text())
+    (folder / "adapter/adapter_config.json").write_text(json.dumps(settings | {"use_rslora": True}))
+    export(replace(run, folder=folder), "gguf", "", "")
+    assert read(folder / "export/gguf/me.gguf")[1] / settings["r"] == pytest.approx(alpha / settings["r"] ** 0.5)
+
+
+def test_without_the_package_gguf_it_is_said_how_to_get_it(run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "gguf", None)
+    with pytest.raises(PersonaError, match="make export TO=gguf"):
+        export(run, "gguf", "", "")
 
 
 def test_the_page_may_load_nothing_from_elsewhere(talk):

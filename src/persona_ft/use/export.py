@@ -1,10 +1,11 @@
 """Hand a trained persona over: python -m persona_ft.use.export runs/me adapter|merged|gguf|hub|friend
 
 ``adapter`` is a folder that plain PEFT loads, ``merged`` whole weights with the adapter in them, ``friend`` a zip with
-a chat for the terminal, ``hub`` a private repository on the Hugging Face Hub, after a list and one question. Nothing
-but ``hub`` leaves the machine. All lie in the run folder's ``export/``.
+a chat for the terminal, ``gguf`` the adapter for llama.cpp, ``hub`` a private repository on the Hugging Face Hub, after
+a list and one question. Nothing but ``hub`` leaves the machine. All lie in the run folder's ``export/``.
 """
 
+import re
 import shutil
 import sys
 import zipfile
@@ -14,12 +15,12 @@ from typing import Any
 from persona_ft.conversation import persona_messages, read_jsonl
 from persona_ft.errors import PersonaError
 from persona_ft.evaluate.schema import AFTER, HEADLINES
-from persona_ft.io import write_text
+from persona_ft.io import read_json, write_text
 from persona_ft.paths import shown
 from persona_ft.report.store import read_comparison
 from persona_ft.report.tables import text_of
 from persona_ft.use.load import TrainedRun, command
-from persona_ft.use.stock import TEXTS, base_name, stock_base, write_stock, write_tokenizer
+from persona_ft.use.stock import TEXTS, base_name, persona_template, stock_base, write_stock, write_tokenizer
 
 
 def rendered(template: str, run: TrainedRun, **values: Any) -> str:
@@ -92,6 +93,38 @@ def export_merged(run: TrainedRun, consent: str = "", n_checked: int = 5) -> Pat
     return out
 
 
+def export_gguf(run: TrainedRun, consent: str = "") -> Path:
+    """A folder for llama.cpp: the adapter as GGUF in 32 bit, the chat template with the persona in it, and the card.
+    PersonaError where the package ``gguf`` is missing."""
+    try:
+        from gguf import GGUFWriter
+    except ImportError as error:
+        raise PersonaError("the package gguf is missing", "run: make export TO=gguf, which installs it") from error
+    from safetensors.torch import load_file
+
+    out, name, config = run.folder / "export/gguf", run.folder.name, read_json(run.adapter / "adapter_config.json")
+    template = persona_template(stock_base(run, weights=False), run)
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    writer = GGUFWriter(out / f"{name}.gguf", "gpt-oss")
+    writer.add_type("adapter")
+    writer.add_string("adapter.type", "lora")
+    # llama.cpp scales by alpha / r. It knows no rsLoRA, which scales by alpha / sqrt(r).
+    writer.add_float32("adapter.lora.alpha", config["lora_alpha"] * (config["r"] ** 0.5 if config["use_rslora"] else 1))
+    for key, tensor in load_file(run.adapter / "adapter_model.safetensors").items():
+        layer, kind, side = re.findall(r"layers\.(\d+)\.self_attn\.(\w)_proj\.lora_(\w)", key)[0]
+        target = f"blk.{layer}.attn_{'output' if kind == 'o' else kind}.weight"
+        writer.add_tensor(f"{target}.lora_{side.lower()}", tensor.float().numpy())
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    write_text(out / "chat_template.jinja", template)
+    write_text(out / "README.md", model_card(run, consent).split("## Load it")[0])
+    print(TEXTS["gguf"].format(folder=shown(out), name=name), end="")
+    return out
+
+
 def export_friend(run: TrainedRun, consent: str = "") -> Path:
     """A zip with a chat for the terminal, listed before it is written."""
     folder, out = export_adapter(run, consent, "friend"), run.folder / "export/friend.zip"
@@ -132,9 +165,8 @@ def export(run: TrainedRun, to: str, repo: str, consent: str) -> None:
     """Make what was asked for and say where it is; a PersonaError says why it cannot be made."""
     held = "your persona's prompt as text, and weights that can repeat what they were trained on"
     print(f"Writes to {shown(run.folder / 'export')}: {held}. Your questions and answers are not in it as text.")
-    out = {"merged": export_merged, "friend": export_friend}.get(to, export_adapter)(run, consent)
-    if to == "gguf":
-        print(TEXTS["gguf"].format(adapter=shown(out), base=shown(stock_base(run))))
+    ways = {"merged": export_merged, "friend": export_friend, "gguf": export_gguf}
+    out = ways.get(to, export_adapter)(run, consent)
     print(upload(out, repo) if to == "hub" else f"in {shown(out)}; nothing was sent anywhere")
 
 

@@ -29,14 +29,14 @@ def base_name(run: TrainedRun) -> str:
     return "base" if run.tiny else STOCK_20B if "gpt-oss-20b" in run.model else run.model
 
 
-def stock_base(run: TrainedRun) -> Path:
+def stock_base(run: TrainedRun, weights: bool = True) -> Path:
     """The folder of the run's base as stock transformers reads it: the tiny model unpacked beside the run, once; else
-    the one of :func:`base_name`, from the Hub or its cache. PersonaError where the base cannot be had, or the adapter
-    is on experts, which are stored otherwise there."""
+    the one of :func:`base_name`, from the Hub or its cache. ``weights=False`` asks for config and tokenizer alone.
+    PersonaError where the base cannot be had, or the adapter is on experts, which are stored otherwise there."""
     if run.training["scope"] != "attention":
         raise PersonaError("an adapter on experts fits Unsloth's layout only", "make talk, or train on attention")
-    if not run.tiny:
-        return Path(fetch_model(base_name(run)))
+    if not (run.tiny and weights):
+        return Path(fetch_model(run.model if run.tiny else base_name(run), weights))
     tiny, folder = Path(run.model), run.folder / "export/base"
     made, digest = folder / "made-from.txt", file_digest(tiny / "model.safetensors")
     if not made.exists() or made.read_text() != digest:
@@ -95,9 +95,7 @@ def write_stock(run: TrainedRun, out: Path, base: str) -> Path:
 def write_tokenizer(base: Path, out: Path, run: TrainedRun) -> None:
     """The base's tokenizer and generation settings in ``out``, with the persona in its chat template; greedy."""
     tokenizer, config, settings = (read_json(base / name) for name in TOKENIZER)
-    template = config.pop("chat_template", "")
-    if (base / "chat_template.jinja").exists():
-        template = (base / "chat_template.jinja").read_text(encoding="utf-8")
+    config.pop("chat_template", None)
     # Marked words have become ordinary text once control tokens were found: the mark is dropped only then.
     drop, before = {"type": "Replace", "pattern": {"String": MARK}, "content": ""}, tokenizer.get("normalizer")
     tokenizer["normalizer"] = {"type": "Sequence", "normalizers": [drop, before]} if before else drop
@@ -107,14 +105,16 @@ def write_tokenizer(base: Path, out: Path, run: TrainedRun) -> None:
     settings |= {"eos_token_id": [ids[name] for name in STOPS], "do_sample": False}
     for name, fields in zip(TOKENIZER, (tokenizer, config, settings), strict=True):
         write_text(out / name, json.dumps(fields, ensure_ascii=False) + "\n")
-    write_text(out / "chat_template.jinja", persona_template(template, run))
+    write_text(out / "chat_template.jinja", persona_template(base, run))
 
 
-def persona_template(template: str, run: TrainedRun) -> str:
-    """A gpt-oss chat template that asks as the run was trained, whatever client renders it. It carries the persona's
-    prompt for a conversation that brings none, the date and the effort, opens the final channel where the run does not
-    think first, and marks words that look like control tokens as :func:`~persona_ft.gpt_oss.harmony.as_text` does.
-    PersonaError for a template of another model."""
+def persona_template(base: Path, run: TrainedRun) -> str:
+    """The base's gpt-oss chat template, changed to ask as the run was trained, whatever client renders it. It carries
+    the persona's prompt for a conversation that brings none, the date and the effort, opens the final channel where the
+    run does not think first, and marks words that look like control tokens as
+    :func:`~persona_ft.gpt_oss.harmony.as_text` does. PersonaError for a template of another model."""
+    path, inside = base / "chat_template.jinja", read_json(base / TOKENIZER[1]).get("chat_template", "")
+    template = path.read_text(encoding="utf-8") if path.exists() else inside
     effort, none = '{%- set reasoning_effort = "medium" %}', '{%- set developer_message = "" %}'
     if effort not in template or none not in template:
         raise PersonaError("the chat template is not gpt-oss's", "use a checkpoint of gpt-oss")

@@ -30,7 +30,7 @@ from persona_ft.use.answers import SHIPPED, own_folder, read_sides
 # An answer this long, letter for letter that of the shipped persona, was not typed anew.
 BORROWED = 8
 # gpt-oss-20b in 4 bit; on Colab notebooks 03 and 04 each have a machine of their own. The rate is an assumption.
-DOWNLOAD_GB, DOWNLOADS, MB_S = 12, 2, 50
+DOWNLOAD_GB, DOWNLOADS, MB_S = 14, 2, 50
 CARDS = ("T4", "L4", "A100")
 Rows = Sequence[Conversation]
 Mark = Literal["✓", "!", "✗"]

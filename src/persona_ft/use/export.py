@@ -43,7 +43,7 @@ def model_card(run: TrainedRun, consent: str) -> str:
 def export_adapter(run: TrainedRun, consent: str = "", name: str = "adapter") -> Path:
     """A folder for others: adapter, tokenizer with the persona's template, card; the tiny model's base with it."""
     out = run.folder / "export" / name
-    base = write_stock(run, out, base_name(run))
+    base = write_stock(run, out, base_name(run), weights=run.tiny)  # of the 20B only the tokenizer is read
     if run.tiny:
         (out / "base").mkdir()
         for file in ("config.json", "model.safetensors", "generation_config.json"):

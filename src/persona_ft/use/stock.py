@@ -80,9 +80,10 @@ def unpack(base: Path) -> Any:
     return model.eval()
 
 
-def write_stock(run: TrainedRun, out: Path, base: str) -> Path:
-    """Make a folder anew that holds the adapter, its base named as ``base``, and the tokenizer; the base's folder."""
-    found = stock_base(run)
+def write_stock(run: TrainedRun, out: Path, base: str, weights: bool = True) -> Path:
+    """Make a folder anew that holds the adapter, its base named as ``base``, and the tokenizer; the base's folder, with
+    its ``weights`` or without."""
+    found = stock_base(run, weights)
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     shutil.copyfile(run.adapter / "adapter_model.safetensors", out / "adapter_model.safetensors")

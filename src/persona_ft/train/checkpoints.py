@@ -159,8 +159,7 @@ class Checkpoints:
         keep_private(written)
         for path in written.iterdir():
             _flush(path)
-        if target.exists():
-            shutil.rmtree(target)
+        shutil.rmtree(target, ignore_errors=True)
         written.replace(target)
         _flush(self.folder)
         for n, (number, path) in enumerate(self.all()):
@@ -170,9 +169,8 @@ class Checkpoints:
     def finish(self, trainer: Trainer) -> dict[str, Any]:
         """Put the best step's weights into the model, or without validation pairs the last, and return the Trainer's
         record of the whole run, also of one that was finished in an earlier session."""
-        last, state = self.last_good(), asdict(trainer.state)
-        if last:
-            state = read_json(last.path / "trainer_state.json")
+        last = self.last_good()
+        state = read_json(last.path / "trainer_state.json") if last else asdict(trainer.state)
         best = state["best_global_step"]
         if last and (best or not trainer.state.global_step):
             wanted = self.folder / f"checkpoint-{best}" if best else last.path

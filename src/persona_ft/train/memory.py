@@ -26,11 +26,8 @@ CONTEXT_BYTES, FIXED_BYTES = MEASURED["context_gib"] * GIB, MEASURED["fixed_gib"
 # 4 bits and an 8-bit scale per 32 weights (OCP Microscaling Formats, section 5.1).
 NF4_BYTES, MXFP4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256), 0.5 + 1 / 32
 # Those of the parts that are stored in 4 bit; the rest stays in 16 bit.
-STORED_BYTES: dict[str, dict[str, float]] = {
-    "nf4": {"attention": NF4_BYTES, "experts": NF4_BYTES},
-    "mxfp4": {"experts": MXFP4_BYTES},
-    "bfloat16": {},
-}
+STORED_BYTES: dict[str, dict[str, float]] = {"bfloat16": {}, "mxfp4": {"experts": MXFP4_BYTES}}
+STORED_BYTES["nf4"] = {"attention": NF4_BYTES, "experts": NF4_BYTES}
 
 
 @dataclass(frozen=True)

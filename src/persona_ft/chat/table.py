@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from persona_ft.chat.json_stream import loaded
+from persona_ft.chat.exports import loaded
 from persona_ft.chat.messages import MAX_LINE, ChatMessage, Source, Speakers, lines_of, open_text
 from persona_ft.chat.patterns import read_yaml
 from persona_ft.chat.times import ORDERS, orders_of, time_of

@@ -11,9 +11,9 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from persona_ft.chat.messages import MAX_LINE, ChatMessage, Source, Speakers, head_of, open_zip
-from persona_ft.chat.patterns import read_yaml
 from persona_ft.chat.times import time_of
 from persona_ft.errors import PersonaError
+from persona_ft.io import packaged
 
 # How deep a chat's JSON may be, and how long its numbers.
 MAX_DEPTH, MAX_DIGITS = 100, 400
@@ -101,7 +101,7 @@ def _applies(rule: dict[str, Any], message: dict[str, Any]) -> bool:
 
 def message_of(app: str, raw: Any, speakers: Speakers, name: str, chat: str = "") -> ChatMessage:
     """One message of an app's. ``name``: the file, for errors."""
-    form = read_yaml("exports")[app]
+    form = packaged("chat/exports")[app]
     mended = _mended if form.get("mend") else str
     try:
         text = mended(_text(first(raw, form["text"]))).strip()
@@ -151,7 +151,7 @@ def _mended(text: str) -> str:
 
 def read_json(path: Source, app: str) -> Iterator[ChatMessage]:
     """The messages of one chat in an app's JSON file, oldest first."""
-    form, speakers = read_yaml("exports")[app], Speakers()
+    form, speakers = packaged("chat/exports")[app], Speakers()
     chat = str(next(items_of(path, form["title"]), "")) if "title" in form else ""
     messages = (message_of(app, raw, speakers, path.name, chat) for raw in items_of(path, form["messages"]))
     if "newest_first" in form:
@@ -200,18 +200,9 @@ def _all_chats(path: Source, chat: dict[str, Any]) -> Iterator[Any]:
         yield from ijson.items(noted(stream), f"{CHAT}.messages.item")
 
 
-# What Slack writes in angles, beside a person: a channel, everybody, an address.
-ANGLED = (
-    (r"<#([A-Z0-9]+)(?:\|([^<>]*))?>", lambda m: "#" + (m[2] or m[1])),
-    (r"<!(?:subteam\^[A-Z0-9]+\|)?@?([^|<>^]+)(?:\|[^<>]*)?>", r"@\1"),
-    (r"<((?:https?|mailto):[^|<>]+)(?:\|[^<>]*)?>", r"\1"),
-)
-
-
 def _slack_name(user: dict[str, Any]) -> str:
     profile = user.get("profile") if isinstance(user.get("profile"), dict) else {}
-    known = ("profile.display_name", "real_name", "profile.real_name", "name", "id")
-    return str(first(user | {"profile": profile}, known))
+    return str(first(user | {"profile": profile}, packaged("chat/exports")["slackdump"]["names"]))
 
 
 def _slack(raw: Any, names: dict[str, str], channel: str, name: str) -> ChatMessage:
@@ -220,7 +211,7 @@ def _slack(raw: Any, names: dict[str, str], channel: str, name: str) -> ChatMess
         raise PersonaError("a message has no time", "export the workspace again", name)
     user = str(first(raw, ("user", "bot_id")) or "unknown")
     text = re.sub(r"<@([A-Z0-9]+)(?:\|[^<>]*)?>", lambda m: "@" + names.get(m[1], m[1]), str(raw.get("text") or ""))
-    for pattern, written in ANGLED:
+    for pattern, written in packaged("chat/exports")["slackdump"]["angled"]:
         text = re.sub(pattern, written, text)
     speaker = names.get(user) or _slack_name({"id": user, "profile": raw.get("user_profile")})
     raw = raw | {"text": html.unescape(text), "speaker": speaker, "id": None}

@@ -11,12 +11,12 @@ from datetime import date, datetime, time
 from itertools import pairwise
 
 from persona_ft.chat.messages import ChatMessage, Source, lines_of
-from persona_ft.chat.patterns import patterns
+from persona_ft.chat.patterns import Patterns
 from persona_ft.chat.times import hour_of
 from persona_ft.errors import PersonaError
 
 # How days and times look, and what the app itself writes.
-SAYS = patterns("line")
+SAYS = Patterns("line")
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 AHEAD = 500  # lines in which the end of a phone's quoted message is looked for
 MANY = 300_000  # beginnings of lines that are counted before those that came once are forgotten
@@ -109,11 +109,9 @@ def read_line(path: Source) -> Iterator[ChatMessage]:
 
 
 def _quoted(first: str, lines: Iterator[tuple[int, str]], waiting: deque[tuple[int, str]]) -> list[str]:
-    """The rest of a message that a phone has put in quotes: whatever stands inside is text, dates and times too.
-
-    It ends at a line that ends in a quote and makes their number even. Where none does, or somebody's message comes
-    first, the quote was the writer's, and nothing is taken: lines that were looked at are left in ``waiting``.
-    """
+    """The rest of a message that a phone has put in quotes: whatever stands inside is text, dates and times too. It
+    ends at a line that ends in a quote and makes their number even. Where none does, or somebody's message comes first,
+    the quote was the writer's, and nothing is taken: lines that were looked at are left in ``waiting``."""
     quotes, seen = first.count('"'), []
     while len(seen) < AHEAD and (item := waiting.popleft() if waiting else next(lines, None)):
         seen.append(item)

@@ -19,7 +19,7 @@ from persona_ft.chat.importing import columns_in, import_chat, names_in, preview
 from persona_ft.chat.messages import ChatMessage, Funnel
 from persona_ft.chat.pairing import Pairing, advice, pairs_of
 from persona_ft.chat.privacy import Finding, Privacy
-from persona_ft.chat.read import detect, read_chat, speakers
+from persona_ft.chat.read import chats_in, read_chat, speakers
 from persona_ft.chat.review import CHOICES, review_form
 from persona_ft.data.persona import read_test
 from persona_ft.errors import PersonaError
@@ -240,7 +240,8 @@ def written(tmp_path: Path, name: str, content: str | bytes) -> Path:
 def test_every_export_gives_the_same_talk(variant, tmp_path):
     name, content, fmt = EXPORTS[variant]
     path = written(tmp_path, name, content)
-    assert detect(path) == fmt
+    with chats_in(path) as chats:
+        assert chats[0][1] == fmt
     messages = list(read_chat(path))
     texts = [(m.speaker, f"{m.at:%Y-%m-%d %H:%M}", m.text) for m in messages if m.kind == "text"]
     assert texts == TALK

@@ -81,9 +81,7 @@ class Conversation(BaseModel, extra="forbid"):
 
 def read_jsonl(path: Path | str) -> list[Conversation]:
     """Read one conversation a line; blank lines are skipped. Rows with words like control tokens are named.
-
-    PersonaError as of :func:`~persona_ft.io.read_rows`: also wrong roles, an empty answer, or no row at all.
-    """
+    PersonaError as of :func:`~persona_ft.io.read_rows`: also wrong roles, an empty answer, or no row at all."""
     rows, marked = read_rows(path, Conversation, ROW_REMEDY), []
     if not rows:
         raise PersonaError("the file has no conversation", ROW_REMEDY, path)

@@ -7,6 +7,8 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -64,6 +66,13 @@ def read_rows(path: Path | str, model: type[Row], remedy: str) -> dict[int, Row]
             how = "keep one whole JSON object on each line, with double quotes and no comma after the last item"
             raise PersonaError(f"the line is not JSON ({str(error)[:80]})", how, path, number) from error
     return rows
+
+
+@cache
+def packaged(name: str) -> Any:
+    """What a YAML file of this package holds, such as ``chat/line``."""
+    text = files("persona_ft").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+    return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 class _Loader(yaml.SafeLoader):

@@ -38,11 +38,9 @@ def resolve(path: str | Path) -> Path:
 
 def run_folder(path: str | Path, persist: str = "", called: str = "run") -> Path:
     """The run's folder (or another's that is ``called`` so), made when missing, for its owner only; what a killed
-    process left half written is removed.
-
-    ``persist`` is ``"drive"`` for Google Drive, which outlives a Colab session and is mounted with one question. While
-    it is not mounted nothing is written there: that would be gone with the session.
-    """
+    process left half written is removed. ``persist`` is ``"drive"`` for Google Drive, which outlives a Colab session
+    and is mounted with one question. While it is not mounted nothing is written there: that would be gone with the
+    session."""
     if persist not in ("", "drive"):
         raise PersonaError(f"PERSIST = {persist!r} is not known", 'use "drive", or leave it empty')
     mounted = DRIVE / "MyDrive"

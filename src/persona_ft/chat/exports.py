@@ -1,24 +1,99 @@
 """Exports as JSON: Telegram, Discord, Slack, Google Chat, Messenger and Instagram, by where each keeps what
-(``exports.yaml``). Messages are read one at a time."""
+(``exports.yaml``). Messages are read one at a time (ijson), and whatever a file holds is read or is one clear error."""
 
+import codecs
 import html
+import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any
 
-from persona_ft.chat.json_stream import items_of, loaded, open_json
-from persona_ft.chat.messages import ChatMessage, Source, Speakers, head_of, open_zip
-from persona_ft.chat.patterns import read_yaml
+from persona_ft.chat.messages import MAX_LINE, ChatMessage, Source, Speakers, head_of, open_zip
 from persona_ft.chat.times import time_of
 from persona_ft.errors import PersonaError
+from persona_ft.io import packaged
+
+# How deep a chat's JSON may be, and how long its numbers.
+MAX_DEPTH, MAX_DIGITS = 100, 400
+OPENING = bytes.maketrans(b"{}", b"[]")
+
+
+class Sane:
+    """A JSON file for ijson, which ends the process at a number of thousands of digits, and whose time grows with the
+    square of the depth and of a string's length. Strings are skipped but for that: the rest stands outside of them."""
+
+    STRING = re.compile(rb'"(?:[^"\\\0]++|\\[^\0])*+\\?["\0]', re.S)
+    NO_BRACKET = bytes(set(range(256)) - set(b"[{]}"))
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self.stream, self.depth, self.open, self.digits, self.long = stream, 0, b"", b"", 0
+        if stream.read(3) != codecs.BOM_UTF8:
+            stream.seek(0)
+
+    def read(self, size: int = -1) -> bytes:
+        piece = self.stream.read(size)
+        if not piece:
+            return piece
+        # The string that goes on from the piece before is opened again; the \0 at the end closes one that goes on.
+        text = self.open + piece
+        outside = self.STRING.sub(b"", text + b"\0")
+        backslashes = len(text) - len(text.rstrip(b"\\"))
+        self.open = b"" if outside.endswith(b"\0") else b'"' + b"\\" * (backslashes % 2)
+        self.long = self.long + len(piece) if self.open and not outside else 0
+        if self.long > MAX_LINE:
+            raise ValueError(f"a text has more than {MAX_LINE:,} bytes")
+        # Pairs of brackets are taken away from the inside, a level at a time.
+        brackets, level = outside.translate(OPENING, self.NO_BRACKET), self.depth
+        while b"[]" in brackets and level <= MAX_DEPTH:
+            brackets, level = brackets.replace(b"[]", b""), level + 1
+        if level + brackets.count(b"[") > MAX_DEPTH:
+            raise ValueError("it is nested too deeply")
+        self.depth += 2 * brackets.count(b"[") - len(brackets)
+        outside = self.digits + outside
+        if re.search(rb"\d{%d}" % MAX_DIGITS, outside):
+            raise ValueError("a number has too many digits")
+        self.digits = outside[-MAX_DIGITS:].rstrip(b"\0")
+        return piece
+
+
+@contextmanager
+def open_json(path: Source) -> Iterator[Sane]:
+    """A JSON file for ijson; whatever a reader raises becomes one sentence."""
+    import ijson
+
+    try:
+        with path.open("rb") as stream:
+            yield Sane(stream)
+    except (ijson.JSONError, ValueError, RecursionError) as error:
+        told = isinstance(error, ijson.IncompleteJSONError) or type(error) is ValueError
+        reason = str(error).splitlines()[0][:80] if told and str(error) else "it is not JSON"
+        raise PersonaError(f"the JSON cannot be read ({reason})", "download or export it again", path.name) from error
+
+
+def items_of(path: Source, prefix: str) -> Iterator[Any]:
+    """The objects under a prefix of a JSON file, one at a time; a file that is cut off or no JSON is an error."""
+    import ijson
+
+    with open_json(path) as stream:
+        yield from ijson.items(stream, prefix, use_float=True)
+
+
+def loaded(text: str | bytes, name: str, number: int | None = None) -> Any:
+    """A whole file, or its line ``number``, as JSON."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        reason = f"the {'file' if number is None else 'line'} is not JSON"
+        raise PersonaError(reason, "export it again, one object or list whole", name, number) from error
 
 
 def _applies(rule: dict[str, Any], message: dict[str, Any]) -> bool:
     """Whether the value at a rule's path is what it should be."""
     if "present" in rule:
         return rule["path"] in message
-    text = str(value_at(message, rule["path"]) or "")
+    text = str(first(message, [rule["path"]]) or "")
     if "unless" in rule:
         return re.fullmatch(rule["unless"], text) is None
     return re.fullmatch(rule["is"], text) is not None if "is" in rule else text != ""
@@ -26,7 +101,7 @@ def _applies(rule: dict[str, Any], message: dict[str, Any]) -> bool:
 
 def message_of(app: str, raw: Any, speakers: Speakers, name: str, chat: str = "") -> ChatMessage:
     """One message of an app's. ``name``: the file, for errors."""
-    form = read_yaml("exports")[app]
+    form = packaged("chat/exports")[app]
     mended = _mended if form.get("mend") else str
     try:
         text = mended(_text(first(raw, form["text"]))).strip()
@@ -44,23 +119,20 @@ def message_of(app: str, raw: Any, speakers: Speakers, name: str, chat: str = ""
         raise PersonaError(str(error), "export the chat again", name) from error
 
 
-def value_at(message: Any, path: str) -> Any:
-    """What stands at a path such as ``author.name``; None where nothing does, a ``TypeError`` where nothing can."""
-    if "." not in path and isinstance(message, dict):  # as most are: it is asked a dozen times for each message
-        return message.get(path)
-    value = message
-    for key in path.split("."):
-        if not isinstance(value, dict) and (value is not None or message is None):
-            what = "a message" if value is message else "a part of a message"
-            raise TypeError(f"{what} is {type(value).__name__} and no object")
-        value = value.get(key) if value else None
-    return value
-
-
-def first(message: Any, paths: Sequence[str]) -> Any:
-    """The first value that is there; None where none is."""
+def first(message: Any, paths: Iterable[str]) -> Any:
+    """The first value that stands at one of some paths, such as ``author.name``: None where none does, a ``TypeError``
+    where none can."""
     for path in paths:
-        if value := value_at(message, path):
+        value = message
+        if "." not in path and isinstance(message, dict):  # as most are: it is asked a dozen times for each message
+            value = message.get(path)
+        else:
+            for key in path.split("."):
+                if not isinstance(value, dict) and (value is not None or message is None):
+                    what = "a message" if value is message else "a part of a message"
+                    raise TypeError(f"{what} is {type(value).__name__} and no object")
+                value = value.get(key) if value else None
+        if value:
             return value
     return None
 
@@ -82,70 +154,58 @@ def _mended(text: str) -> str:
 
 def read_json(path: Source, app: str) -> Iterator[ChatMessage]:
     """The messages of one chat in an app's JSON file, oldest first."""
-    form, speakers = read_yaml("exports")[app], Speakers()
+    form, speakers = packaged("chat/exports")[app], Speakers()
     chat = str(next(items_of(path, form["title"]), "")) if "title" in form else ""
     messages = (message_of(app, raw, speakers, path.name, chat) for raw in items_of(path, form["messages"]))
     if "newest_first" in form:
         # Of one time the later in the file is the earlier. A file of Meta's holds ten thousand messages at most.
-        messages = iter(sorted(list(messages)[::-1], key=lambda message: message.at))
+        messages = sorted(list(messages)[::-1], key=lambda message: message.at)
     yield from messages
 
 
-# The chats that the user is in, and has left.
-CHATS = ("chats.list.item", "left_chats.list.item")
+# The path of a chat in an export of all of them.
+CHAT = "chats.list.item"
 
 
 def read_telegram(path: Source) -> Iterator[ChatMessage]:
     """``result.json`` of Telegram Desktop (https://core.telegram.org/import-export): one chat, or all chats."""
-    speakers, head = Speakers(), head_of(path)[:4096]
+    speakers, head, chat = Speakers(), head_of(path)[:4096], {}
     if re.search(rb'"(?:chats|about|personal_information)"\s*:', head):
-        found = _all_chats(path)
+        found = _all_chats(path, chat)
     else:
-        of_bot = re.search(rb'"type"\s*:\s*"bot_chat"', head.partition(b'"messages"')[0]) is not None
-        found = (("", of_bot, raw) for raw in items_of(path, "messages.item"))
-    for title, of_bot, raw in found:
+        found = items_of(path, "messages.item")
+        if re.search(rb'"type"\s*:\s*"bot_chat"', head.partition(b'"messages"')[0]):
+            chat["type"] = "bot_chat"
+    for raw in found:
+        # A chat has its number in its name: two people may be called the same.
+        title = f"{chat.get('name', '')} {chat.get('id', '')}".strip()
         message = message_of("telegram", raw, speakers, path.name, title)
-        if of_bot and message.kind == "text":
+        if chat.get("type") == "bot_chat" and message.kind == "text":
             message.kind = "bot"
         yield message
 
 
-def _all_chats(path: Source) -> Iterator[tuple[str, bool, Any]]:
-    """(chat, whether with a bot, message); a chat has its number in its name: two people may be called the same."""
+def _all_chats(path: Source, chat: dict[str, Any]) -> Iterator[Any]:
+    """The messages of all chats, one at a time; ``chat`` is filled with what is said of the one that they are in."""
     import ijson
 
-    title, of_bot, builder = "", False, None
-    with open_json(path) as stream:
+    def noted(stream: Sane) -> Iterator[tuple[str, str, Any]]:
         for prefix, event, value in ijson.parse(stream, use_float=True):
-            chat, _, key = prefix.rpartition(".")
-            if prefix in CHATS and event == "start_map":
-                title, of_bot = "", False
-            elif chat in CHATS and key in ("name", "id") and event in ("string", "number"):
-                title = f"{title} {value}".strip()
-            elif chat in CHATS and key == "type":
-                of_bot = value == "bot_chat"
-            is_message = prefix.endswith(".messages.item") and prefix.removesuffix(".messages.item") in CHATS
-            if is_message and builder is None:
-                builder = ijson.ObjectBuilder()
-            if builder is not None:
-                builder.event(event, value)
-                if is_message and event not in ("start_map", "map_key", "start_array"):
-                    yield title, of_bot, builder.value
-                    builder = None
+            place = prefix.removeprefix("left_")  # of a chat that the user has left
+            parent, _, key = place.rpartition(".")
+            if place == CHAT and event == "start_map":
+                chat.clear()
+            elif parent == CHAT and event in ("string", "number"):
+                chat[key] = value
+            yield place, event, value
 
-
-# What Slack writes in angles, beside a person: a channel, everybody, an address.
-ANGLED = (
-    (r"<#([A-Z0-9]+)(?:\|([^<>]*))?>", lambda m: "#" + (m[2] or m[1])),
-    (r"<!(?:subteam\^[A-Z0-9]+\|)?@?([^|<>^]+)(?:\|[^<>]*)?>", r"@\1"),
-    (r"<((?:https?|mailto):[^|<>]+)(?:\|[^<>]*)?>", r"\1"),
-)
+    with open_json(path) as stream:
+        yield from ijson.items(noted(stream), f"{CHAT}.messages.item")
 
 
 def _slack_name(user: dict[str, Any]) -> str:
     profile = user.get("profile") if isinstance(user.get("profile"), dict) else {}
-    known = ("profile.display_name", "real_name", "profile.real_name", "name", "id")
-    return str(first(user | {"profile": profile}, known))
+    return str(first(user | {"profile": profile}, packaged("chat/exports")["slackdump"]["names"]))
 
 
 def _slack(raw: Any, names: dict[str, str], channel: str, name: str) -> ChatMessage:
@@ -156,7 +216,7 @@ def _slack(raw: Any, names: dict[str, str], channel: str, name: str) -> ChatMess
     text = str(raw.get("text") or "")
     if "<" in text:
         text = re.sub(r"<@([A-Z0-9]+)(?:\|[^<>]*)?>", lambda m: "@" + names.get(m[1], m[1]), text)
-        for pattern, written in ANGLED:
+        for pattern, written in packaged("chat/exports")["slackdump"]["angled"]:
             text = re.sub(pattern, written, text)
     speaker = names.get(user) or _slack_name({"id": user, "profile": raw.get("user_profile")})
     raw = raw | {"text": html.unescape(text), "speaker": speaker, "id": None}

@@ -1,37 +1,39 @@
 """From an export to training pairs and a test set: paired, cleaned of private data, without doubles, split by time."""
 
+import random
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from itertools import groupby
+from itertools import accumulate, groupby, pairwise
 from pathlib import Path
 
 from persona_ft.chat.likely import read_likely
 from persona_ft.chat.messages import Funnel, open_text, readable
 from persona_ft.chat.pairing import MOST, Pairing, Reply, advice, check_number, pairs_of
-from persona_ft.chat.privacy import REGIONS, Privacy, kinds
+from persona_ft.chat.privacy import REGIONS, Privacy
 from persona_ft.chat.read import hear, read_chat, speakers
 from persona_ft.chat.review import Review, apply_choices, export_digest, read_choices, review_of
-from persona_ft.chat.sieve import near_ones, sieved, split, talks
 from persona_ft.chat.table import COLUMNS
 from persona_ft.chat.times import ORDERS
 from persona_ft.conversation import CONTROL_WORD, Conversation
+from persona_ft.data.split import comparable, near_duplicates, near_places
 from persona_ft.errors import PersonaError
-from persona_ft.language import LANGUAGES
+from persona_ft.io import packaged
+from persona_ft.language import LANGUAGES, script_share
 from persona_ft.paths import resolve
 
+# A pause this long ends a talk.
+TALK = timedelta(hours=6)
 SIZES = {"n_pairs": (1, 20_000, int), "n_test": (0, 20_000, int), "similar": (0, 100, float)}
 
 
 @dataclass(frozen=True)
 class Imported:
     """Pairs to train on (oldest first), the newest pairs to test with, what became of the rest, and what was private.
-
     ``talks``: the number of each pair's talk, so that a split can keep talks whole. ``over_time``: pairs by month, or
-    by day where the chat is short. ``review`` holds the originals: show it to nobody but the user.
-    """
+    by day where the chat is short. ``review`` holds the originals: show it to nobody but the user."""
 
     pairs: list[Conversation]
     test: list[Conversation]
@@ -71,14 +73,13 @@ def import_chat(
     likely: Path | None = None,
     seed: int = 42,
 ) -> Imported:
-    """Read, pair, clean and split one export. Nothing is written.
+    """Read, pair, clean and split one export. Nothing is written. PersonaError where it cannot be read, nobody is
+    ``me``, or too little is left; it says what to change.
 
     The newest ``n_test`` replies are for the test, and what lies before the pause in front of them for training, so
     that one talk is not on both sides; pairs whose question is nearly a test question are left out, as are doubles. Of
     more than ``n_pairs`` a sample is drawn by ``seed``. Everything that is left out is in the funnel.
 
-    Parameters
-    ----------
     me : the speakers that are you, separated by commas.
     how : windows and limits; its ``me`` is replaced.
     privacy : takes private data out; the speakers' names are added to its own.
@@ -89,13 +90,8 @@ def import_chat(
     similar : of pairs that are this similar (rapidfuzz's ratio, 0 to 100) the first is kept; 0 keeps all.
     choices : the file in which the review of single findings keeps what was chosen (:mod:`~persona_ft.chat.review`).
     likely : the file in which likely names are kept or replaced (:mod:`~persona_ft.chat.likely`).
-
-    Raises
-    ------
-    PersonaError
-        The export cannot be read, nobody is ``me``, or too little is left; the message says what to change.
     """
-    keep, drop, name, funnel = kinds(keep), kinds(drop), Path(path).name, Funnel()
+    keep, drop, name, funnel = list(keep), list(drop), Path(path).name, Funnel()
     _check_settings(language, keep, drop, n_pairs=n_pairs, n_test=n_test, similar=similar)
     n_pairs, n_test = int(n_pairs), int(n_test)
     # A name may hold a comma: then the speakers are listed first, and the export is read twice.
@@ -111,19 +107,21 @@ def import_chat(
     replies = [r._replace(nth=n) for _, same in groupby(by_time, lambda r: r.at) for n, r in enumerate(same)]
     of = export_digest(path, how)
     apply_choices(read_choices(choices, of), replies, privacy)
-    unique = list(sieved(replies, privacy, drop, language, funnel))
+    unique = list(_sieved(replies, privacy, drop, language, funnel))
     if len(unique) < n_test + 8:
         funnel.kept = len(unique)
         reason = f"{len(unique)} pairs are left of {funnel.read:,} messages: too few to test with {n_test}, train on 8"
         if gone := "; ".join(f"{n} {reason}" for reason, n in funnel.dropped.most_common(4)):
             reason += f" (left out: {gone})"
         raise PersonaError(reason, advice(funnel, how) or "lower N_TEST, or take a longer chat", name)
-    talk_of = dict(zip(unique, talks(unique), strict=True))  # before the sample is drawn: it makes pauses longer
-    before, newest = split(unique, n_test, n_pairs, seed, funnel)
+    # A new talk begins after a pause. They are counted before the sample is drawn, which makes pauses longer.
+    talks = accumulate((later.at - at.at >= TALK for at, later in pairwise(unique)), initial=0)
+    talk_of = dict(zip(unique, talks, strict=True))
+    before, newest = _split(unique, n_test, n_pairs, seed, funnel)
     review = review_of([*before, *newest], privacy, keep, of)
     test = [_cleaned(reply, privacy, keep, f"C{n:02d}") for n, reply in enumerate(newest, start=1)]
     pairs = [_cleaned(reply, privacy, keep) for reply in before]
-    left_out = near_ones(pairs, test, similar, funnel)
+    left_out = _near_ones(pairs, test, similar, funnel)
     chosen = [i for i in range(len(pairs)) if i not in left_out]
     funnel.kept = len(chosen) + len(test)
     if not chosen:
@@ -142,6 +140,9 @@ def import_chat(
 
 def _check_settings(language: str, keep: Sequence[str], drop: Sequence[str], **sizes: float) -> None:
     """Refuse what cannot be meant: sizes may come as 30.0, from a form or a command line."""
+    kinds = packaged("chat/stand_ins")
+    for unknown in (name for name in (*keep, *drop) if name not in kinds):
+        raise PersonaError(f"{unknown!r} is no kind of private data", f"use some of {', '.join(kinds)}")
     if both := set(keep) & set(drop):
         raise PersonaError(f"{', '.join(sorted(both))} is to be kept and dropped", "name it in one of the two alone")
     for name, value in sizes.items():
@@ -152,6 +153,81 @@ def _check_settings(language: str, keep: Sequence[str], drop: Sequence[str], **s
     if language not in ("", *LANGUAGES):
         known = ", ".join(LANGUAGES)
         raise PersonaError(f"LANGUAGE = {language!r} is not known", f"use one of {known}, or leave it empty")
+
+
+def _sieved(
+    replies: Sequence[Reply], privacy: Privacy, drop: Sequence[str], language: str, funnel: Funnel
+) -> Iterator[Reply]:
+    """Replies that were not said before, are in the language, and hold nothing whose pairs are to be left out, by kind
+    or in the review; the same is left out of what came before them."""
+    looked_for = drop or "drop" in privacy.decisions.values()
+
+    def unwanted(*texts: str) -> set[str]:
+        """Kinds of what is to be left out; of what was chosen in the review the kind is empty."""
+        found = [f for text in texts for f in privacy.find(text)] if looked_for else []
+        return {f.kind if f.kind in drop else "" for f in found if f.kind in drop or privacy.decision(f) == "drop"}
+
+    seen: set[tuple[str, str]] = set()
+    for reply in replies:
+        key = (comparable(reply.question), comparable(reply.answer))
+        share = script_share(reply.answer, language) if language else None
+        private = sorted(unwanted(reply.question, reply.answer))
+        if key in seen:
+            reason = "said before, word for word"
+        elif share is not None and share < 0.5:
+            reason = f"not in LANGUAGE = {language}"
+        elif any(private):
+            reason = f"holds {', '.join(filter(None, private))}"
+        else:
+            reason = "left out in the review of private data" if private else ""
+        seen.add(key)
+        if reason:
+            funnel.drop(reason, f"{reply.at:%Y-%m-%d %H:%M}")
+            continue
+        spoilt = [n for n, past in enumerate(reply.history, 1) if unwanted(past.question, past.answer)]
+        yield reply._replace(history=reply.history[max(spoilt, default=0) :])
+
+
+def _split(
+    unique: Sequence[Reply], n_test: int, n_pairs: int, seed: int, funnel: Funnel
+) -> tuple[list[Reply], list[Reply]]:
+    """What to train on, at most ``n_pairs``, and the newest replies; the talk that the cut goes through is left out."""
+    at = cut = len(unique) - n_test
+    if n_test:  # at the longest pause within the hundred replies before the test, six hours or more being enough
+        pauses = {i: unique[i].at - unique[i - 1].at for i in range(cut, max(8, cut - 100), -1)}
+        ends = (i for i, pause in pauses.items() if pause >= TALK)
+        at = next(ends, max(pauses, key=pauses.__getitem__, default=cut))
+    for reply in unique[at:cut]:
+        funnel.drop("of the same talk as a test question", f"{reply.at:%Y-%m-%d %H:%M}")
+    before, newest = list(unique[:at]), list(unique[cut:])
+    # What a test goes on from is no text that was trained on.
+    newest = [r._replace(history=tuple(past for past in r.history if past.at >= newest[0].at)) for r in newest]
+    if len(before) > n_pairs:
+        funnel.drop("more than N_PAIRS: a sample was drawn", f"{len(before)} pairs", len(before) - n_pairs)
+        before = [before[i] for i in sorted(random.Random(seed).sample(range(len(before)), n_pairs))]
+    return before, newest
+
+
+def _near_ones(pairs: list[Conversation], test: Sequence[Conversation], similar: float, funnel: Funnel) -> set[int]:
+    """Places of the pairs that nearly repeat an earlier pair, or whose question is nearly a test question; where it
+    stands in what came before, the history is cut behind it, in place."""
+    asked = list(dict.fromkeys(m.content for pair in pairs for m in pair.messages if m.role == "user"))
+    near_test = {leak.first for leak in near_duplicates(asked, [t.question for t in test])} if test else set()
+    left_out = set()
+    for i, pair in enumerate(pairs):
+        near = [n for n, message in enumerate(pair.messages) if message.content in near_test and message.role == "user"]
+        if pair.question in near_test:
+            left_out.add(i)
+        elif near:
+            pairs[i] = pair.model_copy(update={"messages": pair.messages[near[-1] + 2 :]})
+    whole = [f"{pair.question}\n{pair.answer}" for pair in pairs]
+    twins = {later for _, later, _ in near_places(whole, threshold=similar)} if similar else set()
+    reasons = {"nearly a test question": left_out}
+    reasons[f"nearly the same as an earlier pair (SIMILAR = {similar:g})"] = twins - left_out
+    for reason, found in reasons.items():
+        if found:
+            funnel.drop(reason, "after the split", len(found))
+    return left_out | twins
 
 
 def _cleaned(reply: Reply, privacy: Privacy, keep: Sequence[str], pair_id: str | None = None) -> Conversation:
@@ -191,11 +267,7 @@ def names_in(names: str) -> list[str]:
 
 
 def preview(
-    path: Path | str,
-    me: str,
-    how: Pairing,
-    fmt: str = "auto",
-    columns: dict[str, str] | None = None,
+    path: Path | str, me: str, how: Pairing, fmt: str = "auto", columns: dict[str, str] | None = None
 ) -> list[dict[str, float]]:
     """How many pairs other windows would give: a row for each time to reply, and your own merging beside half and twice
     as much. The chat is held in memory."""

@@ -1,6 +1,5 @@
 """Names that nobody listed, as far as their form gives them away, with rooms, houses and hospitals: offered to the
-user, never replaced unasked. A file holds what was offered, to be edited: it has the names in it, and stays in the run
-folder."""
+user, never replaced unasked. What was offered is in a file to be edited, which stays in the run folder."""
 
 from __future__ import annotations
 
@@ -8,14 +7,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from persona_ft.chat.patterns import patterns
+from persona_ft.chat.patterns import Patterns
 from persona_ft.errors import PersonaError
 from persona_ft.io import read_text, write_text
 
 if TYPE_CHECKING:
     from persona_ft.chat.review import Seen
 
-FORMS = patterns("likely")
+FORMS = Patterns("likely")
 KIND = "likely name"
 FILE = "likely_names.txt"
 HEAD = (

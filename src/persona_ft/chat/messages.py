@@ -37,18 +37,15 @@ FAULTS = (
 
 @dataclass(slots=True)
 class ChatMessage:
-    """One message. ``kind`` is ``text``, or the reason why it is none: system, media, sticker, deleted, forwarded, bot.
+    """One message."""
 
-    ``at`` is local time as the export has it; ``reply_to`` and ``id`` link a reply to what it answers, where known.
-    """
-
-    at: datetime
+    at: datetime  # local time as the export has it
     speaker: str
     text: str
-    kind: str = "text"
+    kind: str = "text"  # or the reason why it is none: system, media, sticker, deleted, forwarded, bot
     chat: str = ""
     id: str = ""
-    reply_to: str = ""
+    reply_to: str = ""  # the id of what it answers, where known
 
 
 @dataclass

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from persona_ft.chat.messages import ChatMessage, Funnel
-from persona_ft.chat.patterns import read_yaml
 from persona_ft.errors import PersonaError
+from persona_ft.io import packaged
 
 LINK_ONLY = re.compile(r"^(?:https?://\S+(?:\s+|$))+$")
 WORDLESS = ("media", "sticker", "deleted", "forwarded", "empty")
@@ -21,24 +21,14 @@ MAX_TURNS, MOST = 20, 10_000_000
 
 @dataclass(frozen=True)
 class Pairing:
-    """How messages become pairs.
+    """How messages become pairs."""
 
-    Parameters
-    ----------
-    me : the speakers that are you, as the export names them.
-    merge_minutes : messages of one speaker at most this far apart are one turn, joined by line breaks.
-    reply_minutes : an answer counts when it comes at most this long after the question.
-    min_characters : shorter answers are left out.
-    max_characters : longer questions or answers are left out.
-    turns : how many questions and answers before a pair come with it, as what it goes on from.
-    """
-
-    me: frozenset[str]
-    merge_minutes: float = 5.0
-    reply_minutes: float = 60.0
-    min_characters: int = 1
-    max_characters: int = 500
-    turns: int = 2
+    me: frozenset[str]  # the speakers that are you, as the export names them
+    merge_minutes: float = 5.0  # messages of one speaker at most this far apart are one turn, joined by line breaks
+    reply_minutes: float = 60.0  # an answer counts when it comes at most this long after the question
+    min_characters: int = 1  # shorter answers are left out
+    max_characters: int = 500  # longer questions or answers are left out
+    turns: int = 2  # how many questions and answers before a pair come with it, as what it goes on from
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -47,8 +37,7 @@ class Pairing:
 
 
 def check_number(name: str, value: object, least: int, most: int, kind: type) -> None:
-    """Refuse what is no number from ``least`` to ``most``, or not whole where ``kind`` is int; 30.0 is whole, as a form
-    or a command line may give it."""
+    """Refuse what is no number from ``least`` to ``most``, or not whole where ``kind`` is int: 30.0 is."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not least <= value <= most or value != kind(value):
         given = repr(value) if not isinstance(value, int) or abs(value) < 10**20 else "a huge number"
@@ -56,23 +45,14 @@ def check_number(name: str, value: object, least: int, most: int, kind: type) ->
         raise PersonaError(f"{name.upper()} = {given} cannot be used", remedy)
 
 
-class Exchange(NamedTuple):
+class Reply(NamedTuple):
     """What was asked, and what you wrote back at that time."""
 
     at: datetime
     question: str
     answer: str
-
-
-class Reply(NamedTuple):
-    """An exchange to learn from; ``nth`` counts the replies of one time. ``history``: what came just before, oldest
-    first."""
-
-    at: datetime
-    question: str
-    answer: str
-    nth: int = 0
-    history: tuple[Exchange, ...] = ()
+    nth: int = 0  # of the replies of one time
+    history: tuple["Reply", ...] = ()  # what came just before, oldest first, each without its own
 
     def texts(self) -> Iterator[tuple[str, str]]:
         """(place, text) for all its texts, oldest first: those before it (h2q, h2a, h1q, h1a), q and a."""
@@ -128,14 +108,12 @@ def turns(messages: Iterable[ChatMessage], how: Pairing, funnel: Funnel) -> Iter
 
 
 def pairs_of(messages: Iterable[ChatMessage], how: Pairing, funnel: Funnel) -> Iterator[Reply]:
-    """Replies as they come, oldest first in each chat; what is left out is counted in ``funnel``.
-
-    In a group the question is the turn just before yours, whoever wrote it; where the export says what you replied to,
-    it is that. What came before goes with it, back to a pause, a photo, or what is no text worth learning from.
-    """
+    """Replies as they come, oldest first in each chat; what is left out is counted in ``funnel``. In a group the
+    question is the turn just before yours, whoever wrote it; where the export says what you replied to, it is that.
+    What came before goes with it, back to a pause, a photo, or what is no text worth learning from."""
     window = timedelta(minutes=how.reply_minutes)
     before: dict[str, Turn] = {}
-    talks: dict[str, deque[Exchange]] = {}
+    talks: dict[str, deque[Reply]] = {}
     for n, turn in enumerate(turns(messages, how, funnel), start=1):
         asked = before.get(turn.chat)
         before[turn.chat] = turn
@@ -170,8 +148,9 @@ def pairs_of(messages: Iterable[ChatMessage], how: Pairing, funnel: Funnel) -> I
             funnel.drop(reason, f"turn {n}")
             continue
         funnel.kept += 1
-        yield Reply(turn.first, question, turn.text, history=() if turn.quoted else tuple(talk))
-        talk.append(Exchange(turn.first, question, turn.text))
+        reply = Reply(turn.first, question, turn.text)
+        yield reply._replace(history=() if turn.quoted else tuple(talk))
+        talk.append(reply)
     for turn in before.values():
         if turn.text and turn.speaker not in how.me:
             funnel.drop("you did not answer", "at the end")
@@ -191,7 +170,7 @@ def advice(funnel: Funnel, how: Pairing) -> str:
     if funnel.kept >= 50 or not funnel.read:
         return ""
     for reason, n in funnel.dropped.most_common():
-        if knob := next((knob for words, knob in read_yaml("advice").items() if words in reason), None):
+        if knob := next((knob for words, knob in packaged("chat/advice").items() if words in reason), None):
             now = knob.format(**vars(how))
             return f"{funnel.kept} pairs are few; {n} were left out because {reason}: try {now}"
     return f"{funnel.kept} pairs are few: is ME one of the speakers, and is this the whole chat?"

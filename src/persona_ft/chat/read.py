@@ -11,10 +11,11 @@ from pathlib import Path, PurePosixPath
 from persona_ft.chat.exports import read_json, read_slack, read_slackdump, read_telegram
 from persona_ft.chat.line import looks_like_line, read_line
 from persona_ft.chat.messages import ChatMessage, Source, head_of, marked_encoding, open_zip, readable
-from persona_ft.chat.patterns import joined, read_yaml
+from persona_ft.chat.patterns import joined
 from persona_ft.chat.table import read_table
 from persona_ft.chat.whatsapp import looks_like_whatsapp, read_whatsapp
 from persona_ft.errors import PersonaError
+from persona_ft.io import packaged
 
 READERS: dict[str, Callable[..., Iterator[ChatMessage]]] = {
     "line": read_line,
@@ -30,15 +31,9 @@ CSV = "make a CSV of it with the columns time, speaker, text"
 INSIDE = (".txt", ".json", ".html", ".htm", ".js")
 
 
-def detect(path: Path) -> str:
-    """The format of an export, from its structure: the names in a zip, a JSON's keys, a text's first lines."""
-    with _sources(path) as found:
-        return found[0][1]
-
-
 @contextmanager
-def _sources(path: Path, fmt: str = "auto") -> Iterator[list[tuple[Source, str]]]:
-    """The chats in a file with their formats: more than one where a zip holds several."""
+def chats_in(path: Path, fmt: str = "auto") -> Iterator[list[tuple[Source, str]]]:
+    """The chats in a file with their formats, from the names in a zip, a JSON's keys, a text's first lines."""
     with readable(path.name):
         head = head_of(path)
         if not head.startswith(b"PK"):
@@ -49,8 +44,9 @@ def _sources(path: Path, fmt: str = "auto") -> Iterator[list[tuple[Source, str]]
             if fmt == "auto" and re.search(r"(?m)(?:^|/)messages/c?\d+/messages\.(?:json|csv)$", names):
                 reason = "this is Discord's own data package, which has your messages without those that you answered"
                 raise PersonaError(reason, "export the chats with DiscordChatExporter, as JSON", path.name)
-            slack = fmt == "slack" or (fmt == "auto" and re.search(r"(?m)/\d{4}-\d{2}-\d{2}\.json$", names))
-            yield [(path, "slack")] if slack else _members(path, archive, fmt)
+            if fmt == "auto" and re.search(r"(?m)/\d{4}-\d{2}-\d{2}\.json$", names):
+                fmt = "slack"
+            yield [(path, fmt)] if fmt == "slack" else _members(path, archive, fmt)
 
 
 def _members(path: Path, archive: zipfile.ZipFile, fmt: str) -> list[tuple[Source, str]]:
@@ -75,7 +71,7 @@ def _members(path: Path, archive: zipfile.ZipFile, fmt: str) -> list[tuple[Sourc
 
 def _format(path: Source, raw: bytes) -> str:
     """By the file's name and how it begins, the surest marks first."""
-    suffix, told, marked = path.suffix.lower(), read_yaml("formats"), marked_encoding(raw)
+    suffix, told, marked = path.suffix.lower(), packaged("chat/formats"), marked_encoding(raw)
     if re.search(r"\.(?:backup|crypt\d*)$", path.name, re.I):
         raise PersonaError("this is an encrypted backup", "use Export chat in the app, without media", path.name)
     if suffix in (".csv", ".tsv"):
@@ -104,19 +100,10 @@ def _format(path: Source, raw: bytes) -> str:
 
 
 def read_chat(path: Path | str, fmt: str = "auto", columns: dict[str, str] | None = None) -> Iterator[ChatMessage]:
-    """Messages of an export, in its order, one at a time: memory does not grow with the file.
-
-    Parameters
-    ----------
-    path, fmt : a file or zip as the app exported it, and one of :data:`READERS`, or ``auto``.
-    columns : for a table whose columns have other names: which is ``time``, ``speaker``, ``text``; and how
-        ``dates`` are meant, ``dmy``, ``mdy`` or ``ymd``, in a table or a chat of WhatsApp's.
-
-    Raises
-    ------
-    PersonaError
-        Names the file, the line where there is one, and what to do.
-    """
+    """Messages of an export, in its order, one at a time: memory does not grow with the file. ``path``: a file or zip
+    as the app exported it. ``fmt``: one of :data:`READERS`, or ``auto``. ``columns``: which of a table's columns is
+    ``time``, ``speaker`` and ``text``, where they have other names, and how ``dates`` are meant there or in a chat of
+    WhatsApp's: ``dmy``, ``mdy`` or ``ymd``. PersonaError names the file and, if known, the line."""
     path, columns = Path(path).expanduser(), columns or {}
     if fmt != "auto" and fmt not in READERS:
         raise PersonaError(f"the format {fmt!r} is not known", f"use auto or one of {KNOWN}")
@@ -127,7 +114,7 @@ def read_chat(path: Path | str, fmt: str = "auto", columns: dict[str, str] | Non
             raise PersonaError("there is no such file", "give the path of an exported chat", path.name)
     settings = {"table": (columns,), "whatsapp": (columns.get("dates", ""),)}
     empty = True
-    with _sources(path, fmt) as chats:
+    with chats_in(path, fmt) as chats:
         for source, found in chats:
             place = PurePosixPath(getattr(source, "at", source.name))
             in_folder = found in ("instagram or messenger", "google chat")

@@ -1,9 +1,7 @@
-"""The user's own look at what was found to be private: each finding in its context, to keep, replace or drop.
-
-The originals are written to no file of ours. What was chosen is written by the places where the words stand (time of
-the answer and which one of that time, side, character, kind), beside a digest of the export: with other sizes, names or
-kinds it still holds.
-"""
+"""The user's own look at what was found to be private: each finding in its context, to keep, replace or drop. The
+originals are written to no file of ours. What was chosen is written by the places where the words stand (time of the
+answer and which one of that time, side, character, kind), beside a digest of the export: with other sizes, names or
+kinds it still holds."""
 
 from __future__ import annotations
 

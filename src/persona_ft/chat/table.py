@@ -6,22 +6,20 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from persona_ft.chat.json_stream import loaded
+from persona_ft.chat.exports import loaded
 from persona_ft.chat.messages import MAX_LINE, ChatMessage, Source, Speakers, lines_of, open_text
-from persona_ft.chat.patterns import read_yaml
 from persona_ft.chat.times import ORDERS, orders_of, time_of
 from persona_ft.errors import PersonaError
+from persona_ft.io import packaged
 
 # What a row must have.
 COLUMNS = ("time", "speaker", "text")
 
 
 def read_table(path: Source, columns: dict[str, str] | None = None) -> Iterator[ChatMessage]:
-    """The messages of a CSV (comma, semicolon or tab) or JSONL file.
-
-    ``columns``: which of the file's columns is ``time``, ``speaker`` and ``text``, where they have no usual name, and
-    how ``dates`` of numbers are meant, such as ``dmy``; else all the dates together have to say it.
-    """
+    """The messages of a CSV (comma, semicolon or tab) or JSONL file. ``columns``: which of its columns is ``time``,
+    ``speaker`` and ``text``, where they have no usual name, and how ``dates`` of numbers are meant, such as ``dmy``;
+    else all the dates together have to say it."""
     columns = columns or {}
     order, where, speakers = columns.get("dates"), {}, Speakers()
     for number, row in _rows(path):
@@ -78,7 +76,7 @@ def _csv_rows(path: Source) -> Iterator[tuple[int, dict[str, Any]]]:
 def _map_columns(row: dict[str, Any], given: dict[str, str], name: str) -> dict[str, str]:
     """Which of the row's columns is the time, the speaker, the text, and the number of the person."""
     there = {str(column).strip().lower(): str(column) for column in row if column is not None}
-    usual = read_yaml("formats")["columns"]
+    usual = packaged("chat/formats")["columns"]
     wanted = {key: [given[key].lower()] if key in given else names for key, names in usual.items()}
     found = {key: next((there[w] for w in names if w in there), None) for key, names in wanted.items()}
     if key := next((key for key in COLUMNS if found[key] is None), None):

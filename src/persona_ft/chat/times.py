@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from persona_ft.chat.patterns import patterns
+from persona_ft.chat.patterns import Patterns
 from persona_ft.errors import PersonaError
 
-FORMS = patterns("times")
+FORMS = Patterns("times")
 KANJI = str.maketrans({"年": "-", "月": "-", "日": " ", "時": ":", "分": ":", "秒": " ", "/": "-"})
 IN_KANJI = re.compile(f"[{''.join(map(chr, KANJI))}]")
 # How a date of numbers may be meant: the places of year, month and day.
@@ -38,11 +38,9 @@ def orders_of(text: str) -> set[str]:
 
 
 def time_of(value: Any, name: str, what: str = "message", order: str = "", line: int | None = None) -> datetime:
-    """A time from an ISO text, a Unix time in seconds or milliseconds, or a written form; without its zone.
-
-    ``order``: how 3/4/2024 or 24/3/4 is meant, where that is known. ``name``, ``what`` and ``line`` are the file,
-    message and line for the error, which repeats nothing that does not look like a time.
-    """
+    """A time from an ISO text, a Unix time in seconds or milliseconds, or a written form; without its zone. ``order``:
+    how 3/4/2024 or 24/3/4 is meant, where that is known. ``name``, ``what`` and ``line`` are the file, message and line
+    for the error, which repeats nothing that does not look like a time."""
     text = str(value).strip()
     possible = orders_of(text)
     given, order = order in possible, order if order in possible else next(iter(possible), "")

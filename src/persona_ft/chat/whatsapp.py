@@ -1,7 +1,5 @@
 """WhatsApp's text exports: iOS and Android, any of the usual locales, 12 or 24 hours; a .txt, or the .zip around it.
-
-The order of day, month and year is found in the file itself: a number above 12 can be no month.
-"""
+The order of day, month and year is found in the file itself: a number above 12 can be no month."""
 
 import re
 from collections import Counter
@@ -11,16 +9,14 @@ from datetime import datetime
 from functools import lru_cache
 
 from persona_ft.chat.messages import INVISIBLE, ChatMessage, Source, lines_of
-from persona_ft.chat.patterns import patterns
+from persona_ft.chat.patterns import Patterns
 from persona_ft.chat.times import ORDERS, hour_of
 from persona_ft.errors import PersonaError
 
 # How stamps look, and what the app itself writes.
-SAYS = patterns("whatsapp")
-# What a phone writes itself begins with a left-to-right mark: on iOS, whose stamps are in brackets, and only there.
-MARK = "\u200e"
-# What stands in a message's place is no longer than this.
-LONGEST = 300
+SAYS = Patterns("whatsapp")
+MARK = "\u200e"  # begins what a phone writes itself, on iOS
+LONGEST = 300  # characters of what stands in a message's place
 INSTEAD = {"DELETED": "deleted", "STICKER": "sticker", "MEDIA": "media", "CALL": "system"}
 # A piece of another chat that somebody put into a message goes back by more minutes, for at most so many lines.
 BACK_MINUTES, PIECE = 10, 20

@@ -1,16 +1,16 @@
 """The interview's bank of questions, and what is said to a reader in their language."""
 
 import re
-from functools import cache
+from itertools import filterfalse
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel
 
 from persona_ft.conversation import Conversation, Text, read_jsonl
 from persona_ft.data.split import in_turns
-from persona_ft.io import read_rows
+from persona_ft.io import packaged, read_rows
 from persona_ft.paths import resolve
 
 BANK = "data/questions.jsonl"
@@ -25,11 +25,9 @@ class BankQuestion(BaseModel, extra="forbid"):
     en: Text
 
 
-@cache
 def words(language: str) -> dict[str, Any]:
     """What is said to a reader, in Japanese or English (words.yaml)."""
-    texts = yaml.safe_load((Path(__file__).parent / "words.yaml").read_text(encoding="utf-8"))
-    return texts["ja" if language == "ja" else "en"]
+    return packaged("data/words")["ja" if language == "ja" else "en"]
 
 
 def is_test(question: Conversation) -> bool:
@@ -49,10 +47,8 @@ def questions_for(source: Path | str, language: str, with_test: bool = False) ->
     stopping early leaves a spread; ``with_test`` lets a test question open each round of three."""
     if str(source) != "bank":
         return read_jsonl(resolve(source))
-    test, train = [], []
-    for question in read_bank(language):
-        (test if is_test(question) else train).append(question)
-    questions = list(in_turns(train, lambda question: question.category))
-    for n, question in enumerate(in_turns(test, lambda question: question.category) if with_test else ()):
+    bank, category = read_bank(language), attrgetter("category")
+    questions = list(in_turns(filterfalse(is_test, bank), category))
+    for n, question in enumerate(in_turns(filter(is_test, bank), category) if with_test else ()):
         questions.insert(3 * n, question)
     return questions

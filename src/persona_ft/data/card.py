@@ -17,11 +17,8 @@ NAMED, LONGEST, AT_LEAST = 12, 4, 3
 
 def characteristic(mine: Sequence[str], others: Sequence[str]) -> list[tuple[str, float, int]]:
     """Runs of 2 to 4 characters that tell one's words from the others': (run, z, how often), strongest first. Of runs
-    that hold each other the stronger one is kept.
-
-    Log-odds with the two together as prior, in units of its deviation (Monroe et al., 2008, "Fightin' Words",
-    doi:10.1093/pan/mpn018).
-    """
+    that hold each other the stronger one is kept. Log-odds with the two together as prior, in units of its deviation
+    (Monroe et al., 2008, "Fightin' Words", doi:10.1093/pan/mpn018)."""
     counts, their_counts = (Counter(run for text in texts for run in _runs(text)) for texts in (mine, others))
     total, their_total = counts.total(), their_counts.total()
     found, frequent = [], {run: k for run, k in counts.items() if k >= AT_LEAST}

@@ -45,11 +45,9 @@ def latest(path: Path) -> dict[str, Conversation]:
 
 
 class Interview:
-    """An interview that can be left at any moment and gone on with on another day.
-
-    The questions, whose own answers are not looked at, are asked in order; the JSONL file at ``path`` collects the
-    answers. Follow-up questions are thought of by ``ask``, a model; without one they are set phrases.
-    """
+    """An interview that can be left at any moment and gone on with on another day. The questions, whose own answers are
+    not looked at, are asked in order; the JSONL file at ``path`` collects the answers. Follow-up questions are thought
+    of by ``ask``, a model; without one they are set phrases."""
 
     def __init__(
         self, questions: Sequence[Conversation], path: Path | str, language: str = "ja", ask: Ask | None = None

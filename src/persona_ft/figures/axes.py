@@ -3,18 +3,16 @@
 from functools import cache
 from pathlib import Path
 
-import yaml
+from persona_ft.io import packaged
 
-COLOURS = yaml.safe_load((Path(__file__).parent / "colours.yaml").read_text(encoding="utf-8"))
+COLOURS = packaged("figures/colours")
 NAMES = ("black", "blue", "green", "grey", "light", "orange")
 BLACK, BLUE, GREEN, GREY, LIGHT, ORANGE = (COLOURS["palette"][name] for name in NAMES)
 
 
 def new_axes(width: float = 7.0, height: float = 3.2, columns: int = 1, rows: int = 1):
-    """A figure with axes side by side or in a grid, without frames, and a font for Japanese.
-
-    It is closed for pyplot, so that a notebook draws it once: as the cell's result.
-    """
+    """A figure with axes side by side or in a grid, without frames, and a font for Japanese. It is closed for pyplot,
+    so that a notebook draws it once: as the cell's result."""
     import matplotlib.pyplot as plt
     import matplotlib_fontja  # noqa: F401  registers the packaged Japanese font
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from persona_ft.figures.axes import BLACK, BLUE, COLOURS, GREY, LIGHT, ORANGE, drawable, legend_above, new_axes
 from persona_ft.gpt_oss.harmony import Piece
 from persona_ft.gpt_oss.lora import count_lora_parameters, count_parameters, lora_shapes
+from persona_ft.io import packaged
 from persona_ft.language import columns_of
 from persona_ft.train.memory import STORED_BYTES
 
@@ -19,9 +20,7 @@ if TYPE_CHECKING:
 
 def plot_architecture(config: PretrainedConfig, weights: str = "nf4") -> Figure:
     """gpt-oss from its config: how a token goes through it, and each part's size in GB, at 16 bit and as it is stored.
-
-    Embedding, router, norms and head stay in 16 bit; the experts are stored in 4 bit, and in NF4 attention is too.
-    """
+    Embedding, router, norms and head stay in 16 bit; the experts are stored in 4 bit, and in NF4 attention is too."""
     figure, (left, right) = new_axes(9.5, 5.0, columns=2)
     _draw_layers(left, config)
     counts, small = count_parameters(config), STORED_BYTES[weights]
@@ -42,27 +41,21 @@ def plot_architecture(config: PretrainedConfig, weights: str = "nf4") -> Figure:
 
 
 def _draw_layers(ax, config: PretrainedConfig) -> None:
-    """The way of a token, from below to above, with one layer opened."""
+    """The way of a token, from below to above, with one layer opened (``architecture.yaml``)."""
     from matplotlib.patches import FancyBboxPatch, Rectangle
 
-    experts, used, colours = config.num_local_experts, config.num_experts_per_tok, COLOURS["parts"]
-    hidden, inner, words = f"{config.hidden_size:,}", f"{config.intermediate_size:,}", f"{config.vocab_size:,}"
-    heads = f"{config.num_attention_heads} heads of {config.head_dim}, {config.num_key_value_heads} for keys and values"
-    look = f"in turn: last {config.sliding_window} tokens | all tokens;  + a sink a head"
-    boxes = [  # left, bottom, width, height, part, text, font size
-        (1.5, 0.1, 7, 0.8, "embedding", f"embedding: {words} x {hidden}", 9),
-        (1, 1.6, 8, 0.45, "norms", "norm", 8),
-        (1, 2.3, 8, 1.75, "attention", f"attention\n{heads}\n{look}", 8.5),
-        (1, 4.3, 8, 0.45, "norms", "norm", 8),
-        (1, 5.0, 8, 0.75, "router", f"router: picks {used} of {experts} for each token", 9),
-        (1.5, 9.2, 7, 0.45, "norms", "norm", 8),
-        (1.5, 9.85, 7, 0.8, "head", f"head: {hidden} x {words}", 9),
-    ]
+    drawing, colours = packaged("figures/architecture"), COLOURS["parts"]
     round_box = {"boxstyle": "round,pad=0.02,rounding_size=0.12", "edgecolor": "none"}
-    for x, y, width, height, part, text, size in boxes:
+    middle = {"ha": "center", "va": "center", "color": "black"}
+    for x, y, width, height, part, size, text in drawing["boxes"]:
         ax.add_patch(FancyBboxPatch((x, y), width, height, facecolor=colours[part], **round_box))
-        ax.text(x + width / 2, y + height / 2, text, ha="center", va="center", fontsize=size, color="black")
+        ax.text(x + width / 2, y + height / 2, text.format(config=config), fontsize=size, **middle)
+    for x, y, side, size, text in drawing["texts"]:
+        ax.text(x, y, text.format(config=config), ha=side, fontsize=size)
+    for below, above in drawing["arrows"]:
+        ax.annotate("", (5, above), (5, below), arrowprops={"arrowstyle": "-|>", "color": BLACK, "linewidth": 0.8})
     ax.add_patch(Rectangle((0.4, 1.35), 9.2, 7.5, fill=False, edgecolor=GREY, linestyle="--"))
+    experts, used = config.num_local_experts, config.num_experts_per_tok
     side, height = 8 / min(experts, 16), 1.1 if experts > 16 else 2.2
     for n in range(experts):  # which ones are picked differs from token to token; these stand for any
         row, column = divmod(n, 16)
@@ -70,12 +63,6 @@ def _draw_layers(ax, config: PretrainedConfig) -> None:
         corner = (1 + column * side + 0.05, 6.0 + row * 1.15)
         colour = colours["experts"] if picked else LIGHT
         ax.add_patch(Rectangle(corner, side - 0.1, height - 0.1, facecolor=colour, edgecolor="none"))
-    ax.text(5, -0.35, "tokens", ha="center", fontsize=9)
-    ax.text(5, 8.4, f"experts: {hidden} → 2 x {inner} → {hidden}", ha="center", fontsize=8.5)
-    ax.text(9.5, 8.95, f"x {config.num_hidden_layers} layers", ha="right", fontsize=11)
-    ax.text(5, 10.95, "a score for every possible next token", ha="center", fontsize=9)
-    for below, above in ((0.92, 1.58), (2.07, 2.28), (4.07, 4.28), (4.77, 4.98), (8.85, 9.18), (9.67, 9.83)):
-        ax.annotate("", (5, above), (5, below), arrowprops={"arrowstyle": "-|>", "color": BLACK, "linewidth": 0.8})
     ax.set(xlim=(0, 10), ylim=(-0.6, 11.4))
     ax.axis("off")
 

@@ -1,8 +1,6 @@
-"""The first cell's work: install what a hosted runtime lacks, and nothing that its kernel stands on.
-
-Only Python's own library is used, and packaging, which every Jupyter kernel has: this runs before anything else is
-there. Where everything is in place it installs nothing and takes a fraction of a second.
-"""
+"""The first cell's work: install what a hosted runtime lacks, and nothing that its kernel stands on. Only Python's own
+library is used, and packaging, which every Jupyter kernel has: this runs before anything else is there. Where
+everything is in place it installs nothing and takes a fraction of a second."""
 
 import importlib
 import importlib.metadata
@@ -67,10 +65,8 @@ def version_of(name: str) -> str | None:
 
 def ready() -> None:
     """Install what is missing or too old; print what was found, what was installed, and the GPU. Safe to call twice.
-
     InstallError where pip failed, or where the kernel must be restarted, before which the cells below must not run: a
-    protected package changed after all, or an older version is loaded than is installed.
-    """
+    protected package changed after all, or an older version is loaded than is installed."""
     _forget_what_is_typed()
     card = gpu()
     rows = install_missing(with_gpu=card is not None)

@@ -17,10 +17,8 @@ KINDS = {
 
 def check_parameters() -> None:
     """Refuse a parameter that this notebook does not have (papermill only warns of it, and runs on), and a wrong value:
-    PersonaError names it, and what there is or what it may be.
-
-    Both cells are found in the kernel's own history, so that it works wherever the notebook lies.
-    """
+    PersonaError names it, and what there is or what it may be. Both cells are found in the kernel's own history, so
+    that it works wherever the notebook lies."""
     from IPython import get_ipython
 
     shell = get_ipython()

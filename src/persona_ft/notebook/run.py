@@ -53,12 +53,10 @@ def notebooks_folder(notebooks: str) -> Path:
 
 
 def execute(names: list[str], run: Path, given: dict[str, Any], notebooks: str = "notebooks") -> None:
-    """Execute notebooks, of this folder of the repository, into the run folder, a line for each.
-
-    SystemExit where a cell failed: its notebook, number and traceback are on the standard error stream, and what was
-    executed is in the run folder. PersonaError where a parameter or a folder is not there, a kernel died, or another
-    process is writing to the run folder.
-    """
+    """Execute notebooks, of this folder of the repository, into the run folder, a line for each. SystemExit where a
+    cell failed: its notebook, number and traceback are on the standard error stream, and what was executed is in the
+    run folder. PersonaError where a parameter or a folder is not there, a kernel died, or another process is writing to
+    the run folder."""
     folder = notebooks_folder(notebooks)
     if run in (folder, repository_root()):
         reason = "this is no run folder: the notebooks themselves are here"

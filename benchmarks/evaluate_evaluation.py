@@ -1,24 +1,33 @@
 """Can the verdict be believed? What sounds wrong or says nonsense must lose; base against base must give no difference.
 
     python benchmarks/evaluate_evaluation.py voices    # every invented person in turn: minutes, no model
+    python benchmarks/evaluate_evaluation.py partners  # two of them in turn as the two people of a chat, no model
     python benchmarks/evaluate_evaluation.py labels    # sense against data/sense/labels.jsonl, with a base model
     python benchmarks/evaluate_evaluation.py planted   # the headline of planted answers, and how often it is claimed
 
 *voices*: each person in turn is the one to be recognised, by 30 answers; each other one in turn is left out of training
-and of the threshold, and answers the test questions. *planted*: a condition of answers that something is done to,
-against the base's; 200 resamplings of 30, 60 and 100 questions each. Without a name all three are run.
+and of the threshold, and answers the test questions. *partners*: person and partner write 30 messages each, which are
+imported as a chat; does the partner pass for the person, in what neither has read, before and after the partner's
+messages of the chat are heard? *planted*: a condition of answers that something is done to,
+against the base's; 200 resamplings of 30, 60 and 100 questions each. Without a name all four are run.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from itertools import permutations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sense import tiny_model
 
+from persona_ft.chat.importing import import_chat
+from persona_ft.conversation import Conversation
 from persona_ft.data.persona import read_persona
 from persona_ft.evaluate.impostors import read_voices
 from persona_ft.evaluate.sense import SenseScale, information
@@ -33,10 +42,16 @@ N_ANSWERS = 6  # of the base to each question, at temperature 1
 
 
 def accepted(
-    train: dict[str, list[str]], test: dict[str, list[str]], person: str, stranger: str, base: Sequence[str] = ()
+    train: Mapping[str, Sequence[str]],
+    test: Mapping[str, Sequence[str]],
+    person: str,
+    stranger: str,
+    base: Sequence[str] = (),
+    chat: Sequence[str] = (),
 ) -> tuple[float, float]:
-    """The share of a person's test answers that pass, and of a stranger's whom nothing has heard."""
+    """The share of a person's test answers that pass, and of a stranger's of whom ``chat`` alone was heard."""
     heard = {name: texts for name, texts in train.items() if name not in (person, stranger)}
+    heard |= {"of the chat": chat} if chat else {}
     threshold = acceptance_threshold(style_pipeline(), train[person], base, heard)
     others = [*base, *(text for texts in heard.values() for text in texts)]
     pipeline = style_pipeline().fit([*train[person], *others], [1] * len(train[person]) + [0] * len(others))
@@ -65,6 +80,38 @@ def voices(language: str) -> list[dict[str, str]]:
         *rows,
         {"person": f"mean of {len(rows)}", "own": f"{own:.0%}", "others": f"{foreign:.1%}", "worst other": ""},
     ]
+
+
+def chat_of(person: Sequence[str], partner: Sequence[str]) -> list[Conversation]:
+    """The pairs of a chat in which the partner writes a message and the person the next one."""
+    start, rows = datetime(2026, 1, 1), []
+    for day, (message, answer) in enumerate(zip(partner, person, strict=True)):
+        for minute, speaker, text in ((0, "partner", message), (1, "me", answer)):
+            at = start + timedelta(days=day, minutes=minute)
+            rows.append(json.dumps({"time": at.isoformat(), "speaker": speaker, "text": text}))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "chat.jsonl")
+        path.write_text("\n".join(rows), encoding="utf-8")
+        return import_chat(path, "me", n_test=0).pairs
+
+
+def partners() -> list[dict[str, str]]:
+    """Acceptance of each person's own answers, and of the partner's as the person's, before and after."""
+    everybody, found = read_voices("ja"), {}
+    train, test = ({name: t[part] for name, t in everybody.items()} for part in (slice(30, None), slice(30)))
+    for person, partner in permutations(everybody, 2):
+        pairs = chat_of(train[person], train[partner])
+        known = train | {person: [pair.answer for pair in pairs]}
+        asked = [pair.question for pair in pairs]
+        found[person, partner] = [accepted(known, test, person, partner, chat=heard) for heard in ((), asked)]
+    rows = []
+    for name in (*everybody, "all"):
+        values = np.array([value for (person, _), value in found.items() if name in (person, "all")])
+        own, foreign, worst = values[..., 0].mean(0), values[..., 1].mean(0), values[..., 1].max(0)
+        row = {"person": name, "own, before": f"{own[0]:.0%}", "own, after": f"{own[1]:.0%}"}
+        row |= {"partner, before": f"{foreign[0]:.1%}", "partner, after": f"{foreign[1]:.1%}"}
+        rows.append(row | {"worst partner, before": f"{worst[0]:.0%}", "worst partner, after": f"{worst[1]:.0%}"})
+    return rows
 
 
 def labels(model: Any, tokenizer: Any) -> list[dict[str, str]]:
@@ -138,13 +185,15 @@ def planted(model: Any, tokenizer: Any, n_resamplings: int, think: bool) -> list
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="*", default=["voices", "labels", "planted"])
+    parser.add_argument("what", nargs="*", default=["voices", "partners", "labels", "planted"])
     parser.add_argument("--model", default="data/tiny-gpt-oss")
     parser.add_argument("--resamplings", type=int, default=200)
     parser.add_argument("--think", action="store_true", help="let the base think before it answers")
     options, found = parser.parse_args(), {}
     if "voices" in options.what:
         found = {language: voices(language) for language in ("ja", "en")}
+    if "partners" in options.what:
+        found |= {"partners": partners()}
     if {"labels", "planted"} & set(options.what):
         loaded = tiny_model(options.model)
         found |= {"labels": labels(*loaded)} if "labels" in options.what else {}

@@ -68,6 +68,8 @@ def test_a_quoted_question_has_no_other_history_and_chats_are_apart():
     rows[0].id, rows[3].reply_to = "1", "1"
     rows[0].chat = rows[3].chat = "x"
     assert histories(rows) == [[], []]
+    found = pairs_of(iter(rows), Pairing(ME, merge_minutes=0), Funnel())
+    assert {reply.question: reply.asker for reply in found} == {"hi": "you2", "dinner?": "you"}
 
 
 @pytest.mark.parametrize(

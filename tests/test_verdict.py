@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -12,6 +13,8 @@ import pytest
 from conftest import ROOT
 from test_evaluation import compared, polite, references
 
+from persona_ft.chat.importing import import_chat
+from persona_ft.conversation import Conversation, read_jsonl, write_jsonl
 from persona_ft.errors import PersonaError
 from persona_ft.evaluate.conditions import condition_messages, conditions, stated_facts
 from persona_ft.evaluate.impostors import read_voices
@@ -45,6 +48,41 @@ def test_a_voice_that_nobody_has_heard_is_seldom_taken_for_the_person():
         own.append((style.probabilities(voices[person][:30]) > 0.5).mean())
         foreign.append((style.probabilities(voices[unheard][:30]) > 0.5).mean())
     assert np.mean(own) >= 0.7 and np.mean(foreign) <= 0.2, (own, foreign)
+
+
+def test_the_other_people_of_a_chat_are_heard_too(tmp_path, capsys):
+    """Hina's chat with Kurata, and with somebody who wrote four messages: what Kurata writes elsewhere is not taken for
+    Hina's afterwards, what Hina writes still is, and the run folder's own file is enough to know who asked."""
+    voices, rows = read_voices("ja"), []
+    for day, (message, answer) in enumerate(zip(voices["kurata"][30:], voices["hina"][30:], strict=True)):
+        asks = "倉田" if day >= 4 else "客"
+        for hour, speaker, text in ((9, asks, message), (9.1, "ひな", answer)):
+            at = datetime(2026, 1, 1) + timedelta(days=day, hours=hour)
+            rows.append(json.dumps({"time": at.isoformat(), "speaker": speaker, "text": text}))
+    (tmp_path / "chat.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    pairs = read_jsonl(
+        write_jsonl(tmp_path / "train.jsonl", import_chat(tmp_path / "chat.jsonl", "ひな", n_test=0).pairs)
+    )
+    assert "倉田" not in (tmp_path / "train.jsonl").read_text(encoding="utf-8")
+    heard = read_voices("ja", pairs)
+    assert "other people of the chat who are heard too: 1 of 2" in capsys.readouterr().out
+    (chat,) = heard.keys() - voices.keys()
+    assert set(heard[chat]) == {pair.question for pair in pairs[4:]} and len(pairs) == 30
+    passes = {}
+    for with_chat in (False, True):
+        others = {name: texts[30:] for name, texts in voices.items() if name not in ("hina", "kurata")}
+        style = StyleClassifier(
+            [pair.answer for pair in pairs], [], others | ({chat: heard[chat]} if with_chat else {})
+        )
+        passes[with_chat] = [(style.probabilities(voices[name][:30]) > 0.5).mean() for name in ("hina", "kurata")]
+    assert passes[True][0] >= 0.9 and passes[True][1] <= passes[False][1] / 2, passes
+
+
+def test_few_messages_and_an_interview_add_nobody(masaki, capsys):
+    assert read_voices("ja", masaki.train) == read_voices("ja") and not capsys.readouterr().out
+    asked = [Conversation.pair(f"質問{n}", "答え", asker=1) for n in range(100)]
+    assert read_voices("ja", asked[:19]) == read_voices("ja")
+    assert [len(texts) for texts in read_voices("tlh", asked).values()] == [60], "no one person sets the threshold"
 
 
 @pytest.mark.parametrize(

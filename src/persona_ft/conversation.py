@@ -40,11 +40,12 @@ class FactAnnotation(BaseModel, extra="forbid"):
 
 class Conversation(BaseModel, extra="forbid"):
     """Messages that end with the assistant's answer, with what is known of them: user and assistant take turns, perhaps
-    after a system or developer message."""
+    after a system or developer message. ``asker``: the number of the person of a chat who wrote the question."""
 
     id: str | None = None
     category: str | None = None
     facts: list[FactAnnotation] = []
+    asker: int | None = None
     messages: list[Message]
 
     @model_validator(mode="after")

@@ -101,6 +101,7 @@ def import_chat(
     found = heard.most_common()
     choose_me(found, me)
     names = [other for other, _ in found if other not in how.me]
+    numbers = {other: n for n, other in enumerate(names, start=1)}
     names += [other for other, decision in read_likely(likely).items() if decision == "replace"]
     privacy = Privacy([*(privacy.names if privacy else ()), *names], privacy.regions if privacy else REGIONS)
     # Replies of one time are told apart by their number.
@@ -119,8 +120,8 @@ def import_chat(
     talk_of = dict(zip(unique, talks, strict=True))
     before, newest = _split(unique, n_test, n_pairs, seed, funnel)
     review = review_of([*before, *newest], privacy, keep, of)
-    test = [_cleaned(reply, privacy, keep, f"C{n:02d}") for n, reply in enumerate(newest, start=1)]
-    pairs = [_cleaned(reply, privacy, keep) for reply in before]
+    test = [_cleaned(reply, privacy, keep, numbers, f"C{n:02d}") for n, reply in enumerate(newest, start=1)]
+    pairs = [_cleaned(reply, privacy, keep, numbers) for reply in before]
     left_out = _near_ones(pairs, test, similar, funnel)
     chosen = [i for i in range(len(pairs)) if i not in left_out]
     funnel.kept = len(chosen) + len(test)
@@ -230,13 +231,16 @@ def _near_ones(pairs: list[Conversation], test: Sequence[Conversation], similar:
     return left_out | twins
 
 
-def _cleaned(reply: Reply, privacy: Privacy, keep: Sequence[str], pair_id: str | None = None) -> Conversation:
+def _cleaned(
+    reply: Reply, privacy: Privacy, keep: Sequence[str], numbers: dict[str, int], pair_id: str | None = None
+) -> Conversation:
     messages = []
     for side, text in reply.texts():
         role = "assistant" if side.endswith("a") else "user"
         # What came before is another pair, and was counted there.
         messages.append({"role": role, "content": privacy.clean(text, keep, counted=len(side) == 1)})
-    return Conversation.model_validate({"id": pair_id, "category": "chat", "messages": messages})
+    known = {"id": pair_id, "category": "chat", "asker": numbers[reply.asker]}
+    return Conversation.model_validate(known | {"messages": messages})
 
 
 def listed(text: object) -> list[str]:

@@ -53,6 +53,7 @@ class Reply(NamedTuple):
     answer: str
     nth: int = 0  # of the replies of one time
     history: tuple["Reply", ...] = ()  # what came just before, oldest first, each without its own
+    asker: str = ""  # who wrote the question
 
     def texts(self) -> Iterator[tuple[str, str]]:
         """(place, text) for all its texts, oldest first: those before it (h2q, h2a, h1q, h1a), q and a."""
@@ -63,21 +64,21 @@ class Reply(NamedTuple):
 
 @dataclass
 class Turn:
-    """Consecutive messages of one speaker. ``quoted``: what its first one replies to, where known. A photo or sticker
-    is a turn without text: what is said after it may be about it."""
+    """Consecutive messages of one speaker. ``quoted``: what its first one replies to and who wrote that, where
+    known. A photo or sticker is a turn without text: what is said after it may be about it."""
 
     speaker: str
     text: str
     first: datetime
     last: datetime
     chat: str
-    quoted: str = ""
+    quoted: tuple[str, str] = ("", "")
 
 
 def turns(messages: Iterable[ChatMessage], how: Pairing, funnel: Funnel) -> Iterator[Turn]:
     """Merge messages into turns, chat by chat, as they come; what is no text is counted and left out."""
     open_turns: dict[str, Turn] = {}
-    remembered: OrderedDict[tuple[str, str], str] = OrderedDict()
+    remembered: OrderedDict[tuple[str, str], tuple[str, str]] = OrderedDict()
     gap = timedelta(minutes=how.merge_minutes)
     for n, message in enumerate(messages, start=1):
         funnel.read += 1
@@ -90,12 +91,12 @@ def turns(messages: Iterable[ChatMessage], how: Pairing, funnel: Funnel) -> Iter
                 yield Turn(message.speaker, "", message.at, message.at, message.chat)
             continue
         if message.id:
-            remembered[message.chat, message.id] = "" if message.speaker in how.me else message.text
+            remembered[message.chat, message.id] = ("" if message.speaker in how.me else message.text, message.speaker)
             if len(remembered) > REMEMBERED:
                 remembered.popitem(last=False)
-        quoted = remembered.get((message.chat, message.reply_to), "") if message.reply_to else ""
+        quoted = remembered.get((message.chat, message.reply_to), ("", ""))
         turn = open_turns.get(message.chat)
-        together = turn and turn.speaker == message.speaker and not quoted
+        together = turn and turn.speaker == message.speaker and not quoted[0]
         if together and timedelta(0) <= message.at - turn.last <= gap:
             if len(turn.text) <= how.max_characters:  # one that is longer is left out, however long it is
                 turn.text += "\n" + message.text
@@ -127,7 +128,7 @@ def pairs_of(messages: Iterable[ChatMessage], how: Pairing, funnel: Funnel) -> I
             continue
         if not turn.text:
             continue
-        question, reason = turn.quoted, ""
+        (question, asker), reason = turn.quoted, ""
         if not question and asked is None:
             reason = "your turn opens the chat"
         elif not question and asked.speaker in how.me:
@@ -141,15 +142,16 @@ def pairs_of(messages: Iterable[ChatMessage], how: Pairing, funnel: Funnel) -> I
         elif not question and not in_time:
             reason = f"your answer came more than {how.reply_minutes:g} minutes later"
         else:
-            question = question or asked.text
+            if not question:
+                question, asker = asked.text, asked.speaker
             if reason := unfit(question, turn.text, how):
                 talk.clear()
         if reason:
             funnel.drop(reason, f"turn {n}")
             continue
         funnel.kept += 1
-        reply = Reply(turn.first, question, turn.text)
-        yield reply._replace(history=() if turn.quoted else tuple(talk))
+        reply = Reply(turn.first, question, turn.text, asker=asker)
+        yield reply._replace(history=() if turn.quoted[0] else tuple(talk))
         talk.append(reply)
     for turn in before.values():
         if turn.text and turn.speaker not in how.me:

@@ -239,7 +239,7 @@ def test_memory_time_and_money_are_known_without_a_model(me):
     found = [finding.text for finding in check_costs(read_profile(me / "persona.yaml"), me, read_persona(me).train)]
     assert [text.split(":")[0] for text in found[1:4]] == ["T4", "L4", "A100"]
     assert all(
-        re.search(r"GiB。学習 .+、ダウンロード 8 min 00 s、合わせて \d+\.\d\d ユニット", text) for text in found[1:4]
+        re.search(r"GiB。学習 .+、ダウンロード 9 min 20 s、合わせて \d+\.\d\d ユニット", text) for text in found[1:4]
     )
     assert "トークナイザ" in found[0]
 

@@ -134,7 +134,7 @@ edit undo remove: $(READY)
 	  $(if $(filter edit,$@),--from "$(FROM)",$(if $(filter undo,$@),--undo,$(if $(QUESTION),--remove "$(QUESTION)",--who)))
 
 compare: $(READY)
-	@$(VENV_PYTHON) -m persona_ft.report.compare $(RUNS) $(ARGS)
+	@$(VENV_PYTHON) -m persona_ft.report.compare $(RUNS) $(if $(call given,REPORT_LANGUAGE),--language $(REPORT_LANGUAGE)) $(ARGS)
 
 GRID ?= grid.yaml
 grid: $(READY)

@@ -37,8 +37,10 @@ from persona_ft.conversation import Conversation, read_jsonl, write_jsonl
 from persona_ft.data.interview import Interview, interview_form
 from persona_ft.data.persona import Persona, Profile
 from persona_ft.evaluate.schema import Comparison
+from persona_ft.evaluate.style import StyleClassifier
 from persona_ft.notebook.run import execute
 from persona_ft.report.blind import BlindTest, blind_form
+from persona_ft.report.compare import SideBySide
 from persona_ft.report.page import render_page, write_report, write_tables
 from persona_ft.use.form import bubble
 from persona_ft.use.web import web_app
@@ -164,6 +166,14 @@ def test_the_report(hostile_comparison, tmp_path, language):
     page = write_report(tmp_path / "report.html", hostile_comparison, {}, language).read_text(encoding="utf-8")
     dom, fetched = opened(tmp_path, page)
     assert not fetched and ">30 / 30<" in dom, "the page's own script has run, and no other"
+
+
+def test_the_page_of_two_runs(hostile_comparison, hostile_persona, tmp_path):
+    style = StyleClassifier([pair.answer for pair in hostile_persona.train], ["はい。"] * 5)
+    found = SideBySide({ALL: hostile_comparison, HOSTILE[0]: hostile_comparison.model_copy(deep=True)}, style)
+    asked = {name: dict(zip(HOSTILE, reversed(HOSTILE), strict=True)) for name in found.runs}
+    dom, fetched = opened(tmp_path, found.page(asked, "ja"))
+    assert not fetched and ">30 / 30<" in dom
 
 
 def test_the_sheet_for_a_friend(hostile_comparison, tmp_path):

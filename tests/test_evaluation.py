@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from persona_ft.conversation import FactAnnotation
+from persona_ft.conversation import FactAnnotation, read_jsonl
 from persona_ft.data.persona import Persona, read_persona
 from persona_ft.errors import PersonaError
 from persona_ft.evaluate.conditions import SimilarPairs, condition_messages, conditions
@@ -28,14 +28,14 @@ from persona_ft.evaluate.sense import SenseScale
 from persona_ft.evaluate.statistics import holm, paired_difference, permutation_p, share, sign_test
 from persona_ft.evaluate.style import StyleClassifier
 from persona_ft.evaluate.stylometry import copied, learn_features, measure
-from persona_ft.evaluate.summary import build_comparison, verdict
+from persona_ft.evaluate.summary import build_comparison, phrases, verdict
 from persona_ft.figures.comparison import plot_marks
 from persona_ft.gpt_oss.ask import endpoint
 from persona_ft.gpt_oss.generate import AnswerStore, Completion, generate_completions, token_limit
 from persona_ft.gpt_oss.harmony import FINAL, HarmonyMessage
 from persona_ft.gpt_oss.score import log_likelihoods
 from persona_ft.report.blind import BlindTest, blind_form, read_votes
-from persona_ft.report.compare import compare_runs
+from persona_ft.report.compare import SideBySide
 from persona_ft.report.compare import main as compare_main
 from persona_ft.report.page import write_report, write_tables
 from persona_ft.report.store import read_comparison, write_comparison
@@ -619,27 +619,80 @@ def test_comparison_and_tables_are_written_and_read_back(masaki, tmp_path):
         read_comparison(tmp_path / "comparison.json")
 
 
-def test_runs_are_set_side_by_side(masaki, tmp_path, capsys):
-    runs = {
-        "a": compared(masaki, polite(masaki), polite(masaki)),
-        "b": compared(masaki, polite(masaki), references(masaki)),
-    }
-    for name, run in runs.items():
+@pytest.fixture
+def two_runs(masaki, tmp_path) -> dict[str, Path]:
+    """Two run folders as notebook 04 leaves them: a's tuned model is as polite as its base, b's answers as the person
+    does. What b's own rulers said of its answers is nonsense."""
+    folders = {name: tmp_path / name for name in "ab"}
+    for (name, folder), texts in zip(folders.items(), (polite(masaki), references(masaki)), strict=True):
+        shutil.copytree(masaki.folder, folder)
+        run = compared(masaki, polite(masaki), texts)
         run.setup["LoRA"] = name
-        (tmp_path / name).mkdir()
-        write_comparison(tmp_path / name / "comparison.json", run)
-    scores, changes, settings = compare_runs(runs)
+        write_comparison(folder / "comparison.json", run)
+        for base in ("base", "base + prompt"):
+            kept = [said(text) for text in (*POLITE, None)]
+            AnswerStore(folder / "answers", {}).get_or_ask(f"{base} on training questions", [], lambda _, k=kept: k)
+    b = read_comparison(folders["b"] / "comparison.json")
+    for answer in b.condition("tuned + prompt").answers:
+        answer.style, answer.fits, answer.sense = 0.0, False, 0.7
+    b.scales["sense threshold"] = 0.9
+    write_comparison(folders["b"] / "comparison.json", b)
+    return folders
+
+
+def read_runs(folders: dict[str, Path]) -> dict[str, Comparison]:
+    return {name: read_comparison(folder / "comparison.json") for name, folder in folders.items()}
+
+
+def test_two_runs_are_held_to_the_same_rulers(two_runs, masaki):
+    """The first run's, whichever that is: by b's threshold of sense, 0.9, its own answers do not fit."""
+    runs, style = read_runs(two_runs), StyleClassifier([pair.answer for pair in masaki.train], POLITE)
+    found = SideBySide(runs, style)
+    scores, changes, settings = found.tables()
     assert [row["score"] for row in scores] == [score.label for score in HEADLINES]
-    assert changes[0]["score"].startswith("log-likelihood"), "style and sense have no ruler in common"
-    facts = next(row for row in changes if row["score"].startswith("stated facts"))
+    assert scores[0]["a"].startswith("0%") and found.passes["b"].sum() >= 27
+    headline, facts = changes[0], next(row for row in changes if row["score"].startswith("stated facts"))
+    assert headline["score"] == HEADLINES[0].label and headline["b minus a"].endswith("better")
     assert facts["b minus a"].endswith("better") and settings == [{"setting": "LoRA", "a": "a", "b": "b"}]
-    compare_main([str(tmp_path / "a"), str(tmp_path / "b")])
-    assert "b minus a" in capsys.readouterr().out
+    other_way = SideBySide({"b": runs["b"], "a": runs["a"]}, style)
+    assert not other_way.passes["b"].any() and other_way.passes["a"].sum() == 0
+    sentence, n = found.said(phrases())[1], found.passes["b"].sum()
+    assert f"b: {n} of 30" in sentence and "better than a: +" in sentence and f"newly passing {n}, no" in sentence
+
+
+def test_what_has_no_ruler_in_common_is_not_compared(two_runs, masaki):
+    runs, style = read_runs(two_runs), StyleClassifier([pair.answer for pair in masaki.train], POLITE)
+    runs["b"].setup["model"] = "another"
+    runs["b"].questions[1].facts.pop()
+    found = SideBySide(runs, style)
+    assert {key for _, key in found.differences} == {"style", "log_likelihood"}
+    said = found.said(phrases())
+    assert "different base models" in said[2] and "facts are not compared" in said[3] and "better" not in said[1]
     hana = read_persona(ROOT / "tests/personas/hana")
     with pytest.raises(PersonaError, match="not asked the same"):
-        compare_runs({"a": runs["a"], "c": compared(hana, polite(hana), polite(hana))})
-    with pytest.raises(SystemExit):
-        compare_main([str(tmp_path / "a")])
+        SideBySide({"a": runs["a"], "c": compared(hana, polite(hana), polite(hana))}, style)
+
+
+def test_the_page_of_two_runs(two_runs, capsys):
+    folders = [str(folder) for folder in two_runs.values()]
+    compare_main([*folders, "--language", "ja"])
+    printed, page = capsys.readouterr().out, two_runs["b"] / "compare.html"
+    assert "b minus a" in printed and "compare.html" in printed and page.stat().st_mode & 0o777 == 0o600
+    text = page.read_text(encoding="utf-8")
+    train = read_jsonl(two_runs["b"] / "train.jsonl")
+    assert sum(f"{pair.question} → {pair.answer}" in text for pair in train) >= 10, "where answers came from"
+    assert text.count('data-kind="変わった：通るようになった"') >= 20 and "a の物差し" in text
+    assert "<mark>" in text and "://" not in text and str(Path.home()) not in text
+    assert not (two_runs["a"] / "compare.html").exists()
+    (two_runs["a"] / "answers/base-promptontrainingquestions.json").write_text("{}")
+    for wrong, reason in (
+        (folders, "are not there"),
+        (folders[:1], "nothing to be compared"),
+        (folders[:1] * 2, "twice"),
+    ):
+        with pytest.raises(SystemExit):
+            compare_main(wrong)
+        assert reason in capsys.readouterr().err
 
 
 def test_the_page_is_one_file(masaki, tmp_path):

@@ -184,6 +184,12 @@ def test_removing_says_which_runs_hold_it(me, tmp_path, monkeypatch):
     assert holders(me, pair.question) == ["runs/a: train.jsonl, adapter"]
     assert holders(me) == ["runs/a: train.jsonl, adapter"]
     assert holders(me, "どこにもない") == []
+    page = repository / "runs/b/compare.html"
+    page.write_text(f"<dd>{pair.question} → …</dd>", encoding="utf-8")
+    assert holders(me, pair.question)[1:] == ["runs/b: compare.html"], (
+        "a page on several runs holds the other runs' pairs"
+    )
+    page.unlink()
     monkeypatch.chdir(ROOT)
     change(me, [Change(question=pair.question)])
     assert holders(me, pair.question)[-1] == str(me / "history"), "the state before the change holds it"

@@ -14,8 +14,8 @@ import nbformat
 import pytest
 from conftest import ROOT
 
-from persona_ft.evaluate.schema import ENOUGH_ANSWERS
 from persona_ft.evaluate.statistics import ALPHA
+from persona_ft.evaluate.summary import ENOUGH_ANSWERS
 from persona_ft.gpt_oss.generate import ANSWER_TOKENS, THINKING_TOKENS
 from persona_ft.gpt_oss.load import MINIMUM_GIB
 from persona_ft.gpt_oss.lora import count_lora_parameters, count_parameters

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from persona_ft.conversation import FactAnnotation
+from persona_ft.evaluate.statistics import Difference, Interval
 
 BEFORE, AFTER, PERSON = "base + prompt", "tuned + prompt", "the person"
 Problem = Literal["no final channel", "called a tool", "empty", "cut off", "broken characters", "repeats itself"]
@@ -19,12 +20,15 @@ STATED = ("train", "prompt", "never")
 Verdict = Literal["supported", "contradicted", "absent"]
 VERDICTS = get_args(Verdict)
 
-# Below this share of whole answers a condition is named before anything is said of it.
-ENOUGH_ANSWERS = 0.9
-
 Texts = Sequence[str]
 # A number, or None where there is none: JSON has no NaN.
 Known = Annotated[float | None, BeforeValidator(lambda value: None if value != value else value)]
+KnownInterval = Annotated[
+    Interval,
+    BeforeValidator(lambda i: Interval(*(None if n != n else n for n in astuple(i))) if isinstance(i, Interval) else i),
+]
+# Headline score -> its value for each question; None: no such score.
+Scores = dict[str, list[Known]]
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,7 @@ class ConditionResult(BaseModel):
     answers: list[Answer]
     samples: list[list[str]] = []
     problems: dict[str, int] = Field(description="what was no usable answer, over all passes -> how often")
-    scores: dict[str, list[Known]] = Field(description="headline score -> value a question; None: no such score")
+    scores: Scores = Field(description="headline score -> value a question; None: no such score")
     final_channel: float | None = Field(default=None, description="mean log-probability of no analysis, nats")
 
     @property
@@ -131,28 +135,13 @@ class ConditionResult(BaseModel):
         return np.array(self.scores[score], float)
 
 
-class IntervalModel(BaseModel):
-    """A value and its 95 % interval; ``None`` where there is nothing to count."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    value: Known
-    low: Known
-    high: Known
-
-
-class DifferenceModel(BaseModel):
+@dataclass(frozen=True)
+class DifferenceModel(Difference):
     """``after`` minus ``before``, paired by question; p and interval are corrected for all differences of the table."""
 
     before: str
     after: str
     score: str
-    mean: float
-    low: float
-    high: float
-    n: int
-    p: float
-    p_adjusted: float
 
 
 class Change(BaseModel):
@@ -172,7 +161,7 @@ class StylometricRow(BaseModel):
     name: str
     unit: str
     person: float
-    conditions: dict[str, IntervalModel]
+    conditions: dict[str, KnownInterval]
 
 
 class Comparison(BaseModel):
@@ -183,8 +172,8 @@ class Comparison(BaseModel):
     persona: str
     questions: list[Question]
     conditions: list[ConditionResult]
-    summary: dict[str, dict[str, IntervalModel]] = Field(description="condition -> headline score -> interval")
-    person: dict[str, IntervalModel] = Field(description="the same of the person's own test answers: the ceiling")
+    summary: dict[str, dict[str, KnownInterval]] = Field(description="condition -> headline score -> interval")
+    person: dict[str, KnownInterval] = Field(description="the same of the person's own test answers: the ceiling")
     best: dict[str, list[str]] = Field(description="headline score -> the best condition, and those as good (Holm)")
     differences: list[DifferenceModel]
     scales: dict[str, Known] = Field(description="what the two rulers let through, where they had not looked")

@@ -10,11 +10,11 @@ ALPHA = 0.05
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its 95 % interval; NaN where there was nothing to count."""
+    """An estimate with its 95 % interval; NaN where there was nothing to count, and None once it was in a file."""
 
-    value: float
-    low: float
-    high: float
+    value: float | None
+    low: float | None
+    high: float | None
 
     def __str__(self) -> str:
         return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"

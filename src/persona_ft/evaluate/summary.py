@@ -13,7 +13,6 @@ from persona_ft.evaluate.facts import says
 from persona_ft.evaluate.schema import (
     AFTER,
     BEFORE,
-    ENOUGH_ANSWERS,
     HEADLINES,
     PROBLEMS,
     STATED,
@@ -23,15 +22,16 @@ from persona_ft.evaluate.schema import (
     Comparison,
     ConditionResult,
     DifferenceModel,
-    IntervalModel,
     Question,
-    Score,
+    Scores,
 )
 from persona_ft.evaluate.scoring import Scorer
-from persona_ft.evaluate.statistics import ALPHA, Interval, mean_interval, share, together, word_for
+from persona_ft.evaluate.statistics import ALPHA, Difference, Interval, mean_interval, share, together, word_for
 from persona_ft.evaluate.stylometry import stylometric_rows
 from persona_ft.language import LAUGHTER
 
+# Below this share of whole answers a condition is named before anything is said of it.
+ENOUGH_ANSWERS = 0.9
 # Where fewer of the person's own answers pass, the rulers see little, and the verdict says so.
 WEAK_RULER = 0.6
 
@@ -49,7 +49,7 @@ def verdict(comparison: Comparison, language: str = "en") -> list[str]:
     say, name, n = phrases(language), comparison.persona, len(comparison.questions)
     own = comparison.person.get("headline")
 
-    def times(interval: IntervalModel | None) -> str:
+    def times(interval: Interval | None) -> str:
         return "?" if interval is None or interval.value is None else f"{round(interval.value * n)}"
 
     tuned, base = (times(comparison.summary[condition]["headline"]) for condition in (AFTER, BEFORE))
@@ -102,10 +102,12 @@ def build_comparison(
     by_name, questions, style = {condition.name: condition for condition in conditions}, scorer.questions, scorer.style
     person = scorer.person(person_sense)
     known = {"style", "facts_said"} | ({"headline", "sense"} if style.trained and person_sense is not None else set())
-    summary = {name: {score.key: _interval(c, score) for score in HEADLINES} for name, c in by_name.items()}
+    summary = {name: score_intervals(condition.scores) for name, condition in by_name.items()}
     scales = {"impostors": len(style.impostors), "own answers accepted as style": style.own_accepted}
     if scorer.scale:
         scales |= {"own answers accepted as sense": scorer.scale.own, "sense threshold": scorer.scale.threshold}
+    after = by_name[AFTER].scores
+    found = score_differences({name: (after, c.scores) for name, c in by_name.items() if name != AFTER})
     comparison = Comparison(
         setup=setup,
         persona=scorer.persona.profile.name,
@@ -113,8 +115,8 @@ def build_comparison(
         conditions=list(conditions),
         summary=summary,
         best={score.key: _best(conditions, score.key, summary) for score in HEADLINES},
-        person={score.key: _interval(person, score) for score in HEADLINES if score.key in known},
-        differences=_differences(by_name),
+        person={key: interval for key, interval in score_intervals(person.scores).items() if key in known},
+        differences=[DifferenceModel(before=n, after=AFTER, score=key, **vars(d)) for (n, key), d in found.items()],
         scales=scales,
         stylometry=stylometric_rows(style.person, style.base, {n: c.whole_texts for n, c in by_name.items()}),
         facts={name: _fact_table(questions, condition) for name, condition in by_name.items()},
@@ -126,23 +128,26 @@ def build_comparison(
     return comparison
 
 
-def _interval(condition: ConditionResult, score: Score) -> Interval:
-    """A condition's score with its interval: exact for a share of answers asked once, else bootstrap."""
-    values = condition.values(score.key)
-    values = values[~np.isnan(values)]
-    if score.is_share and set(values) <= {0.0, 1.0}:
-        return share(int(values.sum()), len(values))
-    return mean_interval(values, bounded=score.bounded)
+def score_intervals(scores: Scores) -> dict[str, Interval]:
+    """Each headline score with its interval: exact for a share of answers asked once, else bootstrap."""
+    found = {}
+    for score in HEADLINES:
+        values = np.array(scores[score.key], float)
+        values = values[~np.isnan(values)]
+        once = score.is_share and set(values) <= {0.0, 1.0}
+        interval = share(int(values.sum()), values.size) if once else mean_interval(values, bounded=score.bounded)
+        found[score.key] = interval
+    return found
 
 
-def _differences(conditions: dict[str, ConditionResult]) -> list[DifferenceModel]:
-    """``tuned + prompt`` minus each other condition, every score, over the questions that both have it for. The
+def score_differences(pairs: dict[str, tuple[Scores, Scores]]) -> dict[tuple[str, str], Difference]:
+    """(name, score) -> the difference of a pair's (after, before), over the questions that both have it for. The
     headline was named before anybody looked, so it is a family of its own under Holm's correction."""
     found = {}
     for family in (HEADLINES[:1], HEADLINES[1:]):
-        pairs = [(name, score.key) for name in conditions if name != AFTER for score in family]
-        found |= together({(n, key): (conditions[AFTER].values(key), conditions[n].values(key)) for n, key in pairs})
-    return [DifferenceModel(before=n, after=AFTER, score=key, **vars(d)) for (n, key), d in found.items() if d.n]
+        keys = [(name, score.key) for name, (after, _) in pairs.items() for score in family if score.key in after]
+        found |= together({(n, key): tuple(np.array(s[key], float) for s in pairs[n]) for n, key in keys})
+    return {key: difference for key, difference in found.items() if difference.n}
 
 
 def _best(conditions: Sequence[ConditionResult], key: str, summary: dict[str, dict[str, Interval]]) -> list[str]:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from itertools import takewhile
 from pathlib import Path
@@ -147,25 +147,32 @@ class AnswerStore:
     """A condition's completions, one JSON file each in ``folder``, so that a lost session does not ask twice. Answers
     of another ``identity`` (model, adapter, prompts' settings, decoding) are asked again."""
 
+    FAULTS = (OSError, ValueError, LookupError, TypeError)
+
     def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
         self.folder, self.identity = Path(folder), json.loads(json.dumps(identity))
 
     def get_or_ask(self, name: str, prompts: list[str], ask: Callable[..., list[Completion]]) -> list[Completion]:
         """What was answered before to exactly these prompts, else what ``ask`` returns, which is then kept."""
-        path = self.folder / f"{name.replace(' ', '').replace('+', '-')}.json"
         wanted = {"identity": self.identity, "prompts": prompts}
-        try:
-            kept = read_json(path)
+        with suppress(*self.FAULTS):  # none yet, or a damaged file: ask
+            kept, completions = self.kept(name)
             if {key: kept[key] for key in wanted} == wanted:
-                for fields in kept["completions"]:
-                    fields["messages"] = tuple(HarmonyMessage(**message) for message in fields["messages"])
-                return [Completion(**fields) for fields in kept["completions"]]
-        except (OSError, ValueError, KeyError, TypeError):
-            pass  # none yet, or a damaged file: ask
+                return completions
         completions = ask(prompts)
         known = wanted | {"completions": [asdict(completion) for completion in completions]}
-        write_text(path, json.dumps(known, ensure_ascii=False, indent=1) + "\n")
+        write_text(self._path(name), json.dumps(known, ensure_ascii=False, indent=1) + "\n")
         return completions
+
+    def kept(self, name: str) -> tuple[dict[str, Any], list[Completion]]:
+        """What stands in a name's file, whatever it was asked with, and its completions; else one of ``FAULTS``."""
+        kept = read_json(self._path(name))
+        for fields in kept["completions"]:
+            fields["messages"] = tuple(HarmonyMessage(**message) for message in fields["messages"])
+        return kept, [Completion(**fields) for fields in kept["completions"]]
+
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{name.replace(' ', '').replace('+', '-')}.json"
 
 
 def with_wanted_tokens(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+from collections.abc import Sequence
 from difflib import SequenceMatcher
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from persona_ft.evaluate.schema import AFTER, BEFORE, Comparison
+from persona_ft.evaluate.schema import AFTER, BEFORE, Answer, Comparison, Question
 from persona_ft.evaluate.summary import phrases, verdict
 from persona_ft.io import write_text
 from persona_ft.report import tables
@@ -18,13 +19,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def render_page(template: str, /, **values: Any) -> str:
-    """The page of ``template.html.j2`` with its script ``template.js``; every value is escaped. The page's
-    Content-Security-Policy lets this script run, known by its hash, and no other."""
+def render_page(template: str, code: str = "", /, **values: Any) -> str:
+    """The page of ``template.html.j2`` with its script ``template.js``, or another's; every value is escaped. The
+    page's Content-Security-Policy lets this script run, known by its hash, and no other."""
     from jinja2 import Environment, FileSystemLoader
 
     folder = Path(__file__).parent
-    script = (folder / f"{template}.js").read_text(encoding="utf-8")
+    script = (folder / f"{code or template}.js").read_text(encoding="utf-8")
     known = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
     environment = Environment(loader=FileSystemLoader(folder), autoescape=True, keep_trailing_newline=True)
     page = environment.get_template(f"{template}.html.j2")
@@ -47,10 +48,22 @@ def write_tables(folder: Path, comparison: Comparison) -> tuple[Path, Path]:
     return csv, write_text(folder / "comparison.md", "\n\n".join(parts) + "\n")
 
 
-def _marked(before: str, after: str) -> list[tuple[str, bool]]:
-    """A text in pieces, each with whether it is new against another text."""
-    matcher = SequenceMatcher(None, before, after, autojunk=False)
-    return [(after[j1:j2], tag != "equal") for tag, _, _, j1, j2 in matcher.get_opcodes() if j2 > j1]
+def page_item(
+    question: Question, answers: Sequence[tuple[str, Answer, str | None]], before: Answer, after: Answer, change: Any
+) -> dict[str, Any]:
+    """A question as the pages show it: each answer with its name, what the rulers say and, of a tuned one, the training
+    answer that is most like it; its text in pieces, each with whether it is new against ``before``; and the gain of
+    ``after`` over that, by which a page can be sorted. ``change``: its kind and the evidence for it."""
+    shown = []
+    for name, answer, nearest in answers:
+        style = "" if answer.style is None else f" {answer.style:.2f}"
+        label = f"{name}{style}{' ✓' if answer.values(())['headline'] == 1 else ''}"
+        pieces = SequenceMatcher(None, before.text, answer.text, autojunk=False).get_opcodes()
+        marked = [(answer.text[j1:j2], tag != "equal") for tag, _, _, j1, j2 in pieces if j2 > j1]
+        shown.append((label, answer, marked, nearest))
+    gains = {"style": (after.style or 0) - (before.style or 0)}
+    gains |= {"likelihood": after.log_likelihood - before.log_likelihood}
+    return {"question": question, "answers": shown, "change": change} | gains
 
 
 def write_report(path: Path | str, comparison: Comparison, figures: dict[str, Figure], language: str = "en") -> Path:
@@ -60,17 +73,10 @@ def write_report(path: Path | str, comparison: Comparison, figures: dict[str, Fi
     print(say["holds"].format(file=Path(path).name, n=len(comparison.questions)))
     after, before = comparison.condition(AFTER).answers, comparison.condition(BEFORE).answers
     changes = {change.id: change for change in comparison.changes}
-    items = [
-        {
-            "question": question,
-            "answers": [(c.name, c.answers[i], _marked(b.text, c.answers[i].text)) for c in conditions],
-            "nearest": a.nearest,
-            "change": changes.get(question.id),
-            "style": (a.style or 0) - (b.style or 0),
-            "likelihood": a.log_likelihood - b.log_likelihood,
-        }
-        for i, (question, a, b) in enumerate(zip(comparison.questions, after, before, strict=True))
-    ]
+    items = []
+    for i, (question, b, a) in enumerate(zip(comparison.questions, before, after, strict=True)):
+        answered = [(c.name, c.answers[i], c.answers[i].nearest if "tuned" in c.name else None) for c in conditions]
+        items.append(page_item(question, answered, b, a, changes.get(question.id)))
     good, bad = (tables.side_by_side(comparison, chosen) for chosen in tables.picked(comparison))
     page = render_page(
         "report",
@@ -78,6 +84,8 @@ def write_report(path: Path | str, comparison: Comparison, figures: dict[str, Fi
         language=language,
         comparison=comparison,
         verdict=verdict(comparison, language),
+        note=say["stars"],
+        marked=say["marked"],
         tables=[(say[title], rows) for title, rows in tables.all_rows(comparison).items()],
         figures=[{"alt": alt, "png": _png(figure)} for alt, figure in figures.items()],
         items=items,

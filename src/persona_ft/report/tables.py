@@ -5,18 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from persona_ft.evaluate.schema import (
-    AFTER,
-    BEFORE,
-    HEADLINES,
-    PERSON,
-    SCORES,
-    VERDICTS,
-    Comparison,
-    IntervalModel,
-    Score,
-)
-from persona_ft.evaluate.statistics import Difference, word_for
+from persona_ft.evaluate.schema import AFTER, BEFORE, HEADLINES, PERSON, SCORES, VERDICTS, Comparison, Score
+from persona_ft.evaluate.statistics import Difference, Interval, word_for
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,9 +35,9 @@ def rows_of(title: str, columns: dict[str, dict[str, str]]) -> Rows:
     return [{title: name} | {head: column.get(name, "") for head, column in columns.items()} for name in names]
 
 
-def text_of(interval: IntervalModel, score: Score) -> str:
+def text_of(interval: Interval, score: Score) -> str:
     """A value with its interval, as tables show it."""
-    if interval.value is None:
+    if interval.value is None or interval.value != interval.value:
         return "–"
     if interval.low is None or interval.high is None:  # one question alone
         return f"{interval.value:.2f}"

@@ -127,12 +127,18 @@ def holders(folder: Path, question: str = "") -> list[str]:
     def holds(path: Path) -> bool:
         return any(question in (row.question, "") for row in rows_in(path))
 
+    from markupsafe import escape
+
     name, found = read_profile(folder / "persona.yaml").name, []
     for run in sorted(p for p in resolve("runs").glob("*") if p.is_dir()):
         theirs = run / "persona.yaml"
         if not question and not (theirs.exists() and read_profile(theirs).name == name):
             continue
-        if files := [file for file in ROWS if holds(run / file)]:
+        files = [file for file in ROWS if holds(run / file)]
+        page = run / "compare.html"  # it shows pairs of the other runs too
+        if page.exists() and str(escape(question)) in page.read_text(encoding="utf-8"):
+            files.append(page.name)
+        if files:
             made = [n for n in ("adapter", "answers", "comparison.json", "report.html") if (run / n).exists()]
             found.append(f"{shown(run)}: {', '.join([*files, *made])}")
     return found + [typed(folder / "history")] * any(map(holds, folder.glob("history/*/*.jsonl")))

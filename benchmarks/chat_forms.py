@@ -1,4 +1,4 @@
-"""The same chat in every form that is read: those of ``scripts/chat_samples.py``, and the three that have no sample.
+"""The same chat in every form that is read: those of ``scripts/chat_samples.py``, and those that have no sample.
 
 Imported by ``chat_robust.py`` and ``chat_scale.py``.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 
-from chat_samples import ME, OTHER, SAMPLES, Said
+from chat_samples import ME, OTHER, SAMPLES, Said, line_phone, telegram, zipped
 
 
 def meta(said: Sequence[Said]) -> str:
@@ -28,6 +28,18 @@ def meta(said: Sequence[Said]) -> str:
         for at, who, text in reversed(said)
     ]
     return json.dumps({"participants": [{"name": written(OTHER)}, {"name": written(ME)}], "messages": rows}, indent=1)
+
+
+def instagram(said: Sequence[Said]) -> bytes:
+    """Instagram's download: ten thousand messages a file, the newest in message_1.json."""
+    files = [meta(said[max(0, end - 10_000) : end]) for end in range(len(said), 0, -10_000)]
+    return zipped({f"messages/inbox/hanako_1/message_{n}.json": text for n, text in enumerate(files, start=1)})
+
+
+def telegram_all(said: Sequence[Said]) -> str:
+    """Telegram Desktop's result.json of a whole account."""
+    chats = {"list": [json.loads(telegram(said))]}
+    return json.dumps({"about": "Here is the data you requested.", "chats": chats}, ensure_ascii=False, indent=1)
 
 
 def google_chat(said: Sequence[Said]) -> str:
@@ -56,6 +68,9 @@ def jsonl(said: Sequence[Said]) -> str:
 
 
 FORMS: dict[str, Callable[[Sequence[Said]], str | bytes]] = SAMPLES | {
+    "line_shift_jis.txt": lambda said: line_phone(said).encode("cp932"),
+    "telegram_all.json": telegram_all,
+    "instagram.zip": instagram,
     "messenger.json": meta,
     "google_chat.json": google_chat,
     "slackdump.json": slackdump,

@@ -70,7 +70,7 @@ def whatsapp_ios(said: Sequence[Said]) -> bytes:
     """WhatsApp on iOS: a zip, dates in brackets, a mark before what the phone itself says."""
     notice = f"[{said[0].at:%d.%m.%y, %H:%M:%S}] {OTHER}: \u200eMessages and calls are end-to-end encrypted.\n"
     text = "".join(f"[{at:%d.%m.%y, %H:%M:%S}] {speaker}: {words}\n" for at, speaker, words in said)
-    return _zip({"_chat.txt": notice + text})
+    return zipped({"_chat.txt": notice + text})
 
 
 def whatsapp_android(said: Sequence[Said]) -> str:
@@ -123,7 +123,7 @@ def slack(said: Sequence[Said]) -> bytes:
         }
         days.setdefault(f"general/{at:%Y-%m-%d}.json", []).append(row)
     users = [{"id": user, "profile": {"display_name": name}} for name, user in ids.items()]
-    return _zip({"users.json": _json(users), **{name: _json(rows) for name, rows in days.items()}})
+    return zipped({"users.json": _json(users), **{name: _json(rows) for name, rows in days.items()}})
 
 
 def table(said: Sequence[Said]) -> str:
@@ -160,7 +160,7 @@ def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, indent=1)
 
 
-def _zip(files: dict[str, str]) -> bytes:
+def zipped(files: dict[str, str]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, text in files.items():

@@ -52,8 +52,9 @@ def time_of(value: Any, name: str, what: str = "message", order: str = "", line:
         if FORMS.UNIX.fullmatch(text):
             seconds = float(text) / (1000 if len(text.split(".")[0]) > 11 else 1)
             return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
-        with suppress(ValueError):
-            return datetime.fromisoformat(text).replace(tzinfo=None)
+        if text[:1].isdigit():
+            with suppress(ValueError):
+                return datetime.fromisoformat(text).replace(tzinfo=None)
         if not FORMS.WRITTEN.match(text + " ") or len(text) > 60:
             raise ValueError
         plain = (text.translate(KANJI) if IN_KANJI.search(text) else text).strip(" :")

@@ -65,7 +65,7 @@ def talk_form(talk: Talk) -> Widget:
     def with_words(act: Callable[[str], None]) -> None:
         """In a thread, with what stands in the box once all of it is here."""
         if not busy.acquire(blocking=False):
-            said.value = "It is still answering; send again when it has, or stop it."
+            said.value = "It is still answering; try again when it has, or stop it."
             return
         stopped.clear()
         answering(True)

@@ -189,9 +189,9 @@ def conditions() -> list[tuple[str, Recipe]]:
         ("recommended, 5 passes: as many rows as the article's", last.changed(num_epochs=5)),
         (f"recommended, LoRA on {other}", last.changed(lora_scope=other)),
         ("recommended, 1e-4 and at most 30 passes", slow),
-        ("recommended, 1e-4, 4 rows a step", small),
+        ("patient: 4 rows a step, 1.1e-3", small),
         ("recommended, 1e-4, the question's words graded too", slow.changed(loss_on="question+completion")),
-        ("recommended, 1e-4, 4 rows a step, question too", small.changed(loss_on="question+completion")),
+        ("patient, the question's words graded too", small.changed(loss_on="question+completion")),
     ]
 
 
@@ -283,8 +283,8 @@ def plot_ablation(results: list[dict]):
     article, names = results[0]["log_likelihood"]["mean"], []
     for row, result in enumerate(results):
         condition, likelihood, style = result["condition"], result["log_likelihood"], result["style"]
-        names.append(condition if condition.startswith(("article", "recommended")) else f"+ {condition}")
-        colour = ORANGE if "recommended" in condition else BLUE
+        names.append(condition if condition.startswith(("article", "recommended", "patient")) else f"+ {condition}")
+        colour = ORANGE if "recommended" in condition or "patient" in condition else BLUE
         gains = [likelihood[key] for key in ("gain_low", "gain", "gain_high")]
         gains_by_seed = [value - article for value in likelihood["by_seed"]]
         shares = [style[key] for key in ("low", "mean", "high")]

@@ -138,6 +138,7 @@ FIGURES = {
         "0.25": lambda: f"{gain('16 rows at once = recommended'):.2f}",
         "0.15": lambda: f"{gain('epochs, learning rate, best epoch kept') - gain('16 rows at once = recommended'):.2f}",
         "14": lambda: f"{results('train_20b')['article'][0]['train_wall_s'] / recommended()['train_wall_s']:.0f}",
+        "400": lambda: str(results("train_20b")["rows"]),
         "22": lambda: benchmarked(r"cap (22) GiB"),
         "14.5": lambda: benchmarked(r"under (14\.5) GiB"),
         "15": lambda: str(n_settings()),

@@ -85,7 +85,7 @@ lessons: $(READY)
 # make run RUN=runs/me PERSONA=data/me MODEL=gpt-oss-20b PROFILE=L4 ARGS="-p SAMPLES 5"
 # Taken from make's command line only: an environment may have a MODEL or a LANGUAGE of its own.
 given = $(if $(filter command%,$(origin $(1))),$($(1)))
-GIVEN = $(foreach name,PERSONA MODEL PROFILE RECIPE QUESTIONS CHAT ME PERSIST,$(if $(call given,$(name)),-p $(name) "$(call given,$(name))"))
+GIVEN = $(foreach name,PERSONA MODEL PROFILE RECIPE QUESTIONS CHAT ME NAMES PERSIST,$(if $(call given,$(name)),-p $(name) "$(call given,$(name))"))
 run: $(READY)
 	@$(VENV_PYTHON) -m persona_ft.notebook.run --run $(RUN) --notebooks $(NOTEBOOKS) $(GIVEN) $(ARGS)
 
@@ -118,7 +118,7 @@ new: $(READY)
 	@$(VENV_PYTHON) -m persona_ft.use.new --persona "$(call given,PERSONA)" --language "$(call given,LANGUAGE)"
 
 check: $(READY)
-	@$(VENV_PYTHON) -m persona_ft.use.check $(if $(call given,PERSONA),--persona "$(PERSONA)") $(if $(call given,CHAT),--chat "$(CHAT)" --me "$(call given,ME)") $(if $(call given,RUN),--run "$(RUN)")
+	@$(VENV_PYTHON) -m persona_ft.use.check $(if $(call given,PERSONA),--persona "$(PERSONA)") $(if $(call given,CHAT),--chat "$(CHAT)" --me "$(call given,ME)" --names "$(call given,NAMES)") $(if $(call given,RUN),--run "$(RUN)")
 
 # If the interview is stopped early (exit code 3), it resumes next time; every answer is kept.
 more: $(READY)

@@ -219,6 +219,18 @@ def test_few_pairs_have_a_smaller_test_and_what_it_allows_is_said():
     assert "too few to tell any difference" in what_a_test_allows(5, "en")
 
 
+def test_a_name_that_is_listed_is_no_longer_offered(me, tmp_path):
+    lines = ["[LINE] ゆいとのトーク履歴", "保存日時：2024/07/01 10:00", "", "2024/05/01(水)"]
+    for n, word in enumerate("山川海空森野花草石雪"):
+        lines.append(f"20:{2 * n:02d}\tゆい\t{word}の絵、黒岩さんに見せた？")
+        lines.append(f"20:{2 * n + 1:02d}\tけん\t{word}なら黒岩さんも好きだって")
+    (chat := tmp_path / "talk.txt").write_text("\n".join(lines), encoding="utf-8")
+    offered, listed = (
+        "\n".join(finding.text for finding in check_chat(chat, "けん", me, names)) for names in ("", "黒岩, さき")
+    )
+    assert "黒岩" in offered and "NAMES" in offered and "黒岩" not in listed
+
+
 def test_a_chat_of_47_pairs_keeps_most_of_them_to_train_on_and_says_so(me, tmp_path):
     subjects = [a + b for a in "山川海空森野" for b in "猫犬鳥魚花草石雪"][:47]
     lines = ["[LINE] ゆいとのトーク履歴", "保存日時：2024/07/01 10:00"]

@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from persona_ft.chat.importing import Imported, import_chat
+from persona_ft.chat.importing import Imported, import_chat, names_in
+from persona_ft.chat.privacy import Privacy
 from persona_ft.conversation import Conversation, read_jsonl, rows_in
 from persona_ft.data.bank import words
 from persona_ft.data.interview import ANSWERS
@@ -162,10 +163,10 @@ def check_persona(folder: Path, run: Path | None = None, costs: bool = True) -> 
     return found + (check_costs(profile, folder, train) if costs else [])
 
 
-def check_chat(chat: Path, me: str, folder: Path) -> list[Finding]:
-    """Import a chat without writing anything, and check what would come of it."""
-    profile = read_profile(folder / "persona.yaml")
-    found, imported = Findings(profile, folder), with_room_for_tests(lambda n: import_chat(chat, me, n_test=n), 30)
+def check_chat(chat: Path, me: str, folder: Path, names: str = "") -> list[Finding]:
+    """Import a chat without writing anything, and check what would come of it. ``names``: as in notebook 02b."""
+    found, listed = Findings(profile := read_profile(folder / "persona.yaml"), folder), names_in(names)
+    imported = with_room_for_tests(lambda n: import_chat(chat, me, privacy=Privacy(listed), n_test=n), 30)
     pairs, test = imported.pairs, imported.test
     n, watched = len(pairs) + len(test), allot(len(pairs), 0)[1]
     found.add("✓", "chat", read=imported.funnel.read, n=n)
@@ -200,11 +201,12 @@ def stop_on_problems(found: Sequence[Finding]) -> None:
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--persona", default=SHIPPED)
-    for name in ("--run", "--chat", "--me"):
+    for name in ("--run", "--chat", "--me", "--names"):
         parser.add_argument(name, default="")
     options = parser.parse_args(arguments)
     folder, run = resolve(options.persona), resolve(options.run) if options.run else None
-    found = check_chat(resolve(options.chat), options.me, folder) if options.chat else check_persona(folder, run)
+    chat = options.chat and resolve(options.chat)
+    found = check_chat(chat, options.me, folder, options.names) if chat else check_persona(folder, run)
     print(f"{read_profile(folder / 'persona.yaml').name} ({typed(folder)})")
     for finding in found:
         print(finding.mark, finding.text)

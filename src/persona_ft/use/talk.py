@@ -33,6 +33,7 @@ BUDGET = 2048
 ONE_AT_A_TIME = Lock()
 IN_TRAINING = "It is among your answers; the next training has it."
 THIS_IS_A_MODEL = "This is a model, trained on somebody's answers. It is not that person, and it makes things up."
+TINY = " It is the tiny model, for practice: it has some of the tone, and its sentences often break."
 
 
 @dataclass(eq=False, repr=False)
@@ -188,7 +189,7 @@ def obey(talk: Talk, line: str) -> str:
 
 def talk_at_terminal(talk: Talk) -> None:
     """Read lines until /quit or the end of the input; Ctrl-C stops an answer."""
-    print(f"{THIS_IS_A_MODEL}\n/quit ends; /help lists the commands.")
+    print(f"{THIS_IS_A_MODEL}{TINY * talk.run.tiny}\n/quit ends; /help lists the commands.")
     while True:
         try:
             line = read_line("\n> ")

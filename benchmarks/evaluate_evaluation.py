@@ -26,7 +26,6 @@ from typing import Any
 import numpy as np
 from sense import tiny_model
 
-from persona_ft.evaluate import sense
 from persona_ft.chat.importing import import_chat
 from persona_ft.conversation import Conversation
 from persona_ft.data.persona import read_persona
@@ -116,10 +115,7 @@ def partners() -> list[dict[str, str]]:
 
 
 def labels(model: Any, tokenizer: Any) -> list[dict[str, str]]:
-    """Agreement with the labelled rows, by kind, and how often the score of a row that fits is above that of one that
-    does not (AUC, whatever the threshold); each row that the scale gets wrong is printed."""
-    from sklearn.metrics import roc_auc_score
-
+    """Agreement with the labelled rows, by kind; each row that the scale gets wrong is printed."""
     rows = [json.loads(line) for line in resolve("data/sense/labels.jsonl").read_text(encoding="utf-8").splitlines()]
     questions, answers = [row["question"] for row in rows], [row["answer"] for row in rows]
     found = information(model, tokenizer, questions, answers, questions)
@@ -130,12 +126,10 @@ def labels(model: Any, tokenizer: Any) -> list[dict[str, str]]:
             print(f"{row['question']} → {row['answer']}  fits: {row['fits']}, {value:+.2f} nats per token")
     kinds = {"all": np.ones(len(rows), bool)}
     kinds |= {kind: np.array([row["kind"] == kind for row in rows]) for kind in ("own", "shuffled", "near topic")}
-    found_rows = []
-    for kind, chosen in kinds.items():
-        agrees = share(int(right[chosen].sum()), int(chosen.sum()))
-        found_rows.append({"kind": kind, "n": str(chosen.sum()), "agrees": str(agrees), "AUC": ""})
-    found_rows[0]["AUC"] = f"{roc_auc_score([row['fits'] for row in rows], found):.3f}"
-    return found_rows
+    return [
+        {"kind": kind, "n": str(chosen.sum()), "agrees": str(share(int(right[chosen].sum()), int(chosen.sum())))}
+        for kind, chosen in kinds.items()
+    ]
 
 
 def planted(model: Any, tokenizer: Any, n_resamplings: int, think: bool) -> list[dict[str, str]]:
@@ -193,12 +187,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="*", default=["voices", "partners", "labels", "planted"])
     parser.add_argument("--model", default="data/tiny-gpt-oss")
-    parser.add_argument("--others", type=int, default=sense.N_OTHERS, help="questions that each answer is also put to")
     parser.add_argument("--resamplings", type=int, default=200)
     parser.add_argument("--think", action="store_true", help="let the base think before it answers")
     options, found = parser.parse_args(), {}
-    many = f"_{options.others}_others" * (options.others != sense.N_OTHERS)
-    sense.N_OTHERS = options.others
     if "voices" in options.what:
         found = {language: voices(language) for language in ("ja", "en")}
     if "partners" in options.what:
@@ -209,9 +200,7 @@ def main() -> None:
         found |= {"planted": planted(*loaded, options.resamplings, options.think)} if "planted" in options.what else {}
     for name, rows in found.items():
         print(f"\n{name}\n\n{markdown_table(rows)}")
-    out = (
-        repository_root() / f"benchmarks/results/verdict_{'_'.join(options.what)}{'_think' * options.think}{many}.json"
-    )
+    out = repository_root() / f"benchmarks/results/verdict_{'_'.join(options.what)}{'_think' * options.think}.json"
     write_text(out, json.dumps(found, ensure_ascii=False, indent=1) + "\n")
 
 

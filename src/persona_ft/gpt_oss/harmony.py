@@ -20,8 +20,8 @@ ASSISTANT = "<|start|>assistant"
 FINAL = "<|channel|>final<|message|>"
 # Where generation stops, by gpt-oss-20b's generation_config: 200002, 199999, 200012.
 STOPS = ("<|return|>", "<|endoftext|>", "<|call|>")
-# A letter for each control token ("." is any other token), a message in these letters, and the parts of its header: that
-# is what <|start|> opens, what a completion begins with, or, where <|start|> is missing, what a channel opens.
+# A letter for each control token ("." is any other), a message in these letters, and the parts of its header, which is
+# what <|start|> opens, what a completion begins with, or, where <|start|> is missing, what a channel opens.
 LETTERS = {"<|start|>": "S", "<|channel|>": "C", "<|constrain|>": "X", "<|message|>": "M", "<|end|>": "E"}
 LETTERS |= dict.fromkeys(STOPS, "!")
 MESSAGE = re.compile(r"(?P<header>S[.CX]*|^[.CX]*|(?:[CX][.CX]*)?)M(?P<text>[.MX]*)(?P<end>[E!]?)")
@@ -33,8 +33,7 @@ MARKED = re.compile(rf"(<{MARK}\|\w+\|>)")
 
 @dataclass(frozen=True)
 class HarmonyMessage:
-    """One message; ``complete`` is False when generation stopped inside it, ``recipient`` is its ``to=``, often a
-    tool."""
+    """One message; ``complete`` is False when generation stopped inside it, ``recipient`` is what follows ``to=``."""
 
     role: str
     channel: str | None

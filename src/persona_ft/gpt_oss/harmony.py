@@ -20,8 +20,8 @@ ASSISTANT = "<|start|>assistant"
 FINAL = "<|channel|>final<|message|>"
 # Where generation stops, by gpt-oss-20b's generation_config: 200002, 199999, 200012.
 STOPS = ("<|return|>", "<|endoftext|>", "<|call|>")
-# A letter for each control token, "." for any other, and a message in these letters. A header is the one that <|start|>
-# opens, what a completion begins with, or what follows a message without <|start|>; its parts begin with these letters.
+# A letter for each control token ("." is any other), a message in these letters, and the parts of its header, which is
+# what <|start|> opens, what a completion begins with, or, where <|start|> is missing, what a channel opens.
 LETTERS = {"<|start|>": "S", "<|channel|>": "C", "<|constrain|>": "X", "<|message|>": "M", "<|end|>": "E"}
 LETTERS |= dict.fromkeys(STOPS, "!")
 MESSAGE = re.compile(r"(?P<header>S[.CX]*|^[.CX]*|(?:[CX][.CX]*)?)M(?P<text>[.MX]*)(?P<end>[E!]?)")
@@ -33,7 +33,7 @@ MARKED = re.compile(rf"(<{MARK}\|\w+\|>)")
 
 @dataclass(frozen=True)
 class HarmonyMessage:
-    """One message. ``complete`` is False when generation stopped inside it; ``recipient`` is the header's ``to=``."""
+    """One message; ``complete`` is False when generation stopped inside it, ``recipient`` is what follows ``to=``."""
 
     role: str
     channel: str | None
@@ -48,7 +48,7 @@ class HarmonyMessage:
 
 
 def freeze_date(template: str, date: str) -> str:
-    """A gpt-oss chat template with a fixed ``YYYY-MM-DD``: it prints today's, with which no run repeats."""
+    """A gpt-oss chat template with a fixed ``YYYY-MM-DD`` in place of today, with which no run would repeat."""
     if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", date):
         raise PersonaError(f"the date {date!r} is not YYYY-MM-DD", 'write it like "2025-12-04"')
     if TODAY not in template:
